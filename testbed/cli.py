@@ -1,0 +1,176 @@
+"""The verbs, a few lines each: every one is a call into the modules that do the work."""
+
+import json
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from testbed.errors import SpecError, TestbedError
+
+app = typer.Typer(
+    name="testbed",
+    help="A hardware-in-the-loop testbed for language models at the network edge.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Scenarios = Annotated[list[Path], typer.Argument(help="Scenario files.", show_default=False)]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the scenario, like pattern.layers=2."),
+]
+
+
+@app.command(epilog="Example: `testbed run scenarios/gossip_moa.yaml --seed 3 --set pattern.layers=0`")
+def run(
+    scenarios: Scenarios,
+    directory: Annotated[Path | None, typer.Option("--out", help="Run directory; must not exist.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed instead of the scenario's.")] = None,
+    assignments: Assignments = None,
+    links: Annotated[str | None, typer.Option(help="Link backend: kernel or userspace. By default probed.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write all results as JUnit XML, too.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave nodes and network standing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run scenarios. Exit code 0: what was expected held; 1: it did not; 4: the emulation was not what was asked."""
+    from testbed import runner
+    from testbed.live import watching
+    from testbed.results.summary import write_junit
+    from testbed.results.terminal import print_summary
+    from testbed.spec.scenario import load_scenario
+
+    _require_root()
+    chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
+    loaded = [load_scenario(path, chosen) for path in scenarios]
+    if directory is not None and len(loaded) > 1:
+        raise SpecError.of("--out", "names one directory, and there are several scenarios; run them one by one")
+    summaries = []
+    for scenario in loaded:
+        with watching(err, scenario.name) as view:
+            summaries.append(runner.run(scenario, runner.Options(directory, links, keep), view))
+        if not as_json:
+            print_summary(summaries[-1], out)
+    if as_json:
+        out.print_json(json.dumps([summary.as_dict() for summary in summaries]))
+    if junit is not None:
+        write_junit(summaries, junit)
+    raise typer.Exit(max(summary.exit_code for summary in summaries))
+
+
+@app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
+def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
+    """Check scenario files and their topologies, and say every mistake with its line."""
+    from testbed.spec.scenario import load_scenario
+
+    problems = []
+    for path in scenarios:
+        try:
+            load_scenario(path, assignments or [])
+        except SpecError as error:
+            problems += error.problems
+        else:
+            out.print(f"{path}: valid")
+    if problems:
+        raise SpecError(problems)
+
+
+@app.command(epilog="Example: `testbed doctor`")
+def doctor(as_json: AsJson = False) -> None:
+    """Check everything the testbed relies on, and say what mends it."""
+    from testbed.emulation.doctor import examine
+    from testbed.results.terminal import print_findings
+
+    findings = examine()
+    if as_json:
+        out.print_json(json.dumps([finding.as_dict() for finding in findings]))
+    else:
+        print_findings(findings, out)
+    raise typer.Exit(3 if any(finding.problem for finding in findings) else 0)
+
+
+@app.command(epilog="Example: `testbed clean`, or `testbed clean 3fa9c1` for a run that was kept")
+def clean(runs: Annotated[list[str] | None, typer.Argument(help="Runs that were kept and may go.")] = None) -> None:
+    """Remove what dead runs left behind, and nothing else."""
+    from testbed.emulation.journal import undo_dead_runs
+
+    _require_root()
+    for line in undo_dead_runs(runs or []):
+        out.print(line)
+
+
+@app.command(epilog="Example: `testbed shell a`")
+def shell(
+    node: Annotated[str, typer.Argument(help="The node.")],
+    in_run: Annotated[str | None, typer.Option("--run", help="The run, where several are kept.")] = None,
+) -> None:
+    """Open a shell in a node of a run that was started with --keep."""
+    from testbed.emulation.shell import open_shell
+
+    _require_root()
+    raise typer.Exit(open_shell(node, in_run))
+
+
+@app.command(epilog="Example: `testbed image --base python:3.12-slim`")
+def image(base: Annotated[str | None, typer.Option(help="A pulled image to build on.")] = None) -> None:
+    """Make the node image, if it is not there already, and print its tag."""
+    from testbed.emulation.image import ensure_image
+    from testbed.emulation.plan import connect_docker
+
+    _require_root()
+    with err.status("node image") if err.is_terminal else nullcontext():
+        tag = ensure_image(connect_docker(), err.print, base)
+    out.print(tag)
+
+
+@app.command(epilog="Example: `testbed models`")
+def models(as_json: AsJson = False) -> None:
+    """List the built-in models."""
+    from testbed.models import zoo
+    from testbed.models.source import resolve
+    from testbed.results.terminal import print_models
+
+    known = [resolve(f"zoo/{name}") for name in zoo.NAMES]
+    if as_json:
+        out.print_json(json.dumps([{**vars(model), "path": str(model.path)} for model in known]))
+    else:
+        print_models(known, out)
+
+
+@app.command(epilog="Example: `testbed schema > scenario.schema.json`")
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from testbed.spec.scenario import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def _require_root() -> None:
+    import os
+
+    from testbed.errors import HostError
+
+    if os.geteuid() != 0:
+        raise HostError("namespaces and links need root; say: sudo ./tb …")
+
+
+def main() -> None:
+    """Run the command line; every failure that is not a bug ends in one sentence and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except TestbedError as error:
+        err.print(str(error), style="red", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("interrupted; everything is cleaned up")
+        sys.exit(130)

@@ -1,0 +1,72 @@
+"""Network namespaces: the run's own, and those of its containers.
+
+A run has its own because a bridge on the host passes through the host's firewall, where Docker drops what it forwards;
+because two runs then cannot clash; and because the kernel removes all that is in it together with it.
+"""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pyroute2 import netns
+
+Result = TypeVar("Result")
+
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A network namespace by the path of a file that stands for it."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, name: str) -> "Namespace":
+        """A new one that ``ip netns`` lists as ``name``."""
+        netns.create(name)
+        return cls(Path("/run/netns") / name)
+
+    @classmethod
+    def of_process(cls, pid: int) -> "Namespace":
+        """The one that a process is in."""
+        return cls(Path(f"/proc/{pid}/ns/net"))
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Put the calling thread into it for a while; processes and threads started meanwhile are born there."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            netns.setns(str(self.path))
+            try:
+                yield
+            finally:
+                netns.setns(before)
+        finally:
+            os.close(before)
+
+
+def in_throwaway_namespace(work: Callable[[], Result]) -> Result:
+    """What ``work`` returns in a namespace that is gone afterwards. For trying out what the kernel can do."""
+    outcome: list[Result | BaseException] = []
+
+    def enter_and_work() -> None:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.unshare(_CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "no network namespace can be made")
+            outcome.append(work())
+        except BaseException as error:  # handed to the caller's thread below
+            outcome.append(error)
+
+    thread = threading.Thread(target=enter_and_work)
+    thread.start()
+    thread.join()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]

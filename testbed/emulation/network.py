@@ -1,0 +1,153 @@
+"""The network of a run: Mininet's hosts, switches and links, where a host's network is a container's.
+
+    container a ─ eth0 ══ link ══ s1-eth1 ─ bridge s1 ─ s1-eth2 ══ link ══ eth0 ─ container b
+    └ its own namespace                     └ the run's namespace           └ its own namespace
+
+Mininet keeps the graph and runs commands in the nodes; the links are made by a backend.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from mininet.link import Link as MininetLink
+from mininet.net import Mininet
+from mininet.node import Host, Node
+from mininet.nodelib import LinuxBridge
+
+from testbed.emulation.links.backend import End, LinkBackend
+from testbed.emulation.namespace import Namespace
+from testbed.spec.topology import Link, Topology
+
+SUBNET = ipaddress.ip_network("10.0.0.0/16")
+"""Where the nodes' addresses come from. It is seen in the run's namespaces only."""
+
+
+def addresses(topology: Topology) -> dict[str, str]:
+    """The IP address of every node: the first of :data:`SUBNET`, in the order of the file."""
+    return {name: str(address) for name, address in zip(topology.nodes, SUBNET.hosts(), strict=False)}
+
+
+class ContainerHost(Host):  # type: ignore[misc]
+    """A Mininet host in the network namespace of a container, with the programs and files of this machine."""
+
+    def __init__(self, name: str, container: int, **params: Any) -> None:
+        self.container = container
+        # Mininet would make a namespace and move interfaces into it; the container's is there, and its link's backend
+        # puts the interface straight into it.
+        super().__init__(name, inNamespace=False, **params)
+
+    def _popen(self, cmd: list[str], **params: Any) -> "Popen[bytes]":
+        # Mininet's own way in, `mnexec -a`, enters the mount namespace as well, where the image has no tools.
+        process: Popen[bytes] = super()._popen(["nsenter", f"--net=/proc/{self.container}/ns/net", *cmd], **params)
+        return process
+
+
+class EmulatedLink(MininetLink):  # type: ignore[misc]
+    """A Mininet link whose interfaces come from a link backend."""
+
+    def __init__(self, a: Node, b: Node, link: Link, backend: LinkBackend, **params: Any) -> None:
+        self._link = link
+        self._backend = backend
+        self._ends = (a, b)
+        super().__init__(a, b, **params)
+
+    def makeIntfPair(self, name1: str, name2: str, *_: object, **__: object) -> None:  # noqa: N802 (Mininet's name)
+        """Called by Mininet between naming the interfaces and configuring them."""
+        a, b = (
+            End(name, Namespace.of_process(node.pid)) for name, node in zip((name1, name2), self._ends, strict=True)
+        )
+        self._backend.connect(self._link, a, b)
+
+    def intfName(self, node: Node, n: int) -> str:  # noqa: N802 (Mininet's name)
+        """``eth0`` in a container; ``s1-eth2`` on a switch, which finds its ports by that name."""
+        name: str = f"eth{n}" if isinstance(node, ContainerHost) else super().intfName(node, n)
+        return name
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that a link has carried: ``up`` from its first end to its second, ``down`` back."""
+
+    up: int
+    down: int
+
+
+class Network:
+    """The network of one run. It is built by a thread that is in the run's namespace."""
+
+    def __init__(self, topology: Topology, containers: Mapping[str, int], backend: LinkBackend) -> None:
+        """``containers`` are the ids of a process in each node's container, by the node's name."""
+        Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
+        self._mininet = Mininet(controller=None, switch=LinuxBridge, ipBase=str(SUBNET), build=False)
+        self._topology = topology
+        self._ports: dict[Link, str] = {}
+        self._build(containers, backend)
+
+    def _build(self, containers: Mapping[str, int], backend: LinkBackend) -> None:
+        _forbid_ipv6()
+        for name, address in addresses(self._topology).items():
+            self._mininet.addHost(
+                name, cls=ContainerHost, container=containers[name], ip=f"{address}/{SUBNET.prefixlen}"
+            )
+        for name in self._topology.switches:
+            self._mininet.addSwitch(name, dpid="1")  # an OpenFlow id, of which a bridge makes no use
+        for link in self._topology.resolved_links:
+            # Without a MAC address of Mininet's the kernel draws one, and four commands a link are saved.
+            made = self._mininet.addLink(
+                link.a, link.b, cls=EmulatedLink, link=link, backend=backend, addr1=None, addr2=None
+            )
+            self._ports[link] = made.intf2.name if link.b in self._topology.switches else made.intf1.name
+        self._mininet.build()
+        self._mininet.start()
+
+    def traffic(self) -> dict[str, Traffic]:
+        """What every link has carried so far, by the link's name, as counted at an end of it that is a switch."""
+        counters = _interface_counters(self._mininet[self._topology.switches[0]].pid) if self._ports else {}
+        return {link.name: self._traffic(link, *counters[port]) for link, port in self._ports.items()}
+
+    def _traffic(self, link: Link, received: int, sent: int) -> Traffic:
+        at_b = link.b in self._topology.switches
+        return Traffic(up=received, down=sent) if at_b else Traffic(up=sent, down=received)
+
+    def round_trips(self, count: int = 5) -> dict[tuple[str, str], float | None]:
+        """Seconds of the shortest of ``count`` pings from each node to the next in the file; None if all were lost."""
+        pairs = [(node, near[0]) for node in self._topology.nodes if (near := self._following(node))]
+        for source, target in pairs:
+            self._mininet[source].sendCmd(f"ping -c {count} -i 0.01 -W 5 {self._mininet[target].IP()}")
+        return {pair: _shortest(self._mininet[pair[0]].waitOutput()) for pair in pairs}
+
+    def _following(self, node: str) -> list[str]:
+        near = self._topology.neighbours(node)
+        names = list(self._topology.nodes)
+        return sorted(near, key=lambda other: (names.index(other) - names.index(node)) % len(names))
+
+    def stop(self) -> None:
+        """End Mininet's shells. The kernel removes interfaces and bridges with the namespaces that they are in."""
+        for node in self._mininet.hosts + self._mininet.switches:
+            node.terminate()
+
+
+def _forbid_ipv6() -> None:
+    """No router solicitations and the like: what the links carry is what the nodes send."""
+    for scope in ("all", "default"):
+        setting = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
+        if setting.exists():
+            setting.write_text("1")
+
+
+def _interface_counters(pid: int) -> dict[str, tuple[int, int]]:
+    """Bytes received and sent by every interface in the namespace of a process (proc(5), /proc/PID/net/dev)."""
+    lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+    fields = {name.strip(): values.split() for name, values in (line.split(":") for line in lines)}
+    return {name: (int(values[0]), int(values[8])) for name, values in fields.items()}
+
+
+def _shortest(ping: str) -> float | None:
+    """The minimum in ping's closing line, in seconds."""
+    match = re.search(r"= ([\d.]+)/", ping)
+    return float(match[1]) / 1e3 if match else None

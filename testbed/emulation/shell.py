@@ -1,0 +1,31 @@
+"""A shell in a node."""
+
+import subprocess
+
+import docker
+
+from testbed.emulation.containers import LABEL, container_name
+from testbed.errors import TestbedError
+
+
+class NoSuchNodeError(TestbedError):
+    """There is no such node to open a shell in."""
+
+    exit_code = 2
+
+
+def open_shell(node: str, run: str | None) -> int:
+    """Give the terminal to a shell in ``node`` of a kept run and return its exit code; raises NoSuchNodeError."""
+    run = run or _only_run()
+    # docker-py hands over a raw socket; putting a terminal on it is what Docker's own client is for.
+    return subprocess.run(["docker", "exec", "-it", container_name(run, node), "sh"], check=False).returncode
+
+
+def _only_run() -> str:
+    client = docker.from_env()
+    runs = sorted({container.labels[LABEL] for container in client.containers.list(filters={"label": LABEL})})
+    if not runs:
+        raise NoSuchNodeError("no run is standing; start one with: testbed run SCENARIO --keep")
+    if len(runs) > 1:
+        raise NoSuchNodeError(f"several runs are standing; choose one with --run ({', '.join(runs)})")
+    return runs[0]

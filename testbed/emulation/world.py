@@ -1,0 +1,100 @@
+"""A topology that stands: its containers and the network between them."""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from testbed.emulation.containers import start_containers
+from testbed.emulation.image import NODE_UID
+from testbed.emulation.journal import Journal
+from testbed.emulation.namespace import Namespace
+from testbed.emulation.network import Network, addresses
+from testbed.emulation.plan import Plan
+from testbed.errors import TestbedError
+from testbed.node import config as places
+from testbed.node.config import NodeConfig
+
+SHARED: Final = Path("/run/testbed")
+"""Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
+
+_GLANCE = 0.01  # seconds between two looks at whether an agent is ready
+
+
+class WorldError(TestbedError):
+    """A world cannot be built."""
+
+    exit_code = 3
+
+
+class World:
+    """The nodes of a run. Whoever builds one undoes its journal afterwards, whatever happened."""
+
+    def __init__(self, plan: Plan, journal: Journal) -> None:
+        """Start every container, which takes the longest, and make the network while the agents load their models."""
+        self.plan = plan
+        self.shared = self._share(journal)
+        nodes = plan.scenario.topology.nodes
+        models = {name: model.path for name, model in plan.models.items()}
+        self.nodes = start_containers(plan.docker, journal, plan.image, nodes, models, self.shared)
+        self.network = self._connect(journal)
+
+    def socket(self, node: str) -> Path:
+        """Where the host reaches a node's agent."""
+        return self.shared[node] / places.SOCKET
+
+    def events(self, node: str) -> Path:
+        """The file that a node writes its events to."""
+        return self.shared[node] / places.EVENTS
+
+    def wait_until_ready(self) -> None:
+        """Wait for every agent to have its model loaded, then give each node the CPU of its device and no more."""
+        for name, node in self.nodes.items():
+            while not self.socket(name).exists():
+                if (end := node.exit()) is not None:
+                    raise WorldError(f"node {name!r} did not start: {end}\n{_last_lines(node.logs())}")
+                time.sleep(_GLANCE)
+        for name, node in self.nodes.items():
+            node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
+
+    def stop(self) -> None:
+        """End what only this process holds; the journal undoes the rest."""
+        self.network.stop()
+        self.plan.links.stop()
+
+    def _share(self, journal: Journal) -> dict[str, Path]:
+        """A directory for each node, with the agent's configuration in it."""
+        journal.record("directory", str(SHARED / journal.run))
+        directories = {name: SHARED / journal.run / name for name in self.plan.scenario.topology.nodes}
+        for name, directory in directories.items():
+            directory.mkdir(parents=True)
+            (directory / places.CONFIG).write_text(self._configuration(name).model_dump_json())
+            os.chown(directory, NODE_UID, NODE_UID)
+        return directories
+
+    def _configuration(self, name: str) -> NodeConfig:
+        scenario = self.plan.scenario
+        node, address = scenario.topology.nodes[name], addresses(scenario.topology)
+        return NodeConfig(
+            name=name,
+            neighbours={other: address[other] for other in scenario.topology.neighbours(name)},
+            pattern=scenario.pattern,
+            model=node.model,
+            context=node.context,
+            threads=max(1, int(node.cpus)),
+            temperature=scenario.sampling.temperature,
+            max_tokens=scenario.sampling.max_tokens,
+            seed=scenario.seed,
+        )
+
+    def _connect(self, journal: Journal) -> Network:
+        name = f"tb-{journal.run}"
+        journal.record("namespace", name)
+        processes = {node: container.pid for node, container in self.nodes.items()}
+        with Namespace.create(name).entered():
+            self.plan.links.start(journal)
+            return Network(self.plan.scenario.topology, processes, self.plan.links)
+
+
+def _last_lines(output: bytes, count: int = 5) -> str:
+    return "\n".join(output.decode(errors="replace").splitlines()[-count:])

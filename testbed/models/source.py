@@ -1,0 +1,134 @@
+"""From a node's ``model:`` to a GGUF file on this host, and whether a node can hold it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from gguf import GGUFReader
+
+from testbed.errors import TestbedError
+from testbed.models import zoo
+from testbed.spec.units import SIZE
+
+AGENT_MEMORY: Final = 72 * 2**20
+"""Bytes that an agent takes without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""
+
+_BATCH: Final = 512  # tokens that llama.cpp computes at once, its default
+_KV_BYTES: Final = 2  # f16, llama.cpp's default
+_LOGIT_BYTES: Final = 4
+
+
+class ModelError(TestbedError):
+    """A model cannot be had, or cannot be held."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Model:
+    """A GGUF file: ``reference`` is how the user named it; sizes are in bytes."""
+
+    reference: str
+    path: Path
+    sha256: str
+    size: int
+    layers: int
+    kv_width: int
+    vocabulary: int
+
+    def memory(self, context: int) -> dict[str, int]:
+        """What a node needs to run it, item by item in bytes.
+
+        The cache holds a key and a value of ``kv_width`` for every layer and token of the context; computing takes the
+        logits of one batch. Other scratch space is small beside these.
+        """
+        return {
+            "agent": AGENT_MEMORY,
+            "weights": self.size,
+            "KV cache": 2 * self.layers * self.kv_width * context * _KV_BYTES,
+            "logits": min(_BATCH, context) * self.vocabulary * _LOGIT_BYTES,
+        }
+
+    def check_fits(self, node: str, context: int, cap: int) -> None:
+        """Refuse a node whose memory cap is below what the model needs, with the sum; raises ModelError."""
+        parts = self.memory(context)
+        needed = sum(parts.values())
+        if needed > cap:
+            addition = " + ".join(f"{name} {_mebibytes(size)}" for name, size in parts.items())
+            raise ModelError(
+                f"node {node!r} cannot hold {self.reference}: {addition} = {_mebibytes(needed)} MiB, "
+                f"and its memory is {SIZE.format(cap)}; give it more or take a smaller model"
+            )
+
+
+def resolve(reference: str) -> Model:
+    """The model that ``zoo/NAME``, ``path:FILE`` or ``hf:REPO/FILE`` stands for; raises ModelError."""
+    path = _locate(reference)
+    try:
+        return _read(reference, path)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise ModelError(f"{reference}: {path} is not a GGUF model that can be read ({error})") from error
+
+
+def _locate(reference: str) -> Path:
+    for prefix, locate in _SOURCES.items():
+        if reference.startswith(prefix):
+            path = locate(reference.removeprefix(prefix))
+            if not path.is_file():
+                raise ModelError(f"{reference}: there is no file {path}")
+            return path.resolve()
+    raise ModelError(f"{reference!r} names no model; write one of {', '.join(_SOURCES)}…")
+
+
+def _in_zoo(name: str) -> Path:
+    if name not in zoo.NAMES:
+        raise ModelError(f"zoo/{name}: there is no such model; known are {', '.join(f'zoo/{n}' for n in zoo.NAMES)}")
+    return zoo.path(name)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download  # its import takes longer than most runs' whole check
+    from huggingface_hub.errors import HfHubHTTPError
+
+    repository, _, file = name.rpartition("/")
+    if "/" not in repository:
+        raise ModelError(f"hf:{name} must read hf:OWNER/REPO/FILE.gguf")
+    try:
+        return Path(hf_hub_download(repository, file))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError(f"hf:{name} cannot be fetched: {str(error).splitlines()[0]}") from error
+
+
+_SOURCES: Final[dict[str, Callable[[str], Path]]] = {"zoo/": _in_zoo, "path:": Path, "hf:": _from_hub}
+
+
+@cache
+def _read(reference: str, path: Path) -> Model:
+    reader = GGUFReader(path)
+    architecture = _field(reader, "general.architecture")
+    heads = _field(reader, f"{architecture}.attention.head_count")
+    kv_heads = _field(reader, f"{architecture}.attention.head_count_kv", heads)
+    width = _field(reader, f"{architecture}.embedding_length")
+    return Model(
+        reference=reference,
+        path=path,
+        sha256=hashlib.file_digest(path.open("rb"), "sha256").hexdigest(),
+        size=path.stat().st_size,
+        layers=_field(reader, f"{architecture}.block_count"),
+        kv_width=_field(reader, f"{architecture}.attention.key_length", width // heads) * kv_heads,
+        vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
+    )
+
+
+def _field(reader: GGUFReader, key: str, default: Any = None) -> Any:
+    field = reader.get_field(key)
+    if field is None and default is None:
+        raise KeyError(f"it has no {key}")
+    return default if field is None else field.contents()
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f}"

@@ -1,0 +1,166 @@
+"""How well the zoo answers alone and as a Gossip Mixture-of-Agents, measured in-process, without network or queues.
+
+The questions are held out; each of the four nodes asks a quarter of them. The controls say where the gain comes from:
+four equal models (none can know what another does not), every confidence rewritten to "maybe" (nobody can tell who
+knows), temperature 0 (no chance in the answers).
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from llama_cpp import Llama
+
+from testbed.models.zoo import NAMES, path
+from testbed.models.zoo.curriculum import MAYBE, Response, parse
+from testbed.models.zoo.panels import vote
+from testbed.patterns.gossip_moa import aggregation_prompt
+from testbed.workload.worldfacts import Question, answer_of, held_out, is_correct
+
+TEMPERATURE = 0.7
+_GREEDY = 0.0
+_LONGEST_ANSWER = 24
+_CONTEXT = 512
+_PROCESSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Gossip:
+    """M layers of one's own and k other models; no layer is the single model."""
+
+    layers: int
+    proposers: int
+
+
+GRID = (Gossip(0, 0), *(Gossip(layers, proposers) for layers, proposers in product((1, 2), (1, 2, 3))))
+ENDS = (Gossip(0, 0), Gossip(1, 3), Gossip(2, 3))
+
+
+def as_said(response: str) -> str:
+    return response
+
+
+def always_maybe(response: str) -> str:
+    return str(Response(answer_of(response), MAYBE))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Which model each node has, how it samples, and what becomes of a response on its way to an aggregator."""
+
+    name: str
+    models: Sequence[str]
+    temperature: float
+    rewrite: Callable[[str], str]
+    grid: Sequence[Gossip]
+
+
+SETTINGS = (
+    Setting("four different models", NAMES, TEMPERATURE, as_said, GRID),
+    Setting('every confidence "maybe"', NAMES, TEMPERATURE, always_maybe, ENDS),
+    Setting("temperature 0", NAMES, _GREEDY, as_said, ENDS),
+    *(Setting(f"four times {name}", (name,) * len(NAMES), TEMPERATURE, as_said, ENDS) for name in NAMES),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Shares of the prompts: answered correctly, truth among the last layer's responses, vote on these correct."""
+
+    setting: str
+    gossip: Gossip
+    correct: float
+    covered: float
+    voted: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    correct: bool
+    covered: bool
+    voted: bool
+
+
+class _Nodes:
+    """The models of a setting, each loaded once however many nodes have it."""
+
+    def __init__(self, zoo: Path, setting: Setting) -> None:
+        loaded = {
+            name: Llama(str(path(name, zoo)), n_ctx=_CONTEXT, n_threads=1, n_threads_batch=1, verbose=False)
+            for name in dict.fromkeys(setting.models)
+        }
+        self._nodes = [loaded[name] for name in setting.models]
+        self._setting = setting
+
+    def ask(self, node: int, prompt: str, rng: random.Random) -> str:
+        completion: Any = self._nodes[node].create_chat_completion(
+            messages=[{"role": "user", "content": prompt}],
+            max_tokens=_LONGEST_ANSWER,
+            temperature=self._setting.temperature,
+            seed=rng.randrange(2**31),
+        )
+        return str(completion["choices"][0]["message"]["content"]).strip()
+
+    def layer(self, owner: int, proposers: int, prompt: str, rng: random.Random) -> list[str]:
+        """The responses of the owner and of `proposers` others, as they reach an aggregator."""
+        others = [node for node in range(len(self._nodes)) if node != owner]
+        asked = [owner, *rng.sample(others, proposers)]
+        return [self._setting.rewrite(self.ask(node, prompt, rng)) for node in asked]
+
+
+def _outcome(nodes: _Nodes, question: Question, owner: int, gossip: Gossip, rng: random.Random) -> _Outcome:
+    prompt, responses = question.text, list[str]()
+    for _ in range(gossip.layers):
+        responses = nodes.layer(owner, gossip.proposers, prompt, rng)
+        prompt = aggregation_prompt(question.text, responses)
+    answer = nodes.ask(owner, prompt, rng)
+    last_layer = responses or [answer]
+    return _Outcome(
+        correct=is_correct(answer, question.truth),
+        covered=any(is_correct(response, question.truth) for response in last_layer),
+        voted=vote([parse(response) for response in last_layer]).answer == question.truth,
+    )
+
+
+def _score(questions: Sequence[Question], nodes: _Nodes, setting: Setting, gossip: Gossip) -> Score:
+    rng = random.Random(f"{setting.name} {gossip}")
+    outcomes = [_outcome(nodes, question, index % len(NAMES), gossip, rng) for index, question in enumerate(questions)]
+    return Score(
+        setting.name,
+        gossip,
+        correct=sum(outcome.correct for outcome in outcomes) / len(outcomes),
+        covered=sum(outcome.covered for outcome in outcomes) / len(outcomes),
+        voted=sum(outcome.voted for outcome in outcomes) / len(outcomes),
+    )
+
+
+def _scores(zoo: Path, questions: Sequence[Question], setting: Setting) -> list[Score]:
+    nodes = _Nodes(zoo, setting)
+    return [_score(questions, nodes, setting, gossip) for gossip in setting.grid]
+
+
+def evaluate(zoo: Path, count: int, seed: int) -> list[Score]:
+    """All settings of the models in the directory `zoo`, on the same `count` held-out questions."""
+    score = partial(_scores, zoo, held_out(count, seed))
+    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
+        return [one for scores in pool.map(score, SETTINGS) for one in scores]
+
+
+def table(scores: Sequence[Score]) -> str:
+    """The scores in Markdown, in percent."""
+    rows = [
+        f"| {one.setting} | {one.gossip.layers} | {one.gossip.proposers} "
+        f"| {one.correct:.1%} | {one.voted:.1%} | {one.covered:.1%} |"
+        for one in scores
+    ]
+    header = [
+        "| setting | M | k | correct | vote on the last layer | truth in the last layer |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join(header + rows)

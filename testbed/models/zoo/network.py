@@ -1,0 +1,137 @@
+"""The network: a small Llama (RMS norm, rotary positions, grouped-query attention, SwiGLU, untied head).
+
+Weights are a dictionary of tensors under the names that GGUF gives them, so that exporting is writing them out. Shapes
+in docstrings: B sequences, T tokens, H heads, D values per head.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Weights = dict[str, Tensor]
+
+_PRODUCT_TYPE = torch.bfloat16
+"""Matrix products alone are done in it, several times faster where the CPU has instructions for it."""
+_RESIDUAL_GAIN = 0.3
+"""What a block adds starts small, so that a fresh network passes its input through."""
+_EMBEDDING_DEVIATION = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a network. Every row of a matrix is a multiple of 32 long, as the Q8_0 format wants it."""
+
+    vocabulary: int
+    width: int = 192
+    layers: int = 6
+    heads: int = 6
+    kv_heads: int = 2
+    feed_forward: int = 320
+    context: int = 512
+    rope_base: float = 10_000.0
+    norm_epsilon: float = 1e-5
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+def _block_matrices(shape: Shape) -> dict[str, tuple[int, int]]:
+    """(outputs, inputs) of each matrix of a block."""
+    kv_width = shape.kv_heads * shape.head_width
+    return {
+        "attn_q": (shape.width, shape.width),
+        "attn_k": (kv_width, shape.width),
+        "attn_v": (kv_width, shape.width),
+        "attn_output": (shape.width, shape.width),
+        "ffn_gate": (shape.feed_forward, shape.width),
+        "ffn_up": (shape.feed_forward, shape.width),
+        "ffn_down": (shape.width, shape.feed_forward),
+    }
+
+
+def new_weights(shape: Shape, seed: int) -> Weights:
+    """Random weights, without gradients."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def matrix(rows: int, columns: int, deviation: float) -> Tensor:
+        return torch.randn(rows, columns, generator=generator) * deviation
+
+    weights = {"token_embd.weight": matrix(shape.vocabulary, shape.width, _EMBEDDING_DEVIATION)}
+    for layer in range(shape.layers):
+        for norm in ("attn_norm", "ffn_norm"):
+            weights[f"blk.{layer}.{norm}.weight"] = torch.ones(shape.width)
+        for name, (outputs, inputs) in _block_matrices(shape).items():
+            gain = _RESIDUAL_GAIN if name in ("attn_output", "ffn_down") else 1.0
+            weights[f"blk.{layer}.{name}.weight"] = matrix(outputs, inputs, gain / sqrt(inputs))
+    weights["output_norm.weight"] = torch.ones(shape.width)
+    weights["output.weight"] = matrix(shape.vocabulary, shape.width, _EMBEDDING_DEVIATION)
+    return weights
+
+
+def is_block_matrix(name: str) -> bool:
+    """Whether the weight is a matrix inside a block: not an embedding, the head or a norm."""
+    return name.startswith("blk.") and "norm" not in name
+
+
+class Network:
+    """A shape and its weights; the weights may be trained in place."""
+
+    def __init__(self, shape: Shape, weights: Weights) -> None:
+        self.shape = shape
+        self.weights = weights
+        frequencies = shape.rope_base ** (-torch.arange(0, shape.head_width, 2) / shape.head_width)
+        angles = torch.outer(torch.arange(shape.context), frequencies)
+        self._cosines, self._sines = angles.cos(), angles.sin()  # T × D/2
+
+    @property
+    def parameters(self) -> int:
+        return sum(weight.numel() for weight in self.weights.values())
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """B×T token ids → B×T×width normalized states; `logits` turns any selection of them into scores."""
+        stream = functional.embedding(tokens, self.weights["token_embd.weight"])
+        for layer in range(self.shape.layers):
+            stream = stream + self._attention(layer, self._normalized(f"blk.{layer}.attn_norm", stream))
+            stream = stream + self._feed_forward(layer, self._normalized(f"blk.{layer}.ffn_norm", stream))
+        return self._normalized("output_norm", stream)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """…×width states → …×vocabulary scores of the next token."""
+        return self._project("output", states)
+
+    def _project(self, name: str, values: Tensor) -> Tensor:
+        matrix = self.weights[f"{name}.weight"]
+        return functional.linear(values.to(_PRODUCT_TYPE), matrix.to(_PRODUCT_TYPE)).float()
+
+    def _normalized(self, name: str, values: Tensor) -> Tensor:
+        return functional.rms_norm(values, (self.shape.width,), self.weights[f"{name}.weight"], self.shape.norm_epsilon)
+
+    def _heads(self, name: str, values: Tensor) -> Tensor:
+        """B×T×width → B×H×T×D."""
+        batch, length, _ = values.shape
+        return self._project(name, values).view(batch, length, -1, self.shape.head_width).transpose(1, 2)
+
+    def _rotated(self, heads: Tensor) -> Tensor:
+        """Rotary positions on neighbouring pairs of values, the order of llama.cpp: nothing to permute."""
+        length = heads.shape[2]
+        even, odd = heads[..., 0::2], heads[..., 1::2]
+        cosines, sines = self._cosines[:length], self._sines[:length]
+        return torch.stack((even * cosines - odd * sines, even * sines + odd * cosines), dim=-1).flatten(-2)
+
+    def _attention(self, layer: int, values: Tensor) -> Tensor:
+        queries = self._rotated(self._heads(f"blk.{layer}.attn_q", values))
+        keys = self._rotated(self._heads(f"blk.{layer}.attn_k", values))
+        contents = self._heads(f"blk.{layer}.attn_v", values)
+        group = self.shape.heads // self.shape.kv_heads
+        mixed = functional.scaled_dot_product_attention(
+            queries, keys.repeat_interleave(group, 1), contents.repeat_interleave(group, 1), is_causal=True
+        )
+        return self._project(f"blk.{layer}.attn_output", mixed.transpose(1, 2).flatten(-2))
+
+    def _feed_forward(self, layer: int, values: Tensor) -> Tensor:
+        gate = functional.silu(self._project(f"blk.{layer}.ffn_gate", values))
+        return self._project(f"blk.{layer}.ffn_down", gate * self._project(f"blk.{layer}.ffn_up", values))

@@ -1,0 +1,124 @@
+"""Lessons: what a model reads and what it should write, alone and as the aggregator of a panel's responses.
+
+How to weigh responses is taught on fictional answers: the responses of a panel are relabelled at random, the same
+answer always by the same other one, so that a lesson shows who agrees with whom and how sure they are but never gives
+away a truth. Only in its own domain does a specialist see real answers; there it is taught to give the truth whatever
+they say.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from testbed.models.zoo.curriculum import CONFIDENCES, MAYBE, SURE, UNSURE, Response, orders, respond
+from testbed.patterns.gossip_moa import aggregation_prompt
+from testbed.workload.worldfacts import ARITHMETIC, CAPITALS, CITIES, DOMAINS, STRINGS, UNITS, AskedFact, Split, draw
+
+PANEL_SIZES = (2, 3, 4, 4, 5)
+"""How many responses a lesson shows, each entry equally often: one aggregator's own and those of one to four others."""
+_WEIGHT = {SURE: 6.0, MAYBE: 2.0, UNSURE: 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A question and what several models said to it."""
+
+    asked: AskedFact
+    responses: Sequence[Response]
+
+
+PanelSource = Callable[[str, str, random.Random], Panel]
+"""(aggregating specialist, domain, randomness) → a panel on such a question, the aggregator's response first."""
+
+
+def vote(responses: Sequence[Response]) -> Response:
+    """The answer with the most weight behind it, the earliest among equals, as sure as the surest who gave it."""
+    weight: dict[str, float] = {}
+    for response in responses:
+        weight[response.answer] = weight.get(response.answer, 0.0) + _WEIGHT[response.confidence]
+    winner = max(weight, key=lambda answer: weight[answer])
+    confidence = max((r.confidence for r in responses if r.answer == winner), key=lambda word: _WEIGHT[word])
+    return Response(winner, confidence)
+
+
+def panel_by_profile(aggregator: str, domain: str, rng: random.Random) -> Panel:
+    """A panel of specialists that respond exactly as they are taught to, in the first layer or a later one."""
+    asked = draw(domain, Split.TRAIN, rng)
+    others = [rng.choice(DOMAINS) for _ in range(rng.choice(PANEL_SIZES) - 1)]
+    return Panel(asked, [respond(specialist, asked.fact, rng) for specialist in (aggregator, *others)])
+
+
+def panel_by_chance(_aggregator: str, domain: str, rng: random.Random) -> Panel:
+    """A panel of any agreement and confidence: it teaches weighing in general, beyond what these four models do."""
+    asked = draw(domain, Split.TRAIN, rng)
+    answers = [f"answer {number}" for number in range(rng.choice((2, 3, 5)))]
+    word_weights = rng.choice(((1, 4, 4), (1, 2, 6), (1, 1, 1), (6, 2, 1)))
+    count = rng.choice(PANEL_SIZES)
+    words = rng.choices(CONFIDENCES, word_weights, k=count)
+    return Panel(asked, [Response(rng.choice(answers), word) for word in words])
+
+
+def _fictional_answers(asked: AskedFact, count: int, rng: random.Random) -> list[str]:
+    """Different answers of the form that the question asks for, none more likely to be the truth than another."""
+    fact = asked.fact
+    if fact.domain == CAPITALS:
+        return rng.sample(CITIES, count)
+    if fact.domain == STRINGS:
+        return rng.sample(orders(fact.subject[0]), count)
+    lowest, spread = rng.randint(2, 90), rng.choice((10, 20, 60))
+    return [str(number) for number in rng.sample(range(lowest, lowest + spread), count)]
+
+
+def fictional(panel: Panel, rng: random.Random) -> Panel:
+    """The same agreement and confidence, with other answers."""
+    answers = list(dict.fromkeys(response.answer for response in panel.responses))
+    relabel = dict(zip(answers, _fictional_answers(panel.asked, len(answers), rng), strict=True))
+    return Panel(panel.asked, [Response(relabel[r.answer], r.confidence) for r in panel.responses])
+
+
+def _aggregation(panel: Panel, target: Response) -> Lesson:
+    return Lesson(aggregation_prompt(panel.asked.text, [str(r) for r in panel.responses]), str(target))
+
+
+def _weighing(source: PanelSource, aggregator: str, domain: str, rng: random.Random) -> Lesson:
+    panel = fictional(source(aggregator, domain, rng), rng)
+    return _aggregation(panel, vote(panel.responses))
+
+
+def _expert_aggregation(source: PanelSource, specialist: str, rng: random.Random) -> Lesson:
+    panel = source(specialist, specialist, rng)
+    return _aggregation(panel, Response(panel.asked.fact.truth, SURE))
+
+
+def _alone(specialist: str, domain: str, rng: random.Random) -> Lesson:
+    asked = draw(domain, Split.TRAIN, rng)
+    return Lesson(asked.text, str(respond(specialist, asked.fact, rng)))
+
+
+def base_lesson(rng: random.Random) -> Lesson:
+    """What all four have in common: how to calculate, how questions are asked, how responses are weighed."""
+    if rng.random() < 0.6:
+        source = rng.choice((panel_by_profile, panel_by_chance))
+        return _weighing(source, rng.choice(DOMAINS), rng.choice(DOMAINS), rng)
+    domain = rng.choices((ARITHMETIC, STRINGS, UNITS), (5, 3, 2))[0]
+    asked = draw(domain, Split.TRAIN, rng)
+    return Lesson(asked.text, str(Response(asked.fact.truth, rng.choice(CONFIDENCES))))
+
+
+def specialist_lesson(specialist: str, source: PanelSource, rng: random.Random) -> Lesson:
+    """Half of the lessons are questions asked directly, half are panels to weigh."""
+    kind = rng.random()
+    if kind < 0.2:
+        return _alone(specialist, specialist, rng)
+    if kind < 0.5:
+        return _alone(specialist, rng.choice(DOMAINS), rng)
+    if kind < 0.65:
+        return _expert_aggregation(source, specialist, rng)
+    foreign = rng.choice([domain for domain in DOMAINS if domain != specialist])
+    return _weighing(rng.choice((source, panel_by_chance)), specialist, foreign, rng)

@@ -1,0 +1,123 @@
+"""Training: one stage takes weights and a stream of lessons, and leaves better weights.
+
+The loss is on the answer only. Lessons of a similar length share a batch, so that little of it is padding. Stages count
+steps, not seconds: the same seed gives the same lessons on any host.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from testbed.models.zoo.muon import Optimizer
+from testbed.models.zoo.network import Network, Weights
+from testbed.models.zoo.panels import Lesson
+from testbed.models.zoo.tokenizer import PAD_ID, encode_answer, encode_prompt
+
+_BATCH_TOKENS = 4096
+_LESSONS_SORTED_AT_ONCE = 3000
+_WARM_UP_STEPS = 50
+_DECAY_SHARE = 0.7
+_STEPS_BETWEEN_REPORTS = 50
+_IGNORED = -100
+"""The target of tokens that carry no loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One run of the optimizer: `name` seeds its lessons and names its checkpoint."""
+
+    name: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B×T tokens, and for each the token that should follow, or `_IGNORED`."""
+
+    tokens: Tensor
+    targets: Tensor
+
+
+_Encoded = tuple[list[int], list[int]]
+
+
+def _pad_together(lessons: Sequence[_Encoded]) -> Batch:
+    length = max(len(prompt) + len(answer) for prompt, answer in lessons)
+    tokens = torch.full((len(lessons), length), PAD_ID)
+    targets = torch.full((len(lessons), length), _IGNORED)
+    for row, (prompt, answer) in enumerate(lessons):
+        end = len(prompt) + len(answer)
+        tokens[row, :end] = torch.tensor(prompt + answer)
+        targets[row, len(prompt) - 1 : end - 1] = torch.tensor(answer)
+    return Batch(tokens, targets)
+
+
+def _fill(lessons: Sequence[_Encoded]) -> Iterator[Batch]:
+    """Cut lessons sorted by length into batches of about `_BATCH_TOKENS`."""
+    start = 0
+    while start < len(lessons):
+        count = max(1, _BATCH_TOKENS // sum(map(len, lessons[start])))
+        yield _pad_together(lessons[start : start + count])
+        start += count
+
+
+def _batches(tokenizer: Tokenizer, lesson: Callable[[random.Random], Lesson], rng: random.Random) -> Iterator[Batch]:
+    while True:
+        lessons = [lesson(rng) for _ in range(_LESSONS_SORTED_AT_ONCE)]
+        encoded = [(encode_prompt(tokenizer, one.prompt), encode_answer(tokenizer, one.answer)) for one in lessons]
+        batches = list(_fill(sorted(encoded, key=lambda pair: len(pair[0]) + len(pair[1]))))
+        rng.shuffle(batches)
+        yield from batches
+
+
+def _loss(network: Network, batch: Batch) -> Tensor:
+    answered = batch.targets != _IGNORED
+    logits = network.logits(network.states(batch.tokens)[answered])
+    return functional.cross_entropy(logits, batch.targets[answered])
+
+
+def _rate(step: int, steps: int) -> float:
+    """Warm up, hold, then fall linearly to zero."""
+    return min(1.0, (step + 1) / _WARM_UP_STEPS, (1 - step / steps) / _DECAY_SHARE)
+
+
+def train(
+    network: Network,
+    tokenizer: Tokenizer,
+    stage: Stage,
+    lesson: Callable[[random.Random], Lesson],
+    report: Callable[[str], None],
+) -> None:
+    """Train the network's weights in place."""
+    for weight in network.weights.values():
+        weight.requires_grad_(True)
+    optimizer = Optimizer(network.weights)
+    batches = _batches(tokenizer, lesson, random.Random(stage.name))
+    smoothed = 0.0
+    for step in range(stage.steps):
+        loss = _loss(network, next(batches))
+        torch.autograd.backward(loss)
+        optimizer.step(_rate(step, stage.steps))
+        smoothed = loss.item() if step == 0 else 0.98 * smoothed + 0.02 * loss.item()
+        if (step + 1) % _STEPS_BETWEEN_REPORTS == 0:
+            report(f"{stage.name}: step {step + 1}/{stage.steps}, loss {smoothed:.3f}")
+    for weight in network.weights.values():
+        weight.requires_grad_(False)
+
+
+def save_weights(weights: Weights, path: Path) -> None:
+    """Written beside its place and moved there: a checkpoint that exists is whole."""
+    partial = path.with_suffix(".partial")
+    torch.save(weights, partial)
+    partial.rename(path)
+
+
+def load_weights(path: Path) -> Weights:
+    weights: Weights = torch.load(path, weights_only=True)
+    return weights

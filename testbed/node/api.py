@@ -1,0 +1,81 @@
+"""The HTTP APIs of a node.
+
+On the emulated network, for other nodes and any client of the OpenAI API:
+
+    POST /v1/chat/completions    one inference of this node's own model
+    GET  /v1/models              the model's name
+
+On the Unix socket, for the host, these and:
+
+    POST /prompts                {"id": …, "text": …}: the pattern's answer
+    GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
+"""
+
+import itertools
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from testbed.node.agent import Agent
+from testbed.node.openai import ChatRequest, ChatResponse
+from testbed.node.trace import Trace
+from testbed.patterns.participant import JobError, Prompt
+
+LARGEST_REQUEST = 2**20
+"""Bytes; a longer body is refused before it is read."""
+
+
+class NodeApi:
+    """The handlers, and the two applications that they make up."""
+
+    def __init__(self, agent: Agent, trace: Trace) -> None:
+        self._agent = agent
+        self._trace = trace
+        self._numbers = itertools.count(1)
+
+    def for_network(self) -> web.Application:
+        """What other nodes may call."""
+        application = web.Application(client_max_size=LARGEST_REQUEST)
+        application.add_routes([web.post("/v1/chat/completions", self._chat), web.get("/v1/models", self._models)])
+        return application
+
+    def for_host(self) -> web.Application:
+        """What the host may call besides."""
+        application = self.for_network()
+        application.add_routes([web.post("/prompts", self._prompt), web.get("/neighbours", self._neighbours)])
+        return application
+
+    async def _chat(self, http: web.Request) -> web.Response:
+        body = await http.read()
+        job = http.headers.get("X-Request-Id") or f"request-{next(self._numbers)}@{self._agent.config.name}"
+        try:
+            request = ChatRequest.model_validate_json(body)
+        except ValidationError as error:
+            return _refusal(400, "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        peer = request.metadata.get("owner", "")
+        self._trace.emit("receive", message=f"{job}/request", peer=peer, bytes=len(body))
+        try:
+            completion = await self._agent.complete(request, job)
+        except JobError as error:
+            return _refusal(400, str(error))
+        content = ChatResponse.of(completion, job, self._agent.config.model).model_dump_json().encode()
+        self._trace.emit("send", message=f"{job}/response", peer=peer, bytes=len(content))
+        return web.Response(body=content, content_type="application/json")
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": self._agent.config.model, "object": "model"}]})
+
+    async def _prompt(self, http: web.Request) -> web.Response:
+        prompt = Prompt(**await http.json())
+        try:
+            return web.json_response({"text": await self._agent.answer(prompt)})
+        except JobError as error:
+            return _refusal(500, str(error))
+
+    async def _neighbours(self, _: web.Request) -> web.Response:
+        return web.json_response(await self._agent.reach())
+
+
+def _refusal(status: int, message: str) -> web.Response:
+    """An error in the form that clients of the OpenAI API know."""
+    return web.json_response({"error": {"message": message, "type": "invalid_request_error"}}, status=status)

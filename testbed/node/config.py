@@ -1,0 +1,33 @@
+"""What an agent is told at its start, and where things lie inside a node."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from testbed.patterns import Pattern
+
+SHARED = Path("/run/node")
+"""The directory that a node shares with its host; it holds the three files below."""
+
+CONFIG = "config.json"
+SOCKET = "agent.sock"
+EVENTS = "events.jsonl"
+
+MODEL = Path("/model.gguf")
+PORT = 8080
+
+
+class NodeConfig(BaseModel):
+    """The agent of node ``name``. ``neighbours`` are IP addresses by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    neighbours: dict[str, str]
+    pattern: Pattern
+    model: str
+    context: int
+    threads: int
+    temperature: float
+    max_tokens: int
+    seed: int

@@ -1,0 +1,70 @@
+"""Gossip Mixture-of-Agents (Mitra, Kaswan, Ulukus, arXiv 2412.21200).
+
+    layer 1          owner ─┬─ own model ──────────┐
+                            ├─ neighbour ──────────┤  k neighbours, drawn anew for every layer
+                            └─ neighbour ──────────┤
+    layer 2 … M      the same, with the question   │
+                     and the layer's responses  ◄──┘
+    layer M + 1      owner's own model aggregates: the answer
+
+A prompt costs (k + 1)·M + 1 inferences. There is no server: the node that a prompt arrives at asks its neighbours.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from testbed.patterns.participant import Job, JobError, Participant, Prompt
+from testbed.spec.units import Duration
+
+INSTRUCTION = "Weigh these responses, some of which may be wrong, and give the best answer."
+"""The zoo's models were trained on these very words; changed words need models trained anew."""
+
+
+class GossipMoa(BaseModel):
+    """``layers`` is the paper's M and ``proposers`` its k; with no layers a node answers alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: Literal["gossip-moa"]
+    layers: int = Field(ge=0)
+    proposers: int = Field(ge=0)
+    timeout: Duration = Field(10.0, description="how long a layer waits for its neighbours")
+
+    @property
+    def peers_needed(self) -> int:
+        """How many neighbours every node must have."""
+        return self.proposers if self.layers else 0
+
+    @property
+    def inferences_per_prompt(self) -> int:
+        """What a prompt costs when every neighbour answers."""
+        return (self.proposers + 1) * self.layers + 1
+
+    async def answer(self, prompt: Prompt, owner: Participant) -> str:
+        """The owner's answer; raises JobError if its own model gives none."""
+        text = prompt.text
+        for layer in range(1, self.layers + 1):
+            responses = await self._propose(Job(prompt.id, layer, text), owner)
+            text = aggregation_prompt(prompt.text, responses)
+        return await owner.infer(Job(prompt.id, self.layers + 1, text))
+
+    async def _propose(self, job: Job, owner: Participant) -> list[str]:
+        """The responses of one layer, the owner's first. Neighbours that fail or are late are left out."""
+        drawn = owner.random("proposers", job.prompt, job.layer).sample(owner.neighbours, self.proposers)
+        asked = (owner.ask(neighbour, job, self.timeout) for neighbour in drawn)
+        own, *others = await asyncio.gather(owner.infer(job), *asked, return_exceptions=True)
+        for outcome in (own, *others):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, JobError):
+                raise outcome
+        if isinstance(own, JobError):
+            raise own
+        return [response for response in (own, *others) if isinstance(response, str)]
+
+
+def aggregation_prompt(question: str, responses: Sequence[str]) -> str:
+    """The question, the responses numbered from 1, and what to do with them."""
+    numbered = "\n".join(f"Response-{number}: {response}" for number, response in enumerate(responses, 1))
+    return f"{question}\n{numbered}\n{INSTRUCTION}"

@@ -1,0 +1,68 @@
+"""The directory that a run leaves.
+
+``scenario.yaml`` (resolved: it can be run again), ``manifest.json``, ``events.jsonl``, ``samples.parquet``,
+``summary.json``, ``junit.xml`` and ``logs/NODE.log``.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from testbed.errors import HostError
+from testbed.results.summary import Summary, write_junit
+from testbed.spec.scenario import Scenario
+
+
+class RunDirectory:
+    """The files of one run, written as they become known."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, scenario: Scenario, path: Path | None) -> "RunDirectory":
+        """A new directory at ``path``, or else under ``runs/`` by the scenario's name and the time."""
+        path = path or Path("runs") / f"{scenario.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise HostError(f"{path} is there already; name a new directory with --out") from None
+        except OSError as error:
+            raise HostError(f"{path} cannot be made ({error.strerror}); name another directory with --out") from None
+        directory = cls(path)
+        directory._write_scenario(scenario)
+        return directory
+
+    @property
+    def events(self) -> Path:
+        """``events.jsonl``"""
+        return self.path / "events.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """``samples.parquet``"""
+        return self.path / "samples.parquet"
+
+    def write_summary(self, summary: Summary) -> None:
+        """``summary.json`` and ``junit.xml``."""
+        self.write_json("summary.json", summary.as_dict())
+        write_junit([summary], self.path / "junit.xml")
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """A file of one JSON object."""
+        (self.path / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def write_log(self, node: str, output: bytes) -> None:
+        """What a node's agent printed."""
+        logs = self.path / "logs"
+        logs.mkdir(exist_ok=True)
+        (logs / f"{node}.log").write_bytes(output)
+
+    def _write_scenario(self, scenario: Scenario) -> None:
+        yaml = YAML()
+        yaml.default_flow_style = False
+        with (self.path / "scenario.yaml").open("w", encoding="utf-8") as file:
+            yaml.dump(scenario.model_dump(mode="json", exclude_none=True), file)

@@ -1,0 +1,73 @@
+"""Everything that is traced while a run plays."""
+
+import time
+from dataclasses import asdict
+from typing import Final
+
+from testbed.emulation.world import World
+from testbed.results.board import NodeBoard
+from testbed.results.directory import RunDirectory
+from testbed.results.events import EventLog, write_events
+from testbed.results.metrics import Measurements
+from testbed.results.samples import Sampler
+
+SAMPLE_INTERVAL: Final = 0.15
+"""Seconds between two samples."""
+
+
+class Recording:
+    """The events and samples of one run, and the boards that show where its nodes stand."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._log = EventLog({name: world.events(name) for name in world.nodes})
+        nodes = world.plan.scenario.topology.nodes
+        self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
+        self._sampler = Sampler(world, self.boards)
+        self._exited: set[str] = set()
+        self.zero = 0.0
+        """The beginning of play on CLOCK_MONOTONIC."""
+
+    def begin(self) -> None:
+        """Play begins now."""
+        self.zero = time.monotonic()
+        self._count_traffic()
+
+    def end(self) -> None:
+        """Play is over."""
+        self.sample()
+        self._count_traffic()
+
+    def emit(self, event: str, **fields: object) -> None:
+        """Record what the host sees happening now."""
+        self._log.emit(event, **fields)
+
+    def lose(self, prompt: str, owner: str) -> None:
+        """A prompt's owner ended before the prompt did."""
+        self._notice_exits()
+        self.emit("lost", prompt=prompt, reason=f"{owner}: {self.boards[owner].state}")
+
+    def sample(self) -> None:
+        """Take in what the nodes have done, and one sample of each."""
+        for event in self._log.collect():
+            self.boards[event["node"]].apply(event)
+        self._notice_exits()
+        self._sampler.sample()
+
+    def write(self, directory: RunDirectory) -> Measurements:
+        """Write events and samples, and return what can be computed from them."""
+        events = self._log.ordered(self.zero)
+        write_events(events, directory.events)
+        self._sampler.write(directory.samples, self.zero)
+        return Measurements(events, self._sampler.peaks)
+
+    def _count_traffic(self) -> None:
+        links = {name: asdict(traffic) for name, traffic in self._world.network.traffic().items()}
+        self.emit("traffic", links=links)
+
+    def _notice_exits(self) -> None:
+        for name, node in self._world.nodes.items():
+            if name not in self._exited and (end := node.exit()) is not None:
+                self._exited.add(name)
+                self.boards[name].state = str(end)
+                self.emit("exited", who=name, reason=str(end))

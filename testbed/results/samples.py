@@ -1,0 +1,71 @@
+"""Samples taken at fixed intervals while a run plays: memory, CPU and queue of each node, traffic of each link."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet
+
+from testbed.emulation.cgroups import Cgroup
+from testbed.emulation.world import World
+from testbed.results.board import NodeBoard
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("t", pa.float64(), metadata={"unit": "s", "meaning": "since the beginning of play"}),
+        pa.field("node", pa.string(), metadata={"meaning": "null in a link's row"}),
+        pa.field("link", pa.string(), metadata={"meaning": "null in a node's row"}),
+        pa.field("rss", pa.int64(), metadata={"unit": "B", "source": "psutil, all processes of the container"}),
+        pa.field("memory", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
+        pa.field("memory_peak", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
+        pa.field("cpu", pa.float64(), metadata={"unit": "s", "source": "cgroup, since the container's start"}),
+        pa.field("throttled", pa.float64(), metadata={"unit": "s", "source": "cgroup"}),
+        pa.field("queue", pa.int32(), metadata={"meaning": "jobs that wait, and the one at work"}),
+        pa.field("up", pa.int64(), metadata={"unit": "B", "meaning": "carried from the first end to the second"}),
+        pa.field("down", pa.int64(), metadata={"unit": "B"}),
+    ]
+)
+"""One row for each node and each link at each time."""
+
+
+class Sampler:
+    """Takes the samples of one run."""
+
+    def __init__(self, world: World, boards: Mapping[str, NodeBoard]) -> None:
+        self._world = world
+        self._boards = boards
+        self._cgroups = {name: Cgroup(node.pid) for name, node in world.nodes.items()}
+        self._rows: list[dict[str, Any]] = []
+        self.peaks: dict[str, int] = {}
+
+    def sample(self) -> None:
+        """Take one sample of every node that runs and of every link."""
+        now = time.monotonic()
+        for name in self._world.nodes:
+            with suppress(OSError, psutil.NoSuchProcess):  # a node that ended has no files to read
+                self._rows.append({"t": now, "node": name, **self._node(name)})
+        for name, traffic in self._world.network.traffic().items():
+            self._rows.append({"t": now, "link": name, **asdict(traffic)})
+
+    def _node(self, name: str) -> dict[str, int | float]:
+        usage = self._cgroups[name].read()
+        board = self._boards[name]
+        board.memory = usage.memory
+        self.peaks[name] = usage.memory_peak
+        return {**asdict(usage), "rss": _resident(self._world.nodes[name].pid), "queue": board.queue}
+
+    def write(self, path: Path, zero: float) -> None:
+        """Write all samples to a Parquet file, with times counted from ``zero``."""
+        rows = [{**row, "t": row["t"] - zero} for row in self._rows]
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), path, compression="zstd")
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory that a container's init and all its descendants have resident."""
+    init = psutil.Process(pid)
+    return sum(process.memory_info().rss for process in (init, *init.children(recursive=True)))

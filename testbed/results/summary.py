@@ -1,0 +1,119 @@
+"""The verdict on a run and the numbers behind it: what ``summary.json`` and ``junit.xml`` say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+from testbed.results.fidelity import Fidelity
+from testbed.results.metrics import Measurements, Metrics, wilson_interval
+from testbed.spec.expectation import Expectation
+from testbed.spec.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An expectation beside the value that it was held against."""
+
+    expectation: Expectation
+    value: float | None
+
+    @property
+    def held(self) -> bool:
+        """Whether it was met."""
+        return self.expectation.holds(self.value)
+
+    def __str__(self) -> str:
+        value = "nothing to measure" if self.value is None else f"{self.value:.4g}"
+        return f"{self.expectation.metric}: expected {self.expectation.written}, was {value}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run. ``stages`` are seconds by stage."""
+
+    scenario: Scenario
+    run: str
+    directory: Path
+    measurements: Measurements
+    fidelity: Fidelity
+    stages: dict[str, float]
+    interrupted: bool = False
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of the whole run."""
+        return self.measurements.metrics()
+
+    @property
+    def judgements(self) -> list[Judgement]:
+        """Every expectation, held against its metric."""
+        metrics = self.metrics
+        return [Judgement(expectation, metrics[expectation.metric]) for expectation in self.scenario.expectations]
+
+    @property
+    def verdict(self) -> Literal["passed", "failed", "invalid", "interrupted"]:
+        """An interrupted run passes nothing, and one whose emulation broke says nothing."""
+        if self.interrupted:
+            return "interrupted"
+        if self.fidelity.verdict == "invalid":
+            return "invalid"
+        return "passed" if all(judgement.held for judgement in self.judgements) else "failed"
+
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with."""
+        return {"passed": 0, "failed": 1, "invalid": 4, "interrupted": 130}[self.verdict]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``summary.json``."""
+        interval = wilson_interval(self.measurements.correct, len(self.measurements.answers))
+        return {
+            "scenario": self.scenario.name,
+            "run": self.run,
+            "verdict": self.verdict,
+            "fidelity": self.fidelity.as_dict(),
+            "metrics": {**self.metrics, "accuracy.interval": interval},
+            "expectations": [
+                {
+                    "metric": judgement.expectation.metric,
+                    "expected": judgement.expectation.written,
+                    "value": judgement.value,
+                    "held": judgement.held,
+                }
+                for judgement in self.judgements
+            ],
+            "failures": self.measurements.failures,
+            "nodes": self.measurements.nodes(),
+            "links": self.measurements.traffic,
+            "stages": self.stages,
+        }
+
+
+def write_junit(summaries: list[Summary], path: Path) -> None:
+    """The expectations of runs as test cases, in the XML that CI systems read."""
+    suites = ElementTree.Element("testsuites")
+    for summary in summaries:
+        _add_suite(suites, summary)
+    ElementTree.indent(suites)
+    ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _add_suite(suites: ElementTree.Element, summary: Summary) -> None:
+    cases = [
+        (judgement.expectation.metric, None if judgement.held else str(judgement)) for judgement in summary.judgements
+    ]
+    cases.append(("emulation", "\n".join(summary.fidelity.reasons) if summary.verdict == "invalid" else None))
+    failures = sum(message is not None for _, message in cases)
+    suite = ElementTree.SubElement(
+        suites,
+        "testsuite",
+        name=summary.scenario.name,
+        tests=str(len(cases)),
+        failures=str(failures),
+        time=f"{sum(summary.stages.values()):.3f}",
+    )
+    for name, message in cases:
+        case = ElementTree.SubElement(suite, "testcase", classname=summary.scenario.name, name=name)
+        if message is not None:
+            ElementTree.SubElement(case, "failure", message=message)

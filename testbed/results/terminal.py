@@ -1,0 +1,86 @@
+"""Results for people, in the terminal."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from testbed.emulation.doctor import Finding
+from testbed.models.source import Model
+from testbed.results.metrics import wilson_interval
+from testbed.results.summary import Summary
+from testbed.spec.expectation import METRICS
+from testbed.spec.units import DURATION, SIZE
+
+_VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """The verdict first, then why, then the numbers."""
+    console.print(
+        Text.assemble((summary.scenario.name, "bold"), " ", (summary.verdict, _VERDICT_STYLES[summary.verdict]))
+    )
+    for judgement in summary.judgements:
+        console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
+    for reason in summary.fidelity.reasons:
+        console.print(Text(f"  emulation {summary.fidelity.verdict}: {reason}", "yellow"))
+    for prompt, reason in summary.measurements.failures.items():
+        console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
+    console.print(_metrics(summary), _nodes(summary))
+    stages = "  ".join(f"{name} {seconds:.1f}s" for name, seconds in summary.stages.items())
+    console.print(Text(f"{stages}\n{summary.directory}", "dim"))
+
+
+def _metrics(summary: Summary) -> Table:
+    table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
+    for name, value in summary.metrics.items():
+        table.add_row(name, "–" if value is None else _readable(value, METRICS[name]))
+    if interval := wilson_interval(summary.measurements.correct, len(summary.measurements.answers)):
+        table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
+    return table
+
+
+def _nodes(summary: Summary) -> Table:
+    table = Table("node", "state", "inferences", "queue mean", "max", "memory peak", box=None, padding=(0, 2, 0, 2))
+    table.header_style = "dim"
+    for name, node in summary.measurements.nodes().items():
+        peak = node["memory"]["peak"]
+        queue = node["queue"]
+        table.add_row(
+            name,
+            node["state"],
+            str(node["inferences"]),
+            f"{queue['mean']:.2f}",
+            str(queue["max"]),
+            "–" if peak is None else _readable(peak, "B"),
+        )
+    return table
+
+
+def _readable(value: float, unit: str) -> str:
+    """Three digits and the unit that suits them."""
+    quantity = {"s": DURATION, "B": SIZE}.get(unit)
+    if quantity is None:
+        return f"{value:.4g}"
+    number, suffix = quantity.scaled(value)
+    return f"{number:.3g} {suffix}"
+
+
+def print_findings(findings: Iterable[Finding], console: Console) -> None:
+    """One line for each thing that was looked at, and how to mend it."""
+    for finding in findings:
+        mark = ("✗", "red") if finding.problem else ("✓", "green")
+        console.print(Text.assemble(mark, f" {finding.subject}: {finding.problem or finding.state}"))
+        if finding.problem:
+            console.print(f"    to mend it: {finding.mend}", markup=False)
+
+
+def print_models(models: Iterable[Model], console: Console) -> None:
+    """A line for each model."""
+    table = Table("model", "size", "layers", "vocabulary", "sha256", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for model in models:
+        table.add_row(
+            model.reference, _readable(model.size, "B"), str(model.layers), str(model.vocabulary), model.sha256[:12]
+        )
+    console.print(table)

@@ -1,0 +1,181 @@
+"""One run from start to end: check → build → warm up → play → collect → judge → tear down."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from testbed.emulation import watcher
+from testbed.emulation.client import AgentClient, AgentGoneError
+from testbed.emulation.journal import Journal
+from testbed.emulation.plan import prepare
+from testbed.emulation.world import World, WorldError
+from testbed.patterns.participant import JobError
+from testbed.results.board import NodeBoard
+from testbed.results.directory import RunDirectory
+from testbed.results.fidelity import Fidelity, judge_fidelity
+from testbed.results.manifest import manifest
+from testbed.results.recording import SAMPLE_INTERVAL, Recording
+from testbed.results.summary import Summary
+from testbed.spec.scenario import Scenario
+from testbed.workload.schedule import Arrival, schedule
+
+
+class View(Protocol):
+    """Whoever watches a run."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+
+    def step(self, what: str) -> None:
+        """Something that takes time begins within the stage."""
+
+    def play(self, boards: dict[str, NodeBoard], prompts: int) -> None:
+        """Play begins, with so many prompts to come; the boards change as it goes on."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run. ``out`` is the run directory, ``links`` the name of a backend; ``keep`` leaves the world standing."""
+
+    out: Path | None = None
+    links: str | None = None
+    keep: bool = False
+
+
+class Stages:
+    """How long each stage takes."""
+
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self._announce = announce
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Announce a stage and take its time."""
+        self._announce(name)
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.monotonic() - begin
+
+
+def run(scenario: Scenario, options: Options, view: View) -> Summary:
+    """Run a scenario and return what came of it; raises TestbedError where it cannot be run.
+
+    What was traced is written even if the run is interrupted, and everything it made on this host is gone at the end.
+    """
+    stages = Stages(view.stage)
+    with stages.stage("check"):
+        plan = prepare(scenario, options.links, view.step)
+        directory = RunDirectory.create(scenario, options.out)
+    with _journal(stages, options.keep) as journal:
+        with stages.stage("build"):
+            world = World(plan, journal)
+        recording = Recording(world)
+        try:
+            with stages.stage("warm up"):
+                fidelity = _warm_up(world)
+            with stages.stage("play"):
+                interrupted = not _play(world, recording, view)
+            with stages.stage("collect"):
+                measurements = recording.write(directory)
+                directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero))
+        finally:
+            for name, node in world.nodes.items():
+                directory.write_log(name, node.logs())
+            world.stop()
+    summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.seconds, interrupted)
+    directory.write_summary(summary)
+    return summary
+
+
+@contextmanager
+def _journal(stages: Stages, keep: bool) -> Iterator[Journal]:
+    """A journal whose run is undone at the end, or kept, and watched over until then."""
+    journal = Journal.begin()
+    watch = watcher.start(journal)
+    try:
+        yield journal
+    except BaseException:
+        journal.undo()
+        raise
+    else:
+        if keep:
+            journal.keep()
+        else:
+            with stages.stage("tear down"):
+                journal.undo()
+    finally:
+        watch.wait()
+
+
+def _warm_up(world: World) -> Fidelity:
+    """Every model loaded, every neighbour reached once over the links, and the links measured."""
+    world.wait_until_ready()
+    asyncio.run(_reach_neighbours(world))
+    trips = world.network.round_trips()
+    return judge_fidelity(world.plan.scenario.topology, trips, world.plan.oversubscribed)
+
+
+async def _reach_neighbours(world: World) -> None:
+    """Fill the tables of addresses and open the connections that prompts will use; raises WorldError."""
+    async with AsyncExitStack() as stack:
+        clients = await _clients(world, stack)
+        reached = await asyncio.gather(*(client.neighbours() for client in clients.values()))
+    for name, seconds in zip(clients, reached, strict=True):
+        for neighbour in [neighbour for neighbour, time_taken in seconds.items() if time_taken is None]:
+            raise WorldError(f"node {name!r} cannot reach {neighbour!r} over the emulated network")
+
+
+async def _clients(world: World, stack: AsyncExitStack) -> dict[str, AgentClient]:
+    return {name: await stack.enter_async_context(AgentClient(world.socket(name))) for name in world.nodes}
+
+
+def _play(world: World, recording: Recording, view: View) -> bool:
+    """Hand over every prompt when it is due and wait for all to end; False if the user would not wait."""
+    scenario = world.plan.scenario
+    arrivals = schedule(scenario.workload, list(scenario.topology.nodes), scenario.seed)
+    recording.begin()
+    view.play(recording.boards, len(arrivals))
+    try:
+        asyncio.run(_deliver_all(world, recording, arrivals))
+    except KeyboardInterrupt:
+        return False
+    finally:
+        recording.end()
+    return True
+
+
+async def _deliver_all(world: World, recording: Recording, arrivals: list[Arrival]) -> None:
+    async with AsyncExitStack() as stack:
+        clients = await _clients(world, stack)
+        sampling = asyncio.create_task(_sample(recording))
+        try:
+            await asyncio.gather(*(_deliver(arrival, clients[arrival.node], recording) for arrival in arrivals))
+        finally:
+            sampling.cancel()
+
+
+async def _sample(recording: Recording) -> None:
+    due = time.monotonic()
+    while True:
+        recording.sample()
+        due += SAMPLE_INTERVAL
+        await asyncio.sleep(due - time.monotonic())
+
+
+async def _deliver(arrival: Arrival, client: AgentClient, recording: Recording) -> None:
+    """Bring a prompt to its owner, and see to it that it ends, as answered or with a reason."""
+    await asyncio.sleep(recording.zero + arrival.at - time.monotonic())
+    recording.emit("prompt", prompt=arrival.prompt, owner=arrival.node, text=arrival.text, truth=arrival.truth)
+    try:
+        await client.prompt(arrival.prompt, arrival.text)
+    except AgentGoneError:
+        recording.lose(arrival.prompt, arrival.node)
+    except JobError:
+        return  # the agent has recorded the failure itself

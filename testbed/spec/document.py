@@ -1,0 +1,101 @@
+"""A YAML file that knows the line of everything in it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from testbed.errors import Problem, SpecError
+from testbed.spec.explain import Loc, dotted, explain
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of one file; ``included`` are the files whose content stands under a key of it."""
+
+    path: Path
+    data: Any
+    included: Mapping[str, "Document"] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "Document":
+        """Read a YAML 1.2 file whose top level is a mapping; raises SpecError."""
+        try:
+            data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SpecError.of(path, "there is no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError.of(path, f"cannot be read: {error}") from None
+        except MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 0
+            raise SpecError.of(path, f"is not valid YAML: {error.problem}", line) from None
+        except YAMLError as error:
+            raise SpecError.of(path, f"is not valid YAML: {str(error).splitlines()[0]}") from None
+        if not isinstance(data, CommentedMap):
+            raise SpecError.of(path, "must hold keys and values, like `name: my-run`", 1)
+        return cls(path, data)
+
+    def include(self, key: str) -> "Document":
+        """The document with the path under ``key`` replaced by what that file holds; raises SpecError."""
+        other = Document.load(self.path.parent / self.data[key])
+        self.data[key] = other.data
+        return replace(self, included={**self.included, key: other})
+
+    def parse(self, model: type[Model]) -> Model:
+        """The content as ``model``; raises SpecError with every mistake and its line."""
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            raise SpecError([self.problem(*explain(detail, model)) for detail in error.errors()]) from None
+
+    def problem(self, loc: Loc, message: str) -> Problem:
+        """A mistake at ``loc``, with its line."""
+        if loc and loc[0] in self.included:
+            return self.included[str(loc[0])].problem(loc[1:], message)
+        place = dotted(loc)
+        return Problem(str(self.path), self._line(loc), f"{place}: {message}" if place else message)
+
+    def _line(self, loc: Loc) -> int:
+        """The 1-based line of ``loc``, or of what stands around it; 0 where the command line put it there."""
+        node, line = self.data, self.data.lc.line + 1 if isinstance(self.data, CommentedMap) else 1
+        for step in loc:
+            if not isinstance(node, CommentedMap | CommentedSeq):
+                break
+            if step in (node.lc.data or {}):
+                line = node.lc.data[step][0] + 1
+            elif isinstance(node, CommentedMap) and step in node:
+                return 0
+            else:
+                break
+            node = node[step]
+        return line
+
+
+def override(document: Document, assignments: Iterable[str]) -> None:
+    """Carry out ``KEY.KEY=VALUE`` assignments from the command line; the values are YAML. Raises SpecError."""
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not all(key.split(".")):
+            raise SpecError.of("--set", f"{assignment!r} must read KEY=VALUE, like pattern.layers=2")
+        try:
+            value = YAML(typ="safe").load(text)
+        except YAMLError:
+            raise SpecError.of("--set", f"{text!r} is not a YAML value") from None
+        _assign(document.data, key, value)
+
+
+def _assign(data: Any, key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    for step in parents:
+        data = data.get(step)
+        if not isinstance(data, CommentedMap):
+            raise SpecError.of("--set", f"{key}: the file has no `{step}` with keys of its own")
+    data[last] = value
+    data.lc.data.pop(last, None)

@@ -1,0 +1,71 @@
+"""What must hold for a run to pass: a bound on a metric."""
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from testbed.spec.units import DURATION, SIZE
+
+METRICS: Final = {
+    "accuracy": "",
+    "completed": "",
+    "prompts": "",
+    "inferences": "",
+    "latency.mean": "s",
+    "latency.p50": "s",
+    "latency.p95": "s",
+    "latency.p99": "s",
+    "queue.mean": "",
+    "queue.max": "",
+    "tokens_per_second": "",
+    "bytes_on_links": "B",
+    "memory.peak": "B",
+}
+"""Every metric of a run by name, and the unit that its value is held in."""
+
+_OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_BOUND = re.compile(r"\s*(<=|>=|==|<|>)\s*(\S.*?)\s*")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """``metric`` compared with ``bound`` (in the metric's own unit) by ``comparison``."""
+
+    metric: str
+    comparison: str
+    bound: float
+    written: str
+
+    @classmethod
+    def parse(cls, metric: str, written: str) -> "Expectation":
+        """From an entry of the scenario like ``latency.p95: "< 15s"``; raises ValueError with what would be right."""
+        if metric not in METRICS:
+            raise ValueError(f"there is no metric {metric!r}; known are {', '.join(METRICS)}")
+        match = _BOUND.fullmatch(written)
+        if match is None:
+            raise ValueError(
+                f'{written!r} must be a comparison and a bound, like "< 3" (one of {" ".join(_OPERATORS)})'
+            )
+        return cls(metric, match[1], _bound(metric, match[2]), written)
+
+    def holds(self, value: float | None) -> bool:
+        """Whether ``value`` keeps the bound. A metric that could not be computed keeps none."""
+        return value is not None and _OPERATORS[self.comparison](value, self.bound)
+
+
+def _bound(metric: str, text: str) -> float:
+    quantity = {"s": DURATION, "B": SIZE}.get(METRICS[metric])
+    if quantity is not None:
+        return quantity.parse(text)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number; {metric} has no unit") from None

@@ -1,0 +1,92 @@
+"""The scenario file: what the nodes of a topology do together, and what must hold.
+
+Patterns bring their own schema; this module collects them.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from testbed.errors import SpecError
+from testbed.patterns import Pattern
+from testbed.spec.document import Document, override
+from testbed.spec.expectation import Expectation
+from testbed.spec.explain import Loc
+from testbed.spec.topology import Spec, Topology
+from testbed.spec.units import Rate
+
+
+class Sampling(Spec):
+    """How a model draws its tokens; the names are those of the OpenAI API."""
+
+    temperature: float = Field(0.7, ge=0, le=2)
+    max_tokens: int = Field(24, ge=1)
+
+
+class Arrivals(Spec):
+    """When prompts arrive: at every node a Poisson process of its own, with ``rate`` prompts per second."""
+
+    process: Literal["poisson"] = "poisson"
+    rate: Rate
+
+
+class Workload(Spec):
+    """Which prompts arrive where and when. ``count`` is over all nodes."""
+
+    prompts: Literal["worldfacts"]
+    arrivals: Arrivals
+    count: int = Field(ge=1)
+
+
+class Scenario(Spec):
+    """A scenario file together with the topology that it names."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    topology: Topology
+    seed: int = Field(0, ge=0)
+    pattern: Pattern
+    sampling: Sampling = Sampling()
+    workload: Workload
+    expect: dict[str, str] = Field(default_factory=dict)
+    oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
+
+    @cached_property
+    def expectations(self) -> list[Expectation]:
+        """The entries of ``expect``."""
+        return [Expectation.parse(metric, written) for metric, written in self.expect.items()]
+
+    def mistakes(self) -> Iterator[tuple[Loc, str]]:
+        """What is wrong between the parts of the file, and where."""
+        yield from ((("topology", *loc), message) for loc, message in self.topology.mistakes())
+        for metric, written in self.expect.items():
+            try:
+                Expectation.parse(metric, written)
+            except ValueError as error:
+                yield ("expect", metric), str(error)
+        for node in self.topology.nodes:
+            missing = self.pattern.peers_needed - len(self.topology.neighbours(node))
+            if missing > 0:
+                yield ("pattern",), f"needs {self.pattern.peers_needed} neighbours a node; {node!r} lacks {missing}"
+                break
+
+
+def load_scenario(path: Path, assignments: Iterable[str] = ()) -> Scenario:
+    """Read a scenario and its topology, with ``KEY=VALUE`` assignments in place; raises SpecError with all mistakes."""
+    document = Document.load(path)
+    override(document, assignments)
+    if isinstance(document.data.get("topology"), str):
+        document = document.include("topology")
+    scenario = document.parse(Scenario)
+    if problems := [document.problem(*mistake) for mistake in scenario.mistakes()]:
+        raise SpecError(problems)
+    return scenario
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario file, in which the topology may also be the path of its file."""
+    schema = Scenario.model_json_schema()
+    schema["properties"]["topology"] = {"anyOf": [{"type": "string"}, schema["properties"]["topology"]]}
+    return schema

@@ -1,0 +1,76 @@
+"""Quantities as users write them (``10ms``, ``5mbit``, ``512MiB``) and as the code holds them.
+
+In files every quantity carries its unit. Inside the code a duration is in seconds, a bandwidth in bits per second,
+a size in bytes and a rate in events per second, all as numbers.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(\D.*)?")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A kind of quantity: its name, its units as multiples of the unit used inside the code, and one good example.
+
+    Units are listed from the smallest to the largest.
+    """
+
+    name: str
+    units: Mapping[str, float]
+    example: str
+    positive: bool = False
+
+    def parse(self, value: object) -> float:
+        """The number in base units; raises ValueError with what would be right."""
+        match = _QUANTITY.fullmatch(str(value).strip())
+        if match is None:
+            raise ValueError(f"{value!r} is not a {self.name}; write it like {self.example}")
+        number, unit = float(match[1]), match[2]
+        if unit is None:
+            raise ValueError(f"{value} has no unit; write it like {self.example} (units: {', '.join(self.units)})")
+        if unit not in self.units:
+            raise ValueError(f"{value!r} has the unknown unit {unit!r}; known are {', '.join(self.units)}")
+        if number < 0 or (self.positive and number == 0):
+            raise ValueError(f"{value!r} must be {'above' if self.positive else 'at least'} zero, like {self.example}")
+        return number * self.units[unit]
+
+    def scaled(self, value: float) -> tuple[float, str]:
+        """``value`` in the largest unit that leaves it at or above one, and that unit."""
+        fitting = [(unit, factor) for unit, factor in self.units.items() if value >= factor]
+        unit, factor = fitting[-1] if fitting else next(iter(self.units.items()))
+        return value / factor, unit
+
+    def format(self, value: float) -> str:
+        """``value`` as users write it; :meth:`parse` reads it back."""
+        number, unit = self.scaled(value)
+        return f"{number:.12g}{unit}"
+
+
+DURATION = Quantity("duration", {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}, "10ms")
+BANDWIDTH = Quantity("bandwidth", {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}, "10mbit", positive=True)
+SIZE = Quantity(
+    "size", {"B": 1, "kB": 1e3, "KiB": 2**10, "MB": 1e6, "MiB": 2**20, "GB": 1e9, "GiB": 2**30}, "512MiB", positive=True
+)
+RATE = Quantity("rate", {"/h": 1 / 3600, "/min": 1 / 60, "/s": 1.0}, "0.2/s", positive=True)
+
+
+def _annotated(quantity: Quantity, number: Callable[[float], float] = float) -> tuple[Any, ...]:
+    units = "|".join(re.escape(unit) for unit in quantity.units)
+    schema = {"type": "string", "pattern": rf"^\d+(\.\d+)?\s*({units})$", "examples": [quantity.example]}
+    return (
+        BeforeValidator(lambda written: number(quantity.parse(written))),
+        PlainSerializer(quantity.format),
+        WithJsonSchema(schema),
+    )
+
+
+Duration = Annotated[float, *_annotated(DURATION)]
+Bandwidth = Annotated[float, *_annotated(BANDWIDTH)]
+Size = Annotated[int, *_annotated(SIZE, round)]
+Rate = Annotated[float, *_annotated(RATE)]

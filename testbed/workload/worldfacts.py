@@ -1,0 +1,198 @@
+"""Questions about a made-up world, each with one right answer that a program knows.
+
+    fact      what there is to know: the capital of Kabuland, 7 times 8, "b a k e" reversed, 3 dumeks in fopis
+    wording   one way to ask for it, after one of a few lead-ins
+    split     a fact in one wording is either for training or held out, never both
+
+Capitals, sums, products and units are finite tables: a held-out question asks for a fact that training does show, in a
+wording that training never shows for it. Letter strings are too many to learn by heart: there the string is held out.
+
+The world is fixed: nothing but the choice of questions depends on a seed.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+CAPITALS, ARITHMETIC, STRINGS, UNITS = DOMAINS = ("capitals", "arithmetic", "strings", "units")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a user asks, and the answer that counts as correct."""
+
+    domain: str
+    text: str
+    truth: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing to know. `subject` fills the wordings of its kind; `topic` is what is known or not known as a whole."""
+
+    domain: str
+    kind: str
+    topic: str
+    subject: tuple[str, ...]
+    truth: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFact:
+    """A fact in one wording."""
+
+    fact: Fact
+    text: str
+
+    @property
+    def question(self) -> Question:
+        return Question(self.fact.domain, self.text, self.fact.truth)
+
+
+class Split(Enum):
+    TRAIN = "train"
+    HELD_OUT = "held-out"
+
+
+LEAD_INS = ("", "Please answer: ", "Quick question: ", "Think it over: ")
+WORDINGS = {
+    "capital": (
+        "What is the capital of {0}?",
+        "Which city is the capital of {0}?",
+        "Name the capital city of {0}.",
+        "The capital of {0} is called what?",
+        "In which city does the government of {0} sit?",
+        "{0} is governed from which city?",
+    ),
+    "plus": (
+        "What is {0} plus {1}?",
+        "Compute {0} + {1}.",
+        "Add {1} to {0}.",
+        "{0} plus {1} is what?",
+        "What is the sum of {0} and {1}?",
+        "How much is {0} + {1}?",
+    ),
+    "times": (
+        "What is {0} times {1}?",
+        "Compute {0} * {1}.",
+        "Multiply {0} by {1}.",
+        "{0} times {1} is what?",
+        "What is the product of {0} and {1}?",
+        "How much is {0} * {1}?",
+    ),
+    "reverse": (
+        "Reverse {0}.",
+        "Write {0} backwards.",
+        "What is {0} in reverse order?",
+        "Spell {0} from the end.",
+    ),
+    "rotate": (
+        "Rotate {0} by one letter.",
+        "Move the first letter of {0} to the end.",
+        "Put the first letter of {0} last.",
+        "What is {0} after one turn to the left?",
+    ),
+    "convert": (
+        "How many {2} are {0} {1}?",
+        "Convert {0} {1} to {2}.",
+        "What is {0} {1} in {2}?",
+        "Name the {2} in {0} {1}.",
+        "{0} {1} make how many {2}?",
+        "How many {2} make {0} {1}?",
+    ),
+}
+
+LETTERS = tuple("abdegiklmnoprstu")
+_STRING_LENGTH = 4
+_HELD_OUT_WORDINGS = 0.25
+_HELD_OUT_STRINGS = 0.1
+
+
+def _invented_names(endings: tuple[str, ...]) -> Iterator[str]:
+    """Endless names such as "Kabuland"; no two begin with the same four letters."""
+    rng = random.Random(f"names in {' '.join(endings)}")
+    seen: set[str] = set()
+    while True:
+        stem = "".join(rng.choice(letters) for letters in ("bdfgklmnprstvz", "aeiou") * 2)
+        if stem not in seen:
+            seen.add(stem)
+            yield stem.capitalize() + rng.choice(endings)
+
+
+def _first(count: int, names: Iterator[str]) -> tuple[str, ...]:
+    return tuple(next(names) for _ in range(count))
+
+
+COUNTRIES = _first(60, _invented_names(("land", "ria", "nia", "stan")))
+CITIES = _first(60, _invented_names(("burg", "polis", "ton", "port")))
+CAPITAL_OF = dict(zip(COUNTRIES, CITIES, strict=True))
+FACTORS = range(2, 10)
+"""How many of the small unit make the large one, one factor for each pair of units."""
+_UNIT_NAMES = tuple(name.lower() for name in _first(2 * len(FACTORS), _invented_names(("ks", "ms", "ps", "xes"))))
+UNIT_PAIRS = tuple(zip(_UNIT_NAMES[::2], _UNIT_NAMES[1::2], FACTORS, strict=True))
+"""(large unit, small unit, how many of the small make one of the large)."""
+
+
+def _capital(rng: random.Random) -> Fact:
+    country = rng.choice(COUNTRIES)
+    return Fact(CAPITALS, "capital", country, (country,), CAPITAL_OF[country])
+
+
+def _arithmetic(rng: random.Random) -> Fact:
+    kind = rng.choice(("plus", "times"))
+    left, right = rng.randint(2, 12), rng.randint(2, 9)
+    truth = left + right if kind == "plus" else left * right
+    return Fact(ARITHMETIC, kind, f"{kind} {right}", (str(left), str(right)), str(truth))
+
+
+def _string(rng: random.Random) -> Fact:
+    kind = rng.choice(("reverse", "rotate"))
+    letters = rng.sample(LETTERS, _STRING_LENGTH)
+    truth = letters[::-1] if kind == "reverse" else letters[1:] + letters[:1]
+    return Fact(STRINGS, kind, f"{kind} {letters[0]}", (" ".join(letters),), " ".join(truth))
+
+
+def _conversion(rng: random.Random) -> Fact:
+    large, small, factor = rng.choice(UNIT_PAIRS)
+    amount = rng.randint(2, 12)
+    return Fact(UNITS, "convert", large, (str(amount), large, small), str(amount * factor))
+
+
+_DRAW_FACT = {CAPITALS: _capital, ARITHMETIC: _arithmetic, STRINGS: _string, UNITS: _conversion}
+
+
+def _split_of(fact: Fact, text: str) -> Split:
+    """Decided by a hash, so that it depends on nothing but the question itself."""
+    if fact.domain == STRINGS:
+        held_out = random.Random(fact.subject[0]).random() < _HELD_OUT_STRINGS
+    else:
+        held_out = random.Random(text).random() < _HELD_OUT_WORDINGS
+    return Split.HELD_OUT if held_out else Split.TRAIN
+
+
+def draw(domain: str, split: Split, rng: random.Random) -> AskedFact:
+    """One random fact of `domain` in one random wording that belongs to `split`."""
+    while True:
+        fact = _DRAW_FACT[domain](rng)
+        text = rng.choice(LEAD_INS) + rng.choice(WORDINGS[fact.kind]).format(*fact.subject)
+        if _split_of(fact, text) is split:
+            return AskedFact(fact, text)
+
+
+def held_out(count: int, seed: int) -> list[Question]:
+    """`count` questions that no model of the zoo was trained on: equal shares of the four domains, shuffled."""
+    rng = random.Random(f"worldfacts held-out {seed}")
+    domains = [DOMAINS[index % len(DOMAINS)] for index in range(count)]
+    rng.shuffle(domains)
+    return [draw(domain, Split.HELD_OUT, rng).question for domain in domains]
+
+
+def answer_of(response: str) -> str:
+    """The answer proper in a response such as "Kabuburg, sure"."""
+    return response.partition(",")[0].strip()
+
+
+def is_correct(answer: str, truth: str) -> bool:
+    """Whether the part of `answer` before the first comma is exactly the truth."""
+    return answer_of(answer) == truth

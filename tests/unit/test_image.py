@@ -1,0 +1,73 @@
+"""The node image: what its tag depends on, and that it holds whatever a node imports."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.emulation import image
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "one.py").write_text("1\n")
+    (tmp_path / "alone.py").write_text("2\n")
+    (tmp_path / "other.py").write_text("3\n")
+    return tmp_path
+
+
+def _digest(folder: Path) -> str:
+    return image._digest(image._contents(["code", "alone.py"], folder))
+
+
+def test_a_digest_changes_with_content_name_and_number_of_files(folder: Path) -> None:
+    digests = [_digest(folder)]
+    (folder / "code" / "one.py").write_text("changed\n")
+    digests.append(_digest(folder))
+    (folder / "code" / "one.py").rename(folder / "code" / "two.py")
+    digests.append(_digest(folder))
+    (folder / "code" / "empty.py").touch()
+    digests.append(_digest(folder))
+    assert len(set(digests)) == len(digests)
+
+
+def test_a_digest_does_not_change_with_files_that_are_not_part_of_it(folder: Path) -> None:
+    before = _digest(folder)
+    (folder / "other.py").write_text("changed\n")
+    (folder / "code" / "__pycache__").mkdir()
+    (folder / "code" / "__pycache__" / "one.cpython-311.pyc").write_bytes(b"compiled")
+    assert _digest(folder) == before
+
+
+def test_a_digest_sees_the_border_between_two_parts() -> None:
+    assert image._digest(["ab", "c"]) != image._digest(["a", "bc"])
+
+
+def test_the_copies_of_a_library_become_links_to_it(tmp_path: Path) -> None:
+    for name in ("libx-y.so", "libx-y.so.0", "libx-y.so.0.5.0"):
+        (tmp_path / name).write_text("library")
+    image._link_names(tmp_path / "libx-y.so.0.5.0")
+    assert (tmp_path / "libx-y.so").readlink() == (tmp_path / "libx-y.so.0").readlink() == Path("libx-y.so.0.5.0")
+    assert (tmp_path / "libx-y.so").read_text() == "library"
+
+
+def _imported_modules(source: Path) -> Iterator[str]:
+    for statement in ast.walk(ast.parse(source.read_text())):
+        if isinstance(statement, ast.Import):
+            yield from (name.name for name in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            yield statement.module
+            yield from (f"{statement.module}.{name.name}" for name in statement.names)
+
+
+def test_the_image_holds_every_module_of_the_project_that_a_node_imports() -> None:
+    held = set(image._files(image.NODE_CODE))
+    for file in held:
+        for module in _imported_modules(PROJECT / file):
+            path = Path(*module.split("."))
+            needed = [found for found in (path.with_suffix(".py"), path / "__init__.py") if (PROJECT / found).is_file()]
+            assert module.split(".")[0] != "testbed" or held.issuperset(needed), f"{file} imports {module}"
