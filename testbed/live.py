@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,8 +21,6 @@ from rich.text import Text
 
 from testbed.results.board import NodeBoard
 from testbed.runner import View
-
-_PLAIN_INTERVAL = 5.0  # seconds between two lines about the prompts
 
 
 @contextmanager
@@ -71,9 +70,7 @@ class LiveView:
     def stage(self, name: str) -> None:
         """Put it on the screen."""
         self._stages.append((name, time.monotonic()))
-        self._progress.update(self._waiting, description=name)
-        if name != "play":
-            self._progress.update(self._waiting, total=None, completed=0)
+        self._progress.reset(self._waiting, total=None, description=name)
 
     def step(self, what: str) -> None:
         """Put it on the screen."""
@@ -96,9 +93,8 @@ class LiveView:
 
     def _headline(self) -> Text:
         line = Text.assemble((self._scenario, "bold"), "  ")
-        ends = [begin for _, begin in self._stages[1:]] + [time.monotonic()]
-        for (name, begin), end in zip(self._stages, ends, strict=True):
-            line.append(f"{name} {end - begin:.1f}s  ", "cyan" if end is ends[-1] else "dim")
+        for (name, begin), (_, end) in pairwise([*self._stages, ("now", time.monotonic())]):
+            line.append(f"{name} {end - begin:.1f}s  ", "dim")
         return line
 
 

@@ -47,6 +47,14 @@ class ContainerHost(Host):  # type: ignore[misc]
         return process
 
 
+class Bridge(LinuxBridge):  # type: ignore[misc]
+    """A Linux bridge in the run's namespace."""
+
+    @classmethod
+    def setup(cls) -> None:
+        """Mininet would warn of the host's bridge firewall, which does not reach into the run's namespace."""
+
+
 class EmulatedLink(MininetLink):  # type: ignore[misc]
     """A Mininet link whose interfaces come from a link backend."""
 
@@ -83,7 +91,7 @@ class Network:
     def __init__(self, topology: Topology, containers: Mapping[str, int], backend: LinkBackend) -> None:
         """``containers`` are the ids of a process in each node's container, by the node's name."""
         Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
-        self._mininet = Mininet(controller=None, switch=LinuxBridge, ipBase=str(SUBNET), build=False)
+        self._mininet = Mininet(controller=None, switch=Bridge, ipBase=str(SUBNET), build=False)
         self._topology = topology
         self._ports: dict[Link, str] = {}
         self._build(containers, backend)

@@ -16,6 +16,11 @@ from testbed.patterns.participant import Job, JobError, Prompt
 from testbed.spec import seeds
 
 
+def origin_of(request: ChatRequest) -> dict[str, str]:
+    """What a request says of the prompt that it serves; other clients' metadata means nothing here."""
+    return {key: request.metadata[key] for key in ("prompt", "layer", "owner") if key in request.metadata}
+
+
 class Agent:
     """Answers prompts with its neighbours, and their requests with its own model. It is a pattern's Participant."""
 
@@ -70,7 +75,7 @@ class Agent:
             top_p=request.top_p,
         )
         messages = [message.model_dump() for message in request.messages]
-        return await self._queue.complete(job, messages, sampling, **request.metadata)
+        return await self._queue.complete(job, messages, sampling, origin_of(request))
 
     async def reach(self) -> dict[str, float | None]:
         """The seconds that a request to each neighbour takes; None for one that cannot be reached."""

@@ -1,7 +1,7 @@
 """The one queue in front of a node's model: first come, first served."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -30,11 +30,11 @@ class InferenceQueue:
         self._thread = ThreadPoolExecutor(1, "inference")
 
     async def complete(
-        self, job: str, messages: Sequence[Message], sampling: Sampling, **context: object
+        self, job: str, messages: Sequence[Message], sampling: Sampling, origin: Mapping[str, str]
     ) -> Completion:
-        """Queue a job and wait for its completion; ``context`` goes into its trace. Raises JobError."""
+        """Queue a job and wait for its completion; ``origin`` is traced with it. Raises JobError."""
         task = Task(job, messages, sampling)
-        self._trace.emit("enqueue", job=job, **context)
+        self._trace.emit("enqueue", job=job, **origin)
         self._waiting.put_nowait(task)
         # A caller that gives up must not take the job back: the model may be at it already.
         return await asyncio.shield(task.done)

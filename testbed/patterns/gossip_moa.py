@@ -11,6 +11,7 @@ A prompt costs (k + 1)·M + 1 inferences. There is no server: the node that a pr
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -32,6 +33,9 @@ class GossipMoa(BaseModel):
     layers: int = Field(ge=0)
     proposers: int = Field(ge=0)
     timeout: Duration = Field(10.0, description="how long a layer waits for its neighbours")
+    substitute: dict[str, str] = Field(
+        default_factory=dict, description="words of the responses to replace before they are aggregated, for controls"
+    )
 
     @property
     def peers_needed(self) -> int:
@@ -61,7 +65,10 @@ class GossipMoa(BaseModel):
                 raise outcome
         if isinstance(own, JobError):
             raise own
-        return [response for response in (own, *others) if isinstance(response, str)]
+        return [self._substituted(response) for response in (own, *others) if isinstance(response, str)]
+
+    def _substituted(self, response: str) -> str:
+        return re.sub(r"\w+", lambda word: self.substitute.get(word[0], word[0]), response)
 
 
 def aggregation_prompt(question: str, responses: Sequence[str]) -> str:

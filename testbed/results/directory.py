@@ -65,4 +65,11 @@ class RunDirectory:
         yaml = YAML()
         yaml.default_flow_style = False
         with (self.path / "scenario.yaml").open("w", encoding="utf-8") as file:
-            yaml.dump(scenario.model_dump(mode="json", exclude_none=True), file)
+            yaml.dump(_without_empty(scenario.model_dump(mode="json", exclude_none=True)), file)
+
+
+def _without_empty(value: Any) -> Any:
+    """Leave out mappings that say nothing."""
+    if not isinstance(value, dict):
+        return [_without_empty(item) for item in value] if isinstance(value, list) else value
+    return {key: kept for key, item in value.items() if (kept := _without_empty(item)) != {}}

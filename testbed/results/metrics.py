@@ -115,7 +115,7 @@ class Measurements:
                 changes[event["node"]] = [(0.0, 0)]
             elif step := {"enqueue": 1, "end": -1, "job_failed": -1}.get(event["event"]):
                 changes[event["node"]].append((event["t"], step))
-        return {node: Queue.of(steps, self.duration) for node, steps in changes.items()}
+        return {node: Queue.of(changes[node], self.duration) for node in sorted(changes)}
 
     @cached_property
     def traffic(self) -> dict[str, dict[str, int]]:
