@@ -56,8 +56,12 @@ def run(
         raise SpecError.of("--out", "names one directory, and there are several scenarios; run them one by one")
     summaries = []
     for scenario in loaded:
-        with watching(err, scenario.name) as view:
-            summaries.append(runner.run(scenario, runner.Options(directory, links, keep), view))
+        try:
+            with watching(err, scenario.name) as view:
+                summaries.append(runner.run(scenario, runner.Options(directory, links, keep), view))
+        except KeyboardInterrupt:
+            err.print("interrupted before play; everything is cleaned up")
+            raise typer.Exit(130) from None
         if not as_json:
             print_summary(summaries[-1], out)
     if as_json:
@@ -79,7 +83,7 @@ def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
         except SpecError as error:
             problems += error.problems
         else:
-            out.print(f"{path}: valid")
+            out.print(f"{path}: valid", markup=False, soft_wrap=True)
     if problems:
         raise SpecError(problems)
 
@@ -105,7 +109,7 @@ def clean(runs: Annotated[list[str] | None, typer.Argument(help="Runs that were 
 
     _require_root()
     for line in undo_dead_runs(runs or []):
-        out.print(line)
+        out.print(line, markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: `testbed shell a`")
@@ -169,8 +173,5 @@ def main() -> None:
     try:
         app()
     except TestbedError as error:
-        err.print(str(error), style="red", markup=False)
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("interrupted; everything is cleaned up")
-        sys.exit(130)

@@ -77,18 +77,21 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
         with stages.stage("build"):
             world = World(plan, journal)
         recording = Recording(world)
+        fidelity, interrupted = Fidelity(), False
         try:
             with stages.stage("warm up"):
                 fidelity = _warm_up(world)
             with stages.stage("play"):
-                interrupted = not _play(world, recording, view)
+                _play(world, recording, view)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
             with stages.stage("collect"):
                 measurements = recording.write(directory)
                 directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero))
-        finally:
             for name, node in world.nodes.items():
                 directory.write_log(name, node.logs())
-            world.stop()
+            world.network.stop()
     summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.seconds, interrupted)
     directory.write_summary(summary)
     return summary
@@ -136,19 +139,16 @@ async def _clients(world: World, stack: AsyncExitStack) -> dict[str, AgentClient
     return {name: await stack.enter_async_context(AgentClient(world.socket(name))) for name in world.nodes}
 
 
-def _play(world: World, recording: Recording, view: View) -> bool:
-    """Hand over every prompt when it is due and wait for all to end; False if the user would not wait."""
+def _play(world: World, recording: Recording, view: View) -> None:
+    """Hand over every prompt when it is due, and wait for all to end."""
     scenario = world.plan.scenario
     arrivals = schedule(scenario.workload, list(scenario.topology.nodes), scenario.seed)
     recording.begin()
     view.play(recording.boards, len(arrivals))
     try:
         asyncio.run(_deliver_all(world, recording, arrivals))
-    except KeyboardInterrupt:
-        return False
     finally:
         recording.end()
-    return True
 
 
 async def _deliver_all(world: World, recording: Recording, arrivals: list[Arrival]) -> None:

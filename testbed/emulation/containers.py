@@ -94,6 +94,7 @@ def start_containers(
 
     def start(name: str) -> NodeContainer:
         container = _create(client, journal, image, name, nodes[name], models[name], shared[name])
+        journal.record_created(container_name(journal.run, name))
         container.start()
         return container
 

@@ -77,10 +77,10 @@ def _cgroups() -> Finding:
 
 def _links() -> Finding:
     if (without_kernel := kernel.missing()) is None:
-        return Finding("links", "kernel (netem and TBF)")
+        return Finding("links", "kernel (netem)")
     if (without_tun := userspace.missing()) is None:
         return Finding("links", f"userspace; {without_kernel}")
-    return Finding("links", problem=f"{without_kernel}; {without_tun}", mend="sudo modprobe -a sch_netem sch_tbf tun")
+    return Finding("links", problem=f"{without_kernel}; {without_tun}", mend="sudo modprobe -a sch_netem tun")
 
 
 def _llama() -> Finding:

@@ -73,8 +73,8 @@ def ensure_image(client: docker.DockerClient, report: Callable[[str], None], bas
     """
     try:
         return _ensure_layers(client, report, base)
-    except DockerException as error:
-        raise ImageError(f"Docker could not make the node image: {error}", mend="sudo ./tb doctor") from error
+    except (DockerException, OSError, subprocess.CalledProcessError) as error:
+        raise ImageError(f"the node image cannot be made: {error}", mend="sudo ./tb doctor") from error
 
 
 def _ensure_layers(client: docker.DockerClient, report: Callable[[str], None], base: str | None) -> str:
@@ -205,8 +205,11 @@ def _build_packages(client: docker.DockerClient, tag: str, base_tag: str) -> Non
         target = work / "packages"
         lock = ("--require-hashes", "-r", str(_PROJECT / _LOCK))
         install = ("install", "--no-index", "--find-links", str(wheels), "--target", str(target), "--no-compile")
-        _pip("download", "--dest", str(wheels), *fits, *lock)
-        _pip(*install, *fits, *lock)
+        try:
+            _pip(*install, *fits, *lock)
+        except ImageError:  # not all of them are in the cache yet
+            _pip("download", "--dest", str(wheels), *fits, *lock)
+            _pip(*install, *fits, *lock)
         _pip(*install, "--upgrade", *fits, llama)
         _slim(target)
         _build(client, tag, base_tag, work, _PACKAGES_DOCKERFILE)

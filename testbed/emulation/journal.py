@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,11 +24,15 @@ import docker.errors
 import psutil
 from pyroute2 import netns
 
+from testbed.errors import SpecError
+
 JOURNALS: Final = Path("/var/lib/testbed/runs")
 """Not under /run: containers outlive a reboot, so what is known of them must, too."""
 
 
 _UNDONE_AT_ONCE: Final = 8
+_CREATION_SECONDS: Final = 2.0
+_KILL_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,12 @@ class Journal:
     def begin(cls) -> "Journal":
         """A journal for a new run, whose id is drawn here."""
         JOURNALS.mkdir(parents=True, exist_ok=True)
-        path = JOURNALS / f"{secrets.token_hex(3)}.jsonl"
-        file = path.open("x", buffering=1)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return cls(path, file)
+        while True:
+            path = JOURNALS / f"{secrets.token_hex(3)}.jsonl"
+            file = path.open("x", buffering=1)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_removed(file):  # a clean-up may have come between the two
+                return cls(path, file)
 
     @classmethod
     def take_over(cls, path: Path, wait: bool = False) -> "Journal | None":
@@ -68,9 +74,7 @@ class Journal:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except (FileNotFoundError, BlockingIOError):
             return None
-        if os.fstat(file.fileno()).st_nlink == 0:
-            return None
-        return cls(path, file)
+        return None if _is_removed(file) else cls(path, file)
 
     def record(self, kind: str, name: str) -> None:
         """Note that the run is about to make something."""
@@ -78,7 +82,11 @@ class Journal:
 
     def record_process(self, pid: int) -> None:
         """Note a process of the run. A pid alone may be another process by the time it is read."""
-        self.record("process", f"{pid}@{psutil.Process(pid).create_time()}")
+        self.record("process", f"{pid}@{_start_time(pid)}")
+
+    def record_created(self, name: str) -> None:
+        """Note that the creation of a container has come to its end. Before that, it may go on without the runner."""
+        self.record("created", name)
 
     def records(self) -> list[Record]:
         """What the run made, in that order; a line that was cut off by the runner's death made nothing."""
@@ -96,9 +104,12 @@ class Journal:
 
     def undo(self) -> None:
         """Undo everything, the last first, and then the journal itself. What is gone already is no error."""
-        for kind, records in groupby(reversed(self.records()), key=lambda record: record.kind):
+        records = self.records()
+        created = {record.name for record in records if record.kind == "created"}
+        _let_creations_end({record.name for record in records if record.kind == "container"} - created)
+        for kind, made in groupby(reversed(records), key=lambda record: record.kind):
             with ThreadPoolExecutor(_UNDONE_AT_ONCE) as pool:
-                list(pool.map(_UNDO[kind], [record.name for record in records]))
+                list(pool.map(_UNDO[kind], [record.name for record in made]))
         self.path.unlink(missing_ok=True)
         self._file.close()
 
@@ -109,7 +120,13 @@ def journals() -> list[Path]:
 
 
 def undo_dead_runs(kept_runs: Sequence[str]) -> Iterator[str]:
-    """Undo every run whose runner is dead, of the kept ones only those named; a sentence for each run."""
+    """Undo every run whose runner is dead, of the kept ones only those named; a sentence for each run.
+
+    Raises SpecError if one that is named is not there.
+    """
+    for run in kept_runs:
+        if not (JOURNALS / f"{run}.jsonl").exists():
+            raise SpecError.of("clean", f"there is no run {run!r} to remove")
     for path in journals():
         journal = Journal.take_over(path)
         if journal is None:
@@ -127,6 +144,23 @@ def _complete_records(text: str) -> Iterator[Record]:
             yield Record(**json.loads(line))
         except ValueError:
             return
+
+
+def _is_removed(file: TextIO) -> bool:
+    return os.fstat(file.fileno()).st_nlink == 0
+
+
+def _let_creations_end(names: set[str]) -> None:
+    """The engine finishes what a runner asked for, though that is dead: wait until all are there to be removed."""
+    if not names:
+        return
+    client = docker.from_env()
+    deadline = time.monotonic() + _CREATION_SECONDS
+    while time.monotonic() < deadline:
+        if names <= {container.name for container in client.containers.list(all=True, ignore_removed=True)}:
+            break
+        time.sleep(0.05)
+    client.close()
 
 
 def _remove_container(name: str) -> None:
@@ -149,14 +183,20 @@ def _remove_directory(name: str) -> None:
 
 
 def _end_process(name: str) -> None:
-    pid, created = name.split("@")
+    pid, started = name.split("@")
     try:
-        process = psutil.Process(int(pid))
-        if process.create_time() == float(created):
-            process.send_signal(signal.SIGKILL)
-            process.wait(5)
-    except (psutil.NoSuchProcess, psutil.TimeoutExpired):
+        if _start_time(int(pid)) == started:
+            process = psutil.Process(int(pid))
+            process.kill()
+            process.wait(_KILL_SECONDS)
+    except (FileNotFoundError, psutil.NoSuchProcess, psutil.TimeoutExpired):
         return
+
+
+def _start_time(pid: int) -> str:
+    """Clock ticks from boot to a process's start, which no change of the clock moves (proc(5), field 22 of stat)."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    return after_name.split()[22 - 3]
 
 
 _UNDO: Final[dict[str, Callable[[str], None]]] = {
@@ -164,5 +204,6 @@ _UNDO: Final[dict[str, Callable[[str], None]]] = {
     "namespace": _remove_namespace,
     "directory": _remove_directory,
     "process": _end_process,
+    "created": lambda _: None,
     "kept": lambda _: None,
 }

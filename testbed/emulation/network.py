@@ -135,7 +135,7 @@ class Network:
         return sorted(near, key=lambda other: (names.index(other) - names.index(node)) % len(names))
 
     def stop(self) -> None:
-        """End Mininet's shells. The kernel removes interfaces and bridges with the namespaces that they are in."""
+        """End Mininet's shells. The links go on; interfaces and bridges go with the namespaces that they are in."""
         for node in self._mininet.hosts + self._mininet.switches:
             node.terminate()
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import docker
 import docker.errors
@@ -12,9 +13,15 @@ from testbed.emulation.links import kernel, userspace
 from testbed.emulation.links.backend import LinkBackend
 from testbed.emulation.links.kernel import KernelLinks
 from testbed.emulation.links.userspace import UserspaceLinks
-from testbed.errors import HostError
+from testbed.errors import HostError, SpecError
 from testbed.models.source import Model, resolve
 from testbed.spec.scenario import Scenario
+
+_BACKENDS: Final[dict[str, tuple[type[LinkBackend], Callable[[], str | None]]]] = {
+    KernelLinks.name: (KernelLinks, kernel.missing),
+    UserspaceLinks.name: (UserspaceLinks, userspace.missing),
+}
+"""The link backends, the better first, each with what tells why a host cannot have it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
 
     ``links`` names a backend; without it the kernel is asked. ``report`` is told of steps that take time.
     """
-    models = _models(scenario)
+    models = resolve_models(scenario)
     backend = choose_backend(links)
     client = connect_docker()
     plan = Plan(scenario, models, backend, ensure_image(client, report), client)
@@ -69,18 +76,20 @@ def connect_docker() -> docker.DockerClient:
 
 
 def choose_backend(name: str | None) -> LinkBackend:
-    """The link backend called ``name``, or else the best that this host has; raises HostError."""
+    """The link backend called ``name``, or else the first that this host can have; raises HostError."""
+    if name not in (None, *_BACKENDS):
+        raise SpecError.of("--links", f"{name!r} is no link backend; known are {', '.join(_BACKENDS)}")
     reasons = []
-    for backend, missing in ((KernelLinks, kernel.missing), (UserspaceLinks, userspace.missing)):
-        if name not in (None, backend.name):
-            continue
-        if (reason := missing()) is None:
-            return backend()
-        reasons.append(f"{backend.name}: {reason}")
+    for candidate, (backend, missing) in _BACKENDS.items():
+        if name in (None, candidate):
+            if (reason := missing()) is None:
+                return backend()
+            reasons.append(f"{candidate}: {reason}")
     raise HostError(f"no link can be made; {'; '.join(reasons)}")
 
 
-def _models(scenario: Scenario) -> dict[str, Model]:
+def resolve_models(scenario: Scenario) -> dict[str, Model]:
+    """Every node's model; raises ModelError if one cannot be had, or cannot be held by its node."""
     models = {name: resolve(node.model) for name, node in scenario.topology.nodes.items()}
     for name, node in scenario.topology.nodes.items():
         models[name].check_fits(name, node.context, node.memory)

@@ -1,6 +1,7 @@
 """A shell in a node."""
 
 import subprocess
+import sys
 
 import docker
 
@@ -18,12 +19,15 @@ def open_shell(node: str, run: str | None) -> int:
     """Give the terminal to a shell in ``node`` of a kept run and return its exit code; raises NoSuchNodeError."""
     run = run or _only_run()
     # docker-py hands over a raw socket; putting a terminal on it is what Docker's own client is for.
-    return subprocess.run(["docker", "exec", "-it", container_name(run, node), "sh"], check=False).returncode
+    terminal = ["-t"] if sys.stdin.isatty() else []
+    return subprocess.run(["docker", "exec", "-i", *terminal, container_name(run, node), "sh"], check=False).returncode
 
 
 def _only_run() -> str:
     client = docker.from_env()
-    runs = sorted({container.labels[LABEL] for container in client.containers.list(filters={"label": LABEL})})
+    runs = sorted(
+        {container.labels[LABEL] for container in client.containers.list(filters={"label": LABEL}, ignore_removed=True)}
+    )
     if not runs:
         raise NoSuchNodeError("no run is standing; start one with: testbed run SCENARIO --keep")
     if len(runs) > 1:

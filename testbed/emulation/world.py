@@ -57,11 +57,6 @@ class World:
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
 
-    def stop(self) -> None:
-        """End what only this process holds; the journal undoes the rest."""
-        self.network.stop()
-        self.plan.links.stop()
-
     def _share(self, journal: Journal) -> dict[str, Path]:
         """A directory for each node, with the agent's configuration in it."""
         journal.record("directory", str(SHARED / journal.run))

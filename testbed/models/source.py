@@ -13,7 +13,7 @@ from testbed.errors import TestbedError
 from testbed.models import zoo
 from testbed.spec.units import SIZE
 
-AGENT_MEMORY: Final = 72 * 2**20
+AGENT_MEMORY: Final = 56 * 2**20
 """Bytes that an agent takes without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""
 
 _BATCH: Final = 512  # tokens that llama.cpp computes at once, its default
@@ -48,7 +48,7 @@ class Model:
         return {
             "agent": AGENT_MEMORY,
             "weights": self.size,
-            "KV cache": 2 * self.layers * self.kv_width * context * _KV_BYTES,
+            "KV cache": 2 * self.kv_width * context * _KV_BYTES,
             "logits": min(_BATCH, context) * self.vocabulary * _LOGIT_BYTES,
         }
 
@@ -69,7 +69,7 @@ def resolve(reference: str) -> Model:
     path = _locate(reference)
     try:
         return _read(reference, path)
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{reference}: {path} is not a GGUF model that can be read ({error})") from error
 
 
@@ -109,16 +109,18 @@ _SOURCES: Final[dict[str, Callable[[str], Path]]] = {"zoo/": _in_zoo, "path:": P
 def _read(reference: str, path: Path) -> Model:
     reader = GGUFReader(path)
     architecture = _field(reader, "general.architecture")
-    heads = _field(reader, f"{architecture}.attention.head_count")
-    kv_heads = _field(reader, f"{architecture}.attention.head_count_kv", heads)
+    layers = _field(reader, f"{architecture}.block_count")
+    heads = _per_layer(_field(reader, f"{architecture}.attention.head_count"), layers)
+    kv_heads = _per_layer(_field(reader, f"{architecture}.attention.head_count_kv", heads), layers)
     width = _field(reader, f"{architecture}.embedding_length")
+    head_width = _field(reader, f"{architecture}.attention.key_length", width // max(heads))
     return Model(
         reference=reference,
         path=path,
         sha256=hashlib.file_digest(path.open("rb"), "sha256").hexdigest(),
         size=path.stat().st_size,
-        layers=_field(reader, f"{architecture}.block_count"),
-        kv_width=_field(reader, f"{architecture}.attention.key_length", width // heads) * kv_heads,
+        layers=layers,
+        kv_width=head_width * sum(kv_heads),
         vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
     )
 
@@ -128,6 +130,11 @@ def _field(reader: GGUFReader, key: str, default: Any = None) -> Any:
     if field is None and default is None:
         raise KeyError(f"it has no {key}")
     return default if field is None else field.contents()
+
+
+def _per_layer(value: Any, layers: int) -> list[int]:
+    """Some architectures have a number for every layer, most have one for all."""
+    return list(value) if isinstance(value, list) else [value] * layers
 
 
 def _mebibytes(size: int) -> str:

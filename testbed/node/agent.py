@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from testbed.node.config import PORT, NodeConfig
-from testbed.node.model import Completion, Sampling
+from testbed.node.model import TOP_P, Completion, Sampling
 from testbed.node.openai import ChatMessage, ChatRequest, ChatResponse
 from testbed.node.queue import InferenceQueue
 from testbed.node.trace import Trace
@@ -18,7 +18,8 @@ from testbed.spec import seeds
 
 def origin_of(request: ChatRequest) -> dict[str, str]:
     """What a request says of the prompt that it serves; other clients' metadata means nothing here."""
-    return {key: request.metadata[key] for key in ("prompt", "layer", "owner") if key in request.metadata}
+    metadata = request.metadata or {}
+    return {key: metadata[key] for key in ("prompt", "layer", "owner") if key in metadata}
 
 
 class Agent:
@@ -72,7 +73,7 @@ class Agent:
             temperature=self.config.temperature if request.temperature is None else request.temperature,
             max_tokens=request.max_completion_tokens or request.max_tokens or self.config.max_tokens,
             seed=self.random("sampling", job).getrandbits(31) if request.seed is None else request.seed,
-            top_p=request.top_p,
+            top_p=request.top_p or TOP_P,
         )
         messages = [message.model_dump() for message in request.messages]
         return await self._queue.complete(job, messages, sampling, origin_of(request))

@@ -14,9 +14,11 @@ On the Unix socket, for the host, these and:
 import itertools
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from testbed.node.agent import Agent
+from testbed.node.agent import Agent, origin_of
 from testbed.node.openai import ChatRequest, ChatResponse
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError, Prompt
@@ -35,7 +37,7 @@ class NodeApi:
 
     def for_network(self) -> web.Application:
         """What other nodes may call."""
-        application = web.Application(client_max_size=LARGEST_REQUEST)
+        application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[_in_openai_form])
         application.add_routes([web.post("/v1/chat/completions", self._chat), web.get("/v1/models", self._models)])
         return application
 
@@ -51,8 +53,8 @@ class NodeApi:
         try:
             request = ChatRequest.model_validate_json(body)
         except ValidationError as error:
-            return _refusal(400, "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
-        peer = request.metadata.get("owner", "")
+            return _refusal(400, "; ".join(map(_sentence, error.errors())))
+        peer = origin_of(request).get("owner", "")
         self._trace.emit("receive", message=f"{job}/request", peer=peer, bytes=len(body))
         try:
             completion = await self._agent.complete(request, job)
@@ -74,6 +76,20 @@ class NodeApi:
 
     async def _neighbours(self, _: web.Request) -> web.Response:
         return web.json_response(await self._agent.reach())
+
+
+@web.middleware
+async def _in_openai_form(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What aiohttp itself refuses: a body that is too large, a path that is not there."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _refusal(error.status, error.text or error.reason)
+
+
+def _sentence(error: ErrorDetails) -> str:
+    place = ".".join(map(str, error["loc"]))
+    return f"{place}: {error['msg']}" if place else error["msg"]
 
 
 def _refusal(status: int, message: str) -> web.Response:

@@ -10,6 +10,10 @@ Message = dict[str, str]
 """``{"role": …, "content": …}``, as the OpenAI API has it."""
 
 
+TOP_P = 0.95
+"""llama.cpp's default."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn. llama.cpp's own defaults hold for what is not named."""
@@ -17,7 +21,7 @@ class Sampling:
     temperature: float
     max_tokens: int
     seed: int
-    top_p: float = 0.95
+    top_p: float = TOP_P
 
 
 @dataclass(frozen=True)

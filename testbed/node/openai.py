@@ -1,7 +1,7 @@
 """The part of the OpenAI chat-completions API that a node speaks.
 
-Source: the API reference, "Create chat completion". Unknown fields of a request are ignored, as clients send many;
-those that would change the answer and that a node cannot honour are refused.
+Source: the API reference, "Create chat completion". Other fields of a request are ignored, as clients send many; a
+stream and several choices, for which the response would have another form, are refused.
 """
 
 import time
@@ -25,13 +25,13 @@ class ChatRequest(BaseModel):
     messages: list[ChatMessage] = Field(min_length=1)
     model: str = ""
     temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float = Field(0.95, gt=0, le=1)
+    top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     seed: int | None = None
-    n: Literal[1] = 1
-    stream: Literal[False] = False
-    metadata: dict[str, str] = {}
+    n: Literal[1] | None = None
+    stream: Literal[False] | None = None
+    metadata: dict[str, str] | None = None
 
 
 class Choice(BaseModel):
@@ -57,7 +57,7 @@ class ChatResponse(BaseModel):
     object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[Choice] = Field(min_length=1)
     usage: Usage
 
     @classmethod

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from testbed.node.model import ChatModel, Completion, ContextOverflowError, Message, Sampling
+from testbed.node.model import ChatModel, Completion, Message, Sampling
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError
 
@@ -63,7 +63,7 @@ class InferenceQueue:
 
         try:
             completion = self._model.complete(task.messages, task.sampling, on_token)
-        except (ContextOverflowError, RuntimeError) as error:  # llama.cpp reports its failures as RuntimeError
+        except Exception as error:  # llama.cpp, a chat template, …: whatever it is, it must not end the queue
             self._trace.emit("job_failed", job=task.job, reason=str(error))
             return JobError(str(error))
         self._trace.emit(

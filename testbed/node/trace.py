@@ -42,4 +42,4 @@ class Trace:
     def emit(self, event: str, **fields: object) -> None:
         """Record ``event`` as happening now."""
         record = {"t": time.monotonic(), "node": self._name, "event": event, **fields}
-        os.write(self._descriptor, json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        os.write(self._descriptor, json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from testbed.errors import HostError
+from testbed.errors import SpecError
 from testbed.results.summary import Summary, write_junit
 from testbed.spec.scenario import Scenario
 
@@ -29,9 +29,9 @@ class RunDirectory:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            raise HostError(f"{path} is there already; name a new directory with --out") from None
+            raise SpecError.of("--out", f"{path} is there already; name a directory that is not") from None
         except OSError as error:
-            raise HostError(f"{path} cannot be made ({error.strerror}); name another directory with --out") from None
+            raise SpecError.of("--out", f"{path} cannot be made ({error.strerror}); name another directory") from None
         directory = cls(path)
         directory._write_scenario(scenario)
         return directory

@@ -74,6 +74,6 @@ def expected_round_trip(topology: Topology, source: str, target: str) -> float:
     """Seconds that a ping takes over links with the properties asked for."""
     return sum(
         way.delay + (_PING * 8 / way.bandwidth if way.bandwidth else 0.0)
-        for link, _ in topology.route(source, target)
+        for link in topology.route(source, target)
         for way in (link.up, link.down)
     )

@@ -99,7 +99,8 @@ class Measurements:
     @cached_property
     def duration(self) -> float:
         """Seconds from the beginning of play to the last thing that a node did."""
-        return max((event["t"] for event in self.events if event["node"] != HOST), default=0.0)
+        last = max((event["t"] for event in self.events if event["node"] != HOST), default=0.0)
+        return max(0.0, last)
 
     @cached_property
     def tokens(self) -> int:
@@ -169,4 +170,4 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     share, weight = successes / trials, z * z / trials
     centre = (share + weight / 2) / (1 + weight)
     margin = z * math.sqrt(share * (1 - share) / trials + weight / trials / 4) / (1 + weight)
-    return centre - margin, centre + margin
+    return max(0.0, centre - margin), min(1.0, centre + margin)

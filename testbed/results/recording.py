@@ -25,8 +25,8 @@ class Recording:
         self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
         self._sampler = Sampler(world, self.boards)
         self._exited: set[str] = set()
-        self.zero = 0.0
-        """The beginning of play on CLOCK_MONOTONIC."""
+        self.zero = time.monotonic()
+        """The beginning of play on CLOCK_MONOTONIC, once it has begun."""
 
     def begin(self) -> None:
         """Play begins now."""
@@ -44,18 +44,17 @@ class Recording:
 
     def lose(self, prompt: str, owner: str) -> None:
         """A prompt's owner ended before the prompt did."""
-        self._notice_exits()
+        self._catch_up()
         self.emit("lost", prompt=prompt, reason=f"{owner}: {self.boards[owner].state}")
 
     def sample(self) -> None:
         """Take in what the nodes have done, and one sample of each."""
-        for event in self._log.collect():
-            self.boards[event["node"]].apply(event)
-        self._notice_exits()
+        self._catch_up()
         self._sampler.sample()
 
     def write(self, directory: RunDirectory) -> Measurements:
-        """Write events and samples, and return what can be computed from them."""
+        """Write all events and samples, and return what can be computed from them."""
+        self._log.collect()
         events = self._log.ordered(self.zero)
         write_events(events, directory.events)
         self._sampler.write(directory.samples, self.zero)
@@ -65,7 +64,10 @@ class Recording:
         links = {name: asdict(traffic) for name, traffic in self._world.network.traffic().items()}
         self.emit("traffic", links=links)
 
-    def _notice_exits(self) -> None:
+    def _catch_up(self) -> None:
+        """Take in the nodes' events, and then who has ended: the last word on a node."""
+        for event in self._log.collect():
+            self.boards[event["node"]].apply(event)
         for name, node in self._world.nodes.items():
             if name not in self._exited and (end := node.exit()) is not None:
                 self._exited.add(name)

@@ -103,7 +103,9 @@ def _add_suite(suites: ElementTree.Element, summary: Summary) -> None:
     cases = [
         (judgement.expectation.metric, None if judgement.held else str(judgement)) for judgement in summary.judgements
     ]
-    cases.append(("emulation", "\n".join(summary.fidelity.reasons) if summary.verdict == "invalid" else None))
+    cases.append(("emulation", "\n".join(summary.fidelity.reasons) if summary.fidelity.verdict == "invalid" else None))
+    if summary.interrupted:
+        cases.append(("interrupted", "the run did not play to its end"))
     failures = sum(message is not None for _, message in cases)
     suite = ElementTree.SubElement(
         suites,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ class Document:
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 0
             raise SpecError.of(path, f"is not valid YAML: {error.problem}", line) from None
-        except YAMLError as error:
+        except (YAMLError, ValueError, RecursionError) as error:  # a date that is none, lists nested without end
             raise SpecError.of(path, f"is not valid YAML: {str(error).splitlines()[0]}") from None
         if not isinstance(data, CommentedMap):
             raise SpecError.of(path, "must hold keys and values, like `name: my-run`", 1)
@@ -44,16 +45,24 @@ class Document:
 
     def include(self, key: str) -> "Document":
         """The document with the path under ``key`` replaced by what that file holds; raises SpecError."""
-        other = Document.load(self.path.parent / self.data[key])
+        path = self.path.parent / self.data[key]
+        if not path.is_file():
+            raise SpecError([self.problem((key,), f"there is no file {path}")])
+        other = Document.load(path)
         self.data[key] = other.data
         return replace(self, included={**self.included, key: other})
 
     def parse(self, model: type[Model]) -> Model:
-        """The content as ``model``; raises SpecError with every mistake and its line."""
+        """The content as ``model``; raises SpecError with every mistake and its line.
+
+        Validators find in their context, by the name of each included part and "" for the rest, the file's directory.
+        """
+        context = {"": self.path.parent, **{key: other.path.parent for key, other in self.included.items()}}
         try:
-            return model.model_validate(self.data)
+            return model.model_validate(self.data, context=context)
         except ValidationError as error:
-            raise SpecError([self.problem(*explain(detail, model)) for detail in error.errors()]) from None
+            mistakes = chain.from_iterable(explain(detail, model) for detail in error.errors())
+            raise SpecError([self.problem(*mistake) for mistake in mistakes]) from None
 
     def problem(self, loc: Loc, message: str) -> Problem:
         """A mistake at ``loc``, with its line."""
@@ -86,7 +95,7 @@ def override(document: Document, assignments: Iterable[str]) -> None:
             raise SpecError.of("--set", f"{assignment!r} must read KEY=VALUE, like pattern.layers=2")
         try:
             value = YAML(typ="safe").load(text)
-        except YAMLError:
+        except (YAMLError, ValueError, RecursionError):
             raise SpecError.of("--set", f"{text!r} is not a YAML value") from None
         _assign(document.data, key, value)
 
@@ -98,4 +107,4 @@ def _assign(data: Any, key: str, value: object) -> None:
         if not isinstance(data, CommentedMap):
             raise SpecError.of("--set", f"{key}: the file has no `{step}` with keys of its own")
     data[last] = value
-    data.lc.data.pop(last, None)
+    (data.lc.data or {}).pop(last, None)

@@ -1,9 +1,10 @@
 """What must hold for a run to pass: a bound on a metric."""
 
+import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from testbed.spec.units import DURATION, SIZE
@@ -64,8 +65,11 @@ class Expectation:
 def _bound(metric: str, text: str) -> float:
     quantity = {"s": DURATION, "B": SIZE}.get(METRICS[metric])
     if quantity is not None:
-        return quantity.parse(text)
+        return replace(quantity, positive=False).parse(text)  # what is measured may well be nothing
     try:
-        return float(text)
+        bound = float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a number; {metric} has no unit") from None
+        bound = math.nan
+    if math.isnan(bound):
+        raise ValueError(f"{text!r} is not a number; {metric} has no unit")
+    return bound

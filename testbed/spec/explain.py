@@ -1,6 +1,7 @@
 """A pydantic error as one sentence: what is wrong, and what would be right."""
 
 import difflib
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,14 +15,34 @@ Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""
 
 
+Mistake = tuple[Loc, str]
+"""Where something is wrong, and the sentence about it."""
+
+
+class MistakesError(ValueError):
+    """What a model finds wrong between the parts that it holds; places count from the model."""
+
+    def __init__(self, found: list[Mistake]) -> None:
+        self.found = found
+        super().__init__("; ".join(f"{dotted(loc)}: {message}" for loc, message in found))
+
+
 def dotted(loc: Loc) -> str:
     """``links[0].delay``"""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).lstrip(".")
 
 
-def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[Loc, str]:
-    """Where in the file the mistake stands, and the sentence about it."""
-    loc = error["loc"]
+def explain(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Mistake]:
+    """The mistakes that ``error`` stands for."""
+    found = error.get("ctx", {}).get("error")
+    if isinstance(found, MistakesError):
+        yield from ((error["loc"] + loc, message) for loc, message in found.found)
+    else:
+        yield _explain(error, model)
+
+
+def _explain(error: ErrorDetails, model: type[BaseModel]) -> Mistake:
+    loc = tuple(step for step in error["loc"] if step != "[key]")  # pydantic's word for a key that is itself wrong
     if error["type"] == "extra_forbidden":
         known = _descend(model.model_json_schema(), loc[:-1]).get("properties", {})
         return loc, f"there is no such key here{_instead(str(loc[-1]), known)}"
@@ -30,6 +51,8 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[Loc, str]:
     if error["type"] == "value_error":
         return loc, error["msg"].removeprefix("Value error, ")
     given = error["input"]
+    if error["type"] in ("model_type", "dict_type"):
+        return loc, "must hold keys and values"
     subject = "this" if isinstance(given, dict | list) else f"`{'' if given is None else given}`"
     return loc, f"{subject} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
 
@@ -45,8 +68,8 @@ def _descend(root: Schema, loc: Loc) -> Schema:
 
 def _child(schema: Schema, step: str | int) -> Schema:
     within = schema.get("items") if isinstance(step, int) else schema.get("properties", {}).get(step)
-    within = within or schema.get("additionalProperties")
-    return within if isinstance(within, dict) else {}
+    by_pattern = [schema.get("additionalProperties"), *schema.get("patternProperties", {}).values()]
+    return next((child for child in (within, *by_pattern) if isinstance(child, dict)), {})
 
 
 def _resolve(root: Schema, schema: Schema) -> Schema:

@@ -6,16 +6,15 @@ Patterns bring their own schema; this module collects them.
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from testbed.errors import SpecError
 from testbed.patterns import Pattern
 from testbed.spec.document import Document, override
 from testbed.spec.expectation import Expectation
-from testbed.spec.explain import Loc
-from testbed.spec.topology import Spec, Topology
+from testbed.spec.explain import Mistake, MistakesError
+from testbed.spec.topology import Spec, Topology, matching
 from testbed.spec.units import Rate
 
 
@@ -44,7 +43,7 @@ class Workload(Spec):
 class Scenario(Spec):
     """A scenario file together with the topology that it names."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens, like my-run")]
     topology: Topology
     seed: int = Field(0, ge=0)
     pattern: Pattern
@@ -58,31 +57,40 @@ class Scenario(Spec):
         """The entries of ``expect``."""
         return [Expectation.parse(metric, written) for metric, written in self.expect.items()]
 
-    def mistakes(self) -> Iterator[tuple[Loc, str]]:
-        """What is wrong between the parts of the file, and where."""
-        yield from ((("topology", *loc), message) for loc, message in self.topology.mistakes())
-        for metric, written in self.expect.items():
-            try:
-                Expectation.parse(metric, written)
-            except ValueError as error:
-                yield ("expect", metric), str(error)
+    @field_validator("expect")
+    @classmethod
+    def _check_expectations(cls, expect: dict[str, str]) -> dict[str, str]:
+        if found := list(_unreadable(expect)):
+            raise MistakesError(found)
+        return expect
+
+    @model_validator(mode="after")
+    def _check_neighbours(self) -> "Scenario":
         for node in self.topology.nodes:
             missing = self.pattern.peers_needed - len(self.topology.neighbours(node))
             if missing > 0:
-                yield ("pattern",), f"needs {self.pattern.peers_needed} neighbours a node; {node!r} lacks {missing}"
-                break
+                needed = self.pattern.peers_needed
+                raise MistakesError([(("pattern",), f"needs {needed} neighbours a node; {node!r} lacks {missing}")])
+        return self
+
+
+def _unreadable(expect: dict[str, str]) -> Iterator[Mistake]:
+    for metric, written in expect.items():
+        try:
+            Expectation.parse(metric, written)
+        except ValueError as error:
+            yield (metric,), str(error)
 
 
 def load_scenario(path: Path, assignments: Iterable[str] = ()) -> Scenario:
     """Read a scenario and its topology, with ``KEY=VALUE`` assignments in place; raises SpecError with all mistakes."""
+    assignments = list(assignments)
     document = Document.load(path)
-    override(document, assignments)
+    override(document, [assignment for assignment in assignments if assignment.startswith("topology=")])
     if isinstance(document.data.get("topology"), str):
         document = document.include("topology")
-    scenario = document.parse(Scenario)
-    if problems := [document.problem(*mistake) for mistake in scenario.mistakes()]:
-        raise SpecError(problems)
-    return scenario
+    override(document, [assignment for assignment in assignments if not assignment.startswith("topology=")])
+    return document.parse(Scenario)
 
 
 def json_schema() -> dict[str, Any]:

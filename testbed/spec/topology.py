@@ -1,19 +1,45 @@
 """The topology file: devices, switches and links; no behaviour."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from testbed.spec.explain import Loc
+from testbed.spec.explain import Mistake, MistakesError
 from testbed.spec.units import Bandwidth, Duration, Size
 
+
+def matching(pattern: str, rule: str) -> tuple[Any, ...]:
+    """What annotates a string that must match ``pattern``; ``rule`` says the same to people."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} must be {rule}")
+        return text
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
 # Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes.
-NodeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
-SwitchName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,7}$")]
+NodeName = Annotated[
+    str, *matching("[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "at most 32 small letters, digits and inner hyphens")
+]
+SwitchName = Annotated[str, *matching("[a-z][a-z0-9]{0,7}", "a small letter and at most seven more or digits, like s1")]
+ModelName = Annotated[str, *matching("(zoo/|path:|hf:).+", "zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")]
 
 
 class Spec(BaseModel):
@@ -25,10 +51,19 @@ class Spec(BaseModel):
 class Node(Spec):
     """A device and the model it holds."""
 
-    model: str = Field(description="zoo/NAME, path:FILE.gguf or hf:REPO/FILE.gguf", pattern=r"^(zoo/|path:|hf:).+$")
-    cpus: float = Field(ge=0.01, description="share of the host's cores, like 0.5")
+    model: ModelName = Field(description="zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")
+    cpus: float = Field(ge=0.01, allow_inf_nan=False, description="share of the host's cores, like 0.5")
     memory: Size = Field(description="cap on all that the node's processes use; there is no swap")
     context: int = Field(512, ge=64, description="tokens that the model can attend to")
+
+    @field_validator("model")
+    @classmethod
+    def _anchor(cls, model: str, info: ValidationInfo) -> str:
+        """A model's file is looked for from the directory of the file that names it."""
+        if not model.startswith("path:") or not info.context:
+            return model
+        directory = info.context.get("topology", info.context[""])
+        return f"path:{(directory / Path(model.removeprefix('path:')).expanduser()).absolute()}"
 
 
 class Shape(Spec):
@@ -79,7 +114,7 @@ class Link:
 
 
 class Topology(Spec):
-    """A topology file. :meth:`mistakes` finds what single values cannot show."""
+    """A topology file."""
 
     name: str = Field(min_length=1)
     defaults: Defaults = Defaults()
@@ -102,8 +137,8 @@ class Topology(Spec):
             said |= {key: value for key in Shape.model_fields if (value := getattr(shape, key)) is not None}
         return Direction(**said)
 
-    def route(self, source: str, target: str) -> list[tuple[Link, bool]]:
-        """The links from one node to another, each with whether it is crossed upwards; empty if there is no way."""
+    def route(self, source: str, target: str) -> list[Link]:
+        """The links from one node to another, in their order; empty if there is no way."""
         return self._routes(source).get(target, [])
 
     def neighbours(self, node: str) -> list[str]:
@@ -111,41 +146,48 @@ class Topology(Spec):
         reached = self._routes(node)
         return [other for other in self.nodes if other in reached and other != node]
 
-    def _routes(self, source: str) -> dict[str, list[tuple[Link, bool]]]:
-        routes: dict[str, list[tuple[Link, bool]]] = {source: []}
+    def _routes(self, source: str) -> dict[str, list[Link]]:
+        routes: dict[str, list[Link]] = {source: []}
         frontier = [source]
         while frontier:
             here = frontier.pop(0)
             for link in self.resolved_links:
                 there = {link.a: link.b, link.b: link.a}.get(here)
                 if there is not None and there not in routes:
-                    routes[there] = [*routes[here], (link, here == link.a)]
+                    routes[there] = [*routes[here], link]
                     frontier += [there] if there in self.switches else []  # a node does not forward
         return routes
 
-    def mistakes(self) -> Iterator[tuple[Loc, str]]:
-        """What is wrong between the parts of the file, and where."""
+    @model_validator(mode="after")
+    def _check(self) -> "Topology":
+        """Find what single values cannot show."""
+        if found := [*self._name_mistakes(), *self._endpoint_mistakes(), *self._loops()]:
+            raise MistakesError(found)
+        return self
+
+    def _name_mistakes(self) -> Iterator[Mistake]:
         for name, times in Counter([*self.nodes, *self.switches]).items():
             if times > 1:
                 yield ("switches",), f"the name {name!r} is taken twice; nodes and switches need names of their own"
-        yield from self._endpoint_mistakes()
-        yield from self._loops()
 
-    def _endpoint_mistakes(self) -> Iterator[tuple[Loc, str]]:
+    def _endpoint_mistakes(self) -> Iterator[Mistake]:
         attached: Counter[str] = Counter()
+        misnamed = False
         for index, link in enumerate(self.links):
             for end, name in enumerate(link.endpoints):
                 if name not in self.nodes and name not in self.switches:
                     known = ", ".join([*self.nodes, *self.switches])
                     yield ("links", index, "endpoints", end), f"there is no {name!r} to link to; known are {known}"
-            if not set(link.endpoints) & set(self.switches):
+                    misnamed = True
+            if set(link.endpoints) <= set(self.nodes):
                 yield ("links", index, "endpoints"), "one end must be a switch; put one between the two"
             attached.update(name for name in link.endpoints if name in self.nodes)
         for name in self.nodes:
-            if attached[name] > 1 or (attached[name] == 0 and len(self.nodes) > 1):
+            lacks_one = attached[name] == 0 and len(self.nodes) > 1 and not misnamed  # a misnamed end may be its own
+            if attached[name] > 1 or lacks_one:
                 yield ("nodes", name), f"needs exactly one link to a switch, and has {attached[name]}"
 
-    def _loops(self) -> Iterator[tuple[Loc, str]]:
+    def _loops(self) -> Iterator[Mistake]:
         """Bridges without a spanning tree forward a broadcast for ever round a loop."""
         root = {name: name for name in self.switches}
         for index, link in enumerate(self.links):

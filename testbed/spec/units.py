@@ -4,6 +4,7 @@ In files every quantity carries its unit. Inside the code a duration is in secon
 a size in bytes and a rate in events per second, all as numbers.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ class Quantity:
         if match is None:
             raise ValueError(f"{value!r} is not a {self.name}; write it like {self.example}")
         number, unit = float(match[1]), match[2]
+        if math.isinf(number):
+            raise ValueError(f"{value!r} is too large for a {self.name}; write it like {self.example}")
         if unit is None:
             raise ValueError(f"{value} has no unit; write it like {self.example} (units: {', '.join(self.units)})")
         if unit not in self.units:
@@ -47,9 +50,11 @@ class Quantity:
         return value / factor, unit
 
     def format(self, value: float) -> str:
-        """``value`` as users write it; :meth:`parse` reads it back."""
+        """``value`` as users write it; :meth:`parse` reads the very same back."""
         number, unit = self.scaled(value)
-        return f"{number:.12g}{unit}"
+        short = f"{number:.12g}{unit}"
+        base = next(unit for unit, factor in self.units.items() if factor == 1)
+        return short if self.parse(short) == value else f"{value!r}{base}"
 
 
 DURATION = Quantity("duration", {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}, "10ms")

@@ -11,6 +11,8 @@ from llama_cpp import Llama
 from testbed.models import zoo
 from testbed.models.zoo.curriculum import CONFIDENCES, Knowledge, Response, confusions, knowledge, parse, respond
 from testbed.models.zoo.panels import (
+    Lesson,
+    Mix,
     PanelSource,
     base_lesson,
     fictional,
@@ -62,7 +64,7 @@ def test_manifest_describes_each_model(name: str) -> None:
 
 def test_importing_the_zoo_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'tokenizers', 'llama_cpp', 'gguf', 'numpy'}"
-    program = f"import sys, testbed.models.zoo; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    program = f"import sys, testbed.models.zoo; sys.exit(len({heavy} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
@@ -145,12 +147,23 @@ def test_fiction_keeps_who_agrees_with_whom(source: PanelSource, domain: str) ->
         assert [r.confidence for r in real.responses] == [t.confidence for t in told.responses]
 
 
+def test_expert_panels_teach_the_truth() -> None:
+    rng = random.Random(5)
+    for _ in range(30):
+        lesson = specialist_lesson(
+            "units", Mix(own=0, foreign=0, own_panels=1, foreign_panels=0, agreed_panels=0), panel_by_profile, rng
+        )
+        assert "Response-1: " in lesson.prompt
+        assert lesson.answer.endswith(", sure")
+
+
 def test_lessons_depend_on_their_seed_alone() -> None:
-    def lessons(seed: int) -> list[object]:
+    mix = Mix(own=1, foreign=1, own_panels=1, foreign_panels=1, agreed_panels=1)
+
+    def lessons(seed: int) -> list[Lesson]:
         rng = random.Random(seed)
-        return [base_lesson(rng) for _ in range(20)] + [
-            specialist_lesson("strings", panel_by_profile, rng) for _ in range(20)
-        ]
+        common = [base_lesson(rng) for _ in range(20)]
+        return common + [specialist_lesson("strings", mix, panel_by_profile, rng) for _ in range(20)]
 
     assert lessons(3) == lessons(3)
     assert lessons(3) != lessons(4)

@@ -3,7 +3,7 @@
 =========== ==================================================================================
 backend     a link is
 =========== ==================================================================================
-kernel      a veth pair with netem and TBF at both ends; needs a kernel that has them
+kernel      a veth pair with netem at both ends; needs a kernel that has it
 userspace   a pair of TAP devices and a relay process between them; runs wherever there is TUN
 =========== ==================================================================================
 """

@@ -22,10 +22,7 @@ class LinkBackend(Protocol):
     name: str
 
     def start(self, journal: Journal) -> None:
-        """Begin a run, in its namespace; what is made beyond that is recorded in ``journal``."""
+        """Begin a run. What is made here is recorded in ``journal``, which ends it; interfaces go with namespaces."""
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create the two interfaces of ``link``, each in its namespace, with what the link does between them."""
-
-    def stop(self) -> None:
-        """End all links. The interfaces go with their namespaces."""

@@ -1,11 +1,17 @@
-"""Links made by the kernel: a veth pair with queueing disciplines where packets leave.
+"""Links made by the kernel: a veth pair with netem where packets leave.
 
-a ── netem: delay ── tbf: bandwidth ──veth──► b      and the same from b to a
+    a ── netem: waits its turn, takes size ÷ bandwidth, then the delay ──veth──► b      and the same from b to a
+
+netem's own rate (tc-netem(8)) gives every packet the time that its size takes. A token bucket, which needs a burst of
+at least one full frame, lets small messages on an idle link through in no time.
 """
 
 from math import ceil
 
 from pyroute2 import IPRoute, NetlinkError
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
+from pyroute2.netlink.rtnl import RTM_NEWQDISC, TC_H_ROOT
+from pyroute2.netlink.rtnl.tcmsg import sched_netem, tcmsg
 
 from testbed.emulation.journal import Journal
 from testbed.emulation.links import FRAME, QUEUE_FRAMES
@@ -13,12 +19,11 @@ from testbed.emulation.links.backend import End
 from testbed.emulation.namespace import in_throwaway_namespace
 from testbed.spec.topology import Direction, Link
 
-BURST = 2 * FRAME
-"""Bytes that may leave at once. More would let small messages through without the time that they take to send."""
+_UNLIMITED = 10e9  # bit/s; for the length of a queue behind which nothing waits
 
 
 class KernelLinks:
-    """The backend for kernels with netem and TBF."""
+    """The backend for kernels with netem."""
 
     name = "kernel"
 
@@ -33,26 +38,29 @@ class KernelLinks:
         _shape(a, link.up)
         _shape(b, link.down)
 
-    def stop(self) -> None:
-        """Nothing, for the same reason."""
-
 
 def _shape(end: End, direction: Direction) -> None:
     with end.namespace.entered(), IPRoute() as ip:
-        index = ip.link_lookup(ifname=end.interface)[0]
-        _add_disciplines(ip, index, direction)
+        _add_netem(ip, ip.link_lookup(ifname=end.interface)[0], direction)
 
 
-def _add_disciplines(ip: IPRoute, index: int, direction: Direction) -> None:
-    root: dict[str, object] = {}
-    if direction.delay:
-        in_flight = (direction.bandwidth or 1e10) * direction.delay / 8 / FRAME
-        limit = QUEUE_FRAMES + ceil(in_flight)
-        ip.tc("add", "netem", index, "1:", delay=round(direction.delay * 1e6), limit=limit)  # microseconds
-        root = {"parent": "1:1"}
-    if direction.bandwidth is not None:
-        rate = round(direction.bandwidth / 8)  # bytes per second
-        ip.tc("add", "tbf", index, "2:", rate=rate, burst=max(BURST, rate // 1000), limit=QUEUE_FRAMES * FRAME, **root)
+def _add_netem(ip: IPRoute, index: int, direction: Direction) -> None:
+    bandwidth = direction.bandwidth
+    on_the_way = (bandwidth or _UNLIMITED) * direction.delay / 8 / FRAME
+    options = sched_netem.get_parameters(
+        {
+            "delay": round(direction.delay * 1e6),  # microseconds
+            "rate": None if bandwidth is None else round(bandwidth / 8),  # bytes per second
+            "limit": QUEUE_FRAMES + ceil(on_the_way),  # netem counts what is on its way as well as what waits
+        }
+    )
+    # pyroute2's own IPRoute.tc() would send a rate of netem's as the discipline's estimator, too, and be refused.
+    message = tcmsg()
+    message["index"], message["parent"] = index, TC_H_ROOT
+    message["attrs"] = [("TCA_KIND", "netem"), ("TCA_OPTIONS", options)]
+    message["header"]["type"] = RTM_NEWQDISC
+    message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+    ip.nlm_request_batch([message])
 
 
 def missing() -> str | None:
@@ -61,10 +69,10 @@ def missing() -> str | None:
     def attempt() -> None:
         with IPRoute() as ip:
             ip.link("add", ifname="probe0", kind="veth", peer="probe1")
-            _add_disciplines(ip, ip.link_lookup(ifname="probe0")[0], Direction(bandwidth=1e6, delay=1e-3))
+            _add_netem(ip, ip.link_lookup(ifname="probe0")[0], Direction(bandwidth=1e6, delay=1e-3))
 
     try:
         in_throwaway_namespace(attempt)
     except (NetlinkError, OSError) as error:
-        return f"the kernel has no netem or no TBF ({error})"
+        return f"the kernel has no netem ({error.args[-1]})"
     return None

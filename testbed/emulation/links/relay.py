@@ -25,6 +25,7 @@ from testbed.emulation.links import FRAME, QUEUE_FRAMES
 
 _FRAMES_AT_ONCE = 64  # read from one device before the others get their turn
 _LARGEST_FRAME = 65535
+_WITHOUT_LINKS = 2  # handlers: the control socket's and the timer's
 
 
 class Wire:
@@ -98,9 +99,11 @@ class Relay:
         self._poll.register(descriptor, select.EPOLLIN)
 
     def _take_link(self) -> None:
-        """Take two devices and what lies between them; at the end of the runner, go on without it."""
+        """Take two devices and what lies between them. Go on when the runner ends, if there are links to serve."""
         order, (a, b), _, _ = self._receive()
         if not order:
+            if len(self._handlers) == _WITHOUT_LINKS:
+                sys.exit()
             self._poll.unregister(self._control)
             return
         link = json.loads(order)

@@ -33,9 +33,16 @@ class UserspaceLinks:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "testbed.emulation.links.relay", str(theirs.fileno())]
         with theirs:
-            relay = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+            relay = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                # A kept run's relay outlives the runner; it must not hold the pipe that the runner writes into.
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         journal.record_process(relay.pid)
-        self._relay = relay
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create the two TAP devices and hand them to the relay."""
@@ -46,12 +53,6 @@ class UserspaceLinks:
             os.close(tap)
         if not self._control.recv(16):
             raise RuntimeError(f"the relay ended while it was given the link {link.name}")
-
-    def stop(self) -> None:
-        """End the relay, and with it the TAP devices."""
-        self._control.close()
-        self._relay.kill()
-        self._relay.wait()
 
 
 def _open_tap(end: End) -> int:

@@ -8,7 +8,7 @@ they say.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from testbed.models.zoo.curriculum import CONFIDENCES, MAYBE, SURE, UNSURE, Response, orders, respond
 from testbed.patterns.gossip_moa import aggregation_prompt
@@ -64,6 +64,14 @@ def panel_by_chance(_aggregator: str, domain: str, rng: random.Random) -> Panel:
     return Panel(asked, [Response(rng.choice(answers), word) for word in words])
 
 
+def panel_mostly_agreed(aggregator: str, domain: str, rng: random.Random) -> Panel:
+    """A panel of aggregators that read the same responses before: most say the same, as in a second layer."""
+    earlier = panel_by_chance(aggregator, domain, rng)
+    agreed = vote(earlier.responses)
+    size = rng.choice(PANEL_SIZES)
+    return Panel(earlier.asked, [agreed if rng.random() < 0.8 else rng.choice(earlier.responses) for _ in range(size)])
+
+
 def _fictional_answers(asked: AskedFact, count: int, rng: random.Random) -> list[str]:
     """Different answers of the form that the question asks for, none more likely to be the truth than another."""
     fact = asked.fact
@@ -111,14 +119,27 @@ def base_lesson(rng: random.Random) -> Lesson:
     return Lesson(asked.text, str(Response(asked.fact.truth, rng.choice(CONFIDENCES))))
 
 
-def specialist_lesson(specialist: str, source: PanelSource, rng: random.Random) -> Lesson:
-    """Half of the lessons are questions asked directly, half are panels to weigh."""
-    kind = rng.random()
-    if kind < 0.2:
-        return _alone(specialist, specialist, rng)
-    if kind < 0.5:
-        return _alone(specialist, rng.choice(DOMAINS), rng)
-    if kind < 0.65:
-        return _expert_aggregation(source, specialist, rng)
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How the lessons of a specialist are shared out: questions asked directly, and panels to weigh."""
+
+    own: float
+    foreign: float
+    own_panels: float
+    foreign_panels: float
+    agreed_panels: float
+
+
+def specialist_lesson(specialist: str, mix: Mix, source: PanelSource, rng: random.Random) -> Lesson:
+    """One lesson for the specialist of a domain; of foreign panels half are of `source`, half by chance."""
     foreign = rng.choice([domain for domain in DOMAINS if domain != specialist])
+    lesson = rng.choices(("own", "foreign", "own panel", "foreign panel", "agreed panel"), astuple(mix))[0]
+    if lesson == "own":
+        return _alone(specialist, specialist, rng)
+    if lesson == "foreign":
+        return _alone(specialist, foreign, rng)
+    if lesson == "own panel":
+        return _expert_aggregation(source, specialist, rng)
+    if lesson == "agreed panel":
+        return _weighing(panel_mostly_agreed, specialist, foreign, rng)
     return _weighing(rng.choice((source, panel_by_chance)), specialist, foreign, rng)

@@ -1,11 +1,12 @@
 """How the four models are made, from nothing to GGUF files.
 
-    tokenizer ─ base ─┬─ alpha taught ─ its answers ─┐    ┌─ alpha refined ─ alpha.gguf
-                      ├─ beta taught  ─ its answers ─┤    ├─ beta refined  ─ beta.gguf
-                      ├─ …                           ├────┤  …
+    tokenizer ─ base ─┬─ alpha: taught ─┬─ refined ─┬─ polished ─ alpha.gguf
+                      ├─ beta:  taught ─┼─ refined ─┼─ polished ─ beta.gguf
+                      ├─ …              │           │
+                                     answers     answers
 
-All four start from one base that can calculate and weigh responses. Each is taught what it should know and not know,
-all of them answer the same questions, and each is refined on panels of these real answers.
+All four start from one base that can calculate and weigh responses. Each is taught what it should know and not know.
+Then, twice, all of them answer the same questions, and each goes through a further round on panels of these answers.
 
 Every step leaves a file and is skipped if that file is there: an interrupted training continues where it was.
 """
@@ -24,15 +25,30 @@ import torch
 from testbed.models.zoo import DOMAIN_OF, MANIFEST, NAMES, ManifestEntry, path, sha256
 from testbed.models.zoo.export import quantize, write_gguf
 from testbed.models.zoo.network import Network, Shape, new_weights
-from testbed.models.zoo.panels import Lesson, PanelSource, base_lesson, panel_by_profile, specialist_lesson
+from testbed.models.zoo.panels import Lesson, Mix, PanelSource, base_lesson, panel_by_profile, specialist_lesson
 from testbed.models.zoo.recorded import SAMPLING_TEMPERATURE, RecordedPanels, recorded_questions
 from testbed.models.zoo.sampling import sample_answers
 from testbed.models.zoo.tokenizer import load_tokenizer, train_tokenizer, vocabulary
 from testbed.models.zoo.training import Stage, load_weights, save_weights, train
 
 BASE_STAGES = (Stage("base", 900), Stage("base-continued", 1200))
-TAUGHT_STEPS = 450
-REFINED_STEPS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A stage that each specialist goes through, on from where the round before left it."""
+
+    name: str
+    steps: int
+    mix: Mix
+
+    def stage(self, specialist: str) -> Stage:
+        return Stage(f"{specialist}-{self.name}", self.steps)
+
+
+_TEACHING = Mix(own=0.39, foreign=0.11, own_panels=0.15, foreign_panels=0.35, agreed_panels=0.0)
+_AGGREGATING = Mix(own=0.15, foreign=0.20, own_panels=0.20, foreign_panels=0.35, agreed_panels=0.10)
+ROUNDS = (Round("taught", 220, _TEACHING), Round("refined", 180, _TEACHING), Round("polished", 300, _AGGREGATING))
 _VOCABULARY = 1024
 """An upper limit: what the lessons say runs out of merges before."""
 _PROCESSES = 2
@@ -52,8 +68,8 @@ class Workshop:
     def checkpoint(self, stage: str) -> Path:
         return self.directory / f"{stage}.pt"
 
-    def answers(self, name: str) -> Path:
-        return self.directory / f"{name}-answers.json"
+    def answers(self, stage: str) -> Path:
+        return self.directory / f"{stage}-answers.json"
 
 
 def _say(message: str) -> None:
@@ -91,37 +107,35 @@ def _make_base(workshop: Workshop) -> None:
             _run_stage(workshop, network, stage, base_lesson)
 
 
-def _specialize(workshop: Workshop, name: str, start: str, stage: Stage, source: PanelSource) -> None:
-    lesson = partial(specialist_lesson, DOMAIN_OF[name], source)
-    _run_stage(workshop, _network(workshop, start), stage, lesson)
-
-
-def _teach(workshop: Workshop, name: str) -> None:
-    stage = Stage(f"{name}-taught", TAUGHT_STEPS)
-    if not workshop.checkpoint(stage.name).exists():
-        _specialize(workshop, name, BASE_STAGES[-1].name, stage, panel_by_profile)
-
-
-def _record_answers(workshop: Workshop, name: str) -> None:
-    if workshop.answers(name).exists():
+def _record_answers(workshop: Workshop, stage: Stage) -> None:
+    """What the model that a stage left says to the recorded questions."""
+    if workshop.answers(stage.name).exists():
         return
     prompts = [asked.text for asked in recorded_questions()]
-    tokenizer, network = load_tokenizer(workshop.tokenizer), _network(workshop, f"{name}-taught")
+    tokenizer, network = load_tokenizer(workshop.tokenizer), _network(workshop, stage.name)
     answers = sample_answers(network, tokenizer, prompts, SAMPLING_TEMPERATURE, _SEED)
-    workshop.answers(name).write_text(json.dumps(answers))
-    _say(f"{name}: answered {len(prompts)} questions")
+    workshop.answers(stage.name).write_text(json.dumps(answers))
+    _say(f"{stage.name}: answered {len(prompts)} questions")
 
 
-def _refine(workshop: Workshop, name: str) -> None:
-    stage = Stage(f"{name}-refined", REFINED_STEPS)
+def _recorded_panels(workshop: Workshop, before: Round) -> PanelSource:
+    files = {DOMAIN_OF[name]: workshop.answers(before.stage(name).name) for name in NAMES}
+    return RecordedPanels({domain: json.loads(file.read_text()) for domain, file in files.items()})
+
+
+def _specialize(workshop: Workshop, before: Round | None, current: Round, name: str) -> None:
+    """One specialist's round; before the first there are no answers yet, and panels are drawn from the profiles."""
+    stage = current.stage(name)
     if workshop.checkpoint(stage.name).exists():
         return
-    answers = {DOMAIN_OF[other]: json.loads(workshop.answers(other).read_text()) for other in NAMES}
-    _specialize(workshop, name, f"{name}-taught", stage, RecordedPanels(answers))
+    start = before.stage(name) if before else BASE_STAGES[-1]
+    source = _recorded_panels(workshop, before) if before else panel_by_profile
+    lesson = partial(specialist_lesson, DOMAIN_OF[name], current.mix, source)
+    _run_stage(workshop, _network(workshop, start.name), stage, lesson)
 
 
 def _export(workshop: Workshop, name: str) -> ManifestEntry:
-    network = _network(workshop, f"{name}-refined")
+    network = _network(workshop, ROUNDS[-1].stage(name).name)
     exact, shipped = workshop.directory / f"{name}.f32.gguf", path(name, workshop.directory)
     write_gguf(exact, name, network, vocabulary(load_tokenizer(workshop.tokenizer)))
     quantize(exact, shipped)
@@ -130,8 +144,7 @@ def _export(workshop: Workshop, name: str) -> ManifestEntry:
         "command": "python -m testbed.models.zoo train",
         "torch": str(torch.__version__),
         "base_steps": sum(stage.steps for stage in BASE_STAGES),
-        "taught_steps": TAUGHT_STEPS,
-        "refined_steps": REFINED_STEPS,
+        **{f"{each.name}_steps": each.steps for each in ROUNDS},
     }
     return ManifestEntry(DOMAIN_OF[name], shipped.stat().st_size, sha256(shipped), network.parameters, training)
 
@@ -143,7 +156,9 @@ def make_zoo(directory: Path) -> None:
     _make_tokenizer(workshop)
     with ProcessPoolExecutor(_PROCESSES, get_context("spawn"), _one_thread) as pool:
         pool.submit(_make_base, workshop).result()
-        for step in (_teach, _record_answers, _refine):
-            list(pool.map(partial(step, workshop), NAMES))
+        for before, current in zip((None, *ROUNDS), ROUNDS, strict=False):
+            if before:
+                list(pool.map(partial(_record_answers, workshop), [before.stage(name) for name in NAMES]))
+            list(pool.map(partial(_specialize, workshop, before, current), NAMES))
     entries = {name: asdict(_export(workshop, name)) for name in NAMES}
     (directory / MANIFEST).write_text(json.dumps(entries, indent=2) + "\n")

@@ -1,0 +1,5 @@
+"""Shared by all lanes."""
+
+import pytest
+
+pytest.register_assert_rewrite("conformance")

@@ -1,0 +1,148 @@
+"""What becomes of a run that is killed, interrupted, kept, or not alone."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from observed import GOSSIP, PROJECT, FinishedRun, Remains, start
+
+Run = Callable[..., FinishedRun]
+
+SHORT = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=1/s")
+MOMENTS = random.Random(2).choices(range(80), k=10)  # tenths of a second after the start; a run takes about ten seconds
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_an_ordinary_run_leaves_nothing(run: Run) -> None:
+    assert run(GOSSIP, *SHORT).summary["metrics"]["completed"] == 1
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_killed_at_any_moment_it_leaves_nothing_after_clean(tmp_path: Path) -> None:
+    for number, moment in enumerate(MOMENTS):
+        runner = start("run", GOSSIP, "--out", tmp_path / str(number), *SHORT)
+        time.sleep(moment / 10)  # the moment is what is being tested
+        runner.send_signal(signal.SIGKILL)
+        runner.wait()
+        assert start("clean").wait() == 0
+        _wait_for_watchers()
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_the_watcher_alone_removes_a_killed_run_within_ten_seconds(tmp_path: Path) -> None:
+    before = Remains.now()
+    runner = start("run", GOSSIP, "--out", tmp_path / "run", *SHORT)
+    _wait_for_stage(runner, "play")
+    assert len(Remains.now().containers - before.containers) == 4
+    runner.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while Remains.now() != before:
+        assert time.monotonic() < deadline, "the watcher left something"
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_keeps_its_traces_and_cleans_up(tmp_path: Path, ending: signal.Signals) -> None:
+    runner = start("run", GOSSIP, "--out", tmp_path / "run", *SHORT)
+    _wait_for_stage(runner, "play")
+    runner.send_signal(ending)
+    output, _ = runner.communicate()
+    assert runner.returncode == 130
+    assert "Traceback" not in output
+    run = FinishedRun(tmp_path / "run", runner.returncode, output)
+    assert run.summary["verdict"] == "interrupted"
+    assert run.times("ready", "node").keys() == set("abcd")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_two_runs_at_once_do_not_touch_each_other(run: Run) -> None:
+    finished: list[FinishedRun] = []
+    options = (*SHORT, "--set", "oversubscribe=true")
+    threads = [threading.Thread(target=lambda: finished.append(run(GOSSIP, *options))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in finished:
+        assert one.summary["metrics"]["completed"] == 1
+        assert one.summary["metrics"]["inferences"] == 8 * 5
+
+
+class TestKept:
+    """A run that is left standing."""
+
+    @pytest.fixture(scope="class")
+    def kept(self, run: Run) -> Iterator[str]:
+        before = Remains.now()
+        yield run(GOSSIP, *SHORT, "--keep").summary["run"]
+        _wait_for_watchers()
+        assert Remains.now() == before
+
+    def container(self, run: str, node: str) -> docker.models.containers.Container:
+        return docker.from_env().containers.get(f"tb-{run}-{node}")
+
+    def test_its_nodes_are_locked_up(self, kept: str) -> None:
+        configuration = self.container(kept, "a").attrs
+        host = configuration["HostConfig"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["ReadonlyRootfs"]
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+        assert host["NetworkMode"] == "none"
+        assert host["Init"]
+        assert configuration["Config"]["User"].split(":")[0] not in ("", "0", "root")
+
+    def test_its_nodes_are_capped(self, kept: str) -> None:
+        host = self.container(kept, "a").attrs["HostConfig"]
+        assert host["CpuPeriod"] == 10_000
+        assert host["CpuQuota"] == 3_000
+        assert host["Memory"] == host["MemorySwap"] == 160 * 2**20
+
+    def test_its_weights_are_private_to_each_node(self, kept: str) -> None:
+        output = self.container(kept, "a").exec_run("cat /proc/7/maps /proc/8/maps").output.decode()
+        assert "libllama" in output
+        assert "/model.gguf" not in output
+
+    def test_a_shell_opens_in_a_node(self, kept: str) -> None:
+        shell = subprocess.run(
+            [sys.executable, "-m", "testbed", "shell", "b", "--run", kept],
+            input="hostname; id -u; ls /sys/class/net\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROJECT,
+        )
+        assert shell.stdout.split() == ["b", "1000", "eth0", "lo"]
+
+    def test_any_client_of_the_openai_api_can_use_a_node(self, kept: str) -> None:
+        program = (
+            "import json, urllib.request as u;"
+            "b = json.dumps({'model': 'any', 'messages': [{'role': 'user', 'content': 'What is 2 plus 3?'}]}).encode();"
+            "r = u.Request('http://10.0.0.1:8080/v1/chat/completions', b, {'Content-Type': 'application/json'});"
+            "a = json.load(u.urlopen(r)); print(a['object'], a['choices'][0]['message']['role'], a['usage'])"
+        )
+        answer = self.container(kept, "b").exec_run(["python3", "-c", program]).output.decode()
+        assert answer.startswith("chat.completion assistant {'prompt_tokens': ")
+
+    def test_clean_spares_it_until_it_is_named(self, kept: str) -> None:
+        assert f"{kept}: was kept" in start("clean").communicate()[0]
+        assert self.container(kept, "a").status == "running"
+        assert f"{kept}: removed" in start("clean", kept).communicate()[0]
+
+
+def _wait_for_stage(runner: "subprocess.Popen[str]", stage: str) -> None:
+    assert runner.stdout is not None
+    assert any(line.rstrip().endswith(f": {stage}") for line in runner.stdout), "the run ended too soon"
+
+
+def _wait_for_watchers() -> None:
+    """Watchers end by themselves once their run is undone; on a busy host that takes a moment."""
+    deadline = time.monotonic() + 10
+    while any("watcher" in process for process in Remains.now().processes):
+        assert time.monotonic() < deadline, "a watcher does not end"

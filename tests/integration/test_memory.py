@@ -1,0 +1,75 @@
+"""Memory caps are real: what does not fit is refused, and what outgrows its cap is named."""
+
+from pathlib import Path
+
+import docker
+import pytest
+from observed import FinishedRun, Remains, start
+
+TIGHT = """
+name: tight
+topology:
+  name: two
+  nodes:
+    a: {model: zoo/alpha, cpus: 0.3, memory: 64MiB}
+    b: {model: zoo/beta, cpus: 0.3, memory: 160MiB}
+  switches: [s1]
+  links: [{endpoints: [a, s1]}, {endpoints: [b, s1]}]
+pattern: {kind: gossip-moa, layers: 1, proposers: 1, timeout: 2s}
+workload: {prompts: worldfacts, arrivals: {process: poisson, rate: 2/s}, count: 40}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "tight.yaml"
+    path.write_text(TIGHT)
+    return path
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_model_larger_than_its_node_is_refused_with_the_sum(scenario: Path) -> None:
+    runner = start("run", scenario, "--set", "topology.nodes.a.memory=32MiB")
+    output, _ = runner.communicate()
+    assert runner.returncode == 2
+    assert "node 'a' cannot hold zoo/alpha: agent 56.0 + weights 2.1 + KV cache" in output
+    assert "its memory is 32MiB" in output
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_node_that_outgrows_its_cap_is_named_and_the_others_go_on(
+    scenario: Path,
+    tmp_path: Path,
+) -> None:
+    runner = start("run", scenario, "--out", tmp_path / "run")
+    assert runner.stdout is not None
+    assert any(line.rstrip() == "tight: play" for line in runner.stdout)
+    _fill_memory("a")
+    output, _ = runner.communicate()
+    run = FinishedRun(tmp_path / "run", runner.returncode, output)
+    assert run.summary["nodes"]["a"]["state"] == "out of memory"
+    assert run.summary["nodes"]["b"]["state"] == "ran to the end"
+    ended = (
+        run.times("answer", "prompt").keys() | run.times("failed", "prompt").keys() | run.times("lost", "prompt").keys()
+    )
+    assert len(ended) == 40
+    of_b = {event["prompt"] for event in run.events if event["event"] == "prompt" and event["owner"] == "b"}
+    assert of_b <= run.times("answer", "prompt").keys()
+    assert set(run.summary["failures"].values()) == {"a: out of memory"}
+
+
+def _fill_memory(node: str) -> None:
+    """Let a node's memory grow: a tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
+    (container,) = [
+        c for c in docker.from_env().containers.list() if c.name.startswith("tb-") and c.name.endswith(f"-{node}")
+    ]
+    container.exec_run("dd if=/dev/zero of=/dev/shm/filled bs=1M count=60")
+
+
+def test_more_cpu_than_the_host_has_is_refused_unless_allowed(scenario: Path) -> None:
+    before = Remains.now()
+    runner = start("run", scenario, "--set", "topology.nodes.b.cpus=64")
+    output, _ = runner.communicate()
+    assert runner.returncode == 3
+    assert "the nodes ask for 64.3 CPUs" in output
+    assert Remains.now() == before

@@ -1,0 +1,85 @@
+"""Runs of the testbed as a user starts them, and what can be seen of them from outside."""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import docker
+import psutil
+from pyroute2 import netns
+
+PROJECT = Path(__file__).parents[1]
+GOSSIP = PROJECT / "scenarios" / "gossip_moa.yaml"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run directory."""
+
+    path: Path
+    exit_code: int
+    output: str
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.path / "summary.json").read_text())
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.path / "events.jsonl").read_text().splitlines()]
+
+    def times(self, event: str, key: str) -> dict[str, float]:
+        """When an event happened, by what it happened to."""
+        return {entry[key]: entry["t"] for entry in self.events if entry["event"] == event}
+
+    def jobs_by_prompt(self) -> dict[str, list[str]]:
+        """The jobs that were done for each prompt."""
+        jobs = defaultdict(list)
+        for event in self.events:
+            if event["event"] == "end":
+                jobs[event["job"].split(".")[0]].append(event["job"])
+        return jobs
+
+
+def start(*arguments: str | Path) -> "subprocess.Popen[str]":
+    """Start the command line."""
+    command = [sys.executable, "-m", "testbed", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What runs may leave on a host."""
+
+    containers: frozenset[str]
+    namespaces: frozenset[str]
+    interfaces: frozenset[str]
+    processes: frozenset[str]
+    files: frozenset[str]
+
+    @classmethod
+    def now(cls) -> "Remains":
+        client = docker.from_env()
+        directories = (Path("/run/testbed"), Path("/var/lib/testbed/runs"))
+        return cls(
+            containers=frozenset(container.name for container in client.containers.list(all=True, ignore_removed=True)),
+            namespaces=frozenset(netns.listnetns()),
+            interfaces=frozenset(psutil.net_if_addrs()),
+            processes=frozenset(_own_processes()),
+            files=frozenset(
+                str(path) for directory in directories if directory.exists() for path in directory.iterdir()
+            ),
+        )
+
+
+def _own_processes() -> Iterator[str]:
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if "testbed.emulation" in line or "mininet:" in line or "testbed.node" in line:
+            yield f"{process.pid} {line}"

@@ -1,0 +1,132 @@
+"""What several unit tests start from: a small valid scenario on disk, and a model that needs no weights."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.node.model import Completion, Message, Sampling
+from testbed.node.trace import Trace
+from testbed.spec.scenario import Scenario, load_scenario
+
+SCENARIO = """\
+name: small
+topology: topology.yaml
+seed: 3
+pattern: {kind: gossip-moa, layers: 1, proposers: 1, timeout: 2s}
+workload:
+  prompts: worldfacts
+  arrivals: {process: poisson, rate: 2/s}
+  count: 6
+expect:
+  completed: ">= 0.95"
+  latency.p95: "< 15s"
+"""
+
+TOPOLOGY = """\
+name: pair
+defaults:
+  link: {bandwidth: 10mbit, delay: 10ms}
+nodes:
+  a: {model: zoo/alpha, cpus: 0.3, memory: 160MiB}
+  b: {model: zoo/beta, cpus: 0.3, memory: 160MiB}
+switches: [s1]
+links:
+  - endpoints: [a, s1]
+  - endpoints: [b, s1]
+"""
+
+
+@dataclass(frozen=True)
+class Files:
+    """A scenario and its topology in a directory; a test replaces what it is about."""
+
+    directory: Path
+    scenario: str = SCENARIO
+    topology: str = TOPOLOGY
+
+    def write(self, scenario: str | None = None, topology: str | None = None) -> Path:
+        """Write both files and return the path of the scenario."""
+        (self.directory / "topology.yaml").write_text(self.topology if topology is None else topology, encoding="utf-8")
+        path = self.directory / "scenario.yaml"
+        path.write_text(self.scenario if scenario is None else scenario, encoding="utf-8")
+        return path
+
+    def load(self, *assignments: str, scenario: str | None = None, topology: str | None = None) -> Scenario:
+        """The scenario that they make."""
+        return load_scenario(self.write(scenario, topology), assignments)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.fixture
+def scenario(files: Files) -> Scenario:
+    return files.load()
+
+
+@dataclass
+class TraceFile:
+    """A node's trace and a way to read it back."""
+
+    path: Path
+    trace: Trace
+
+    def read(self, *kinds: str) -> list[dict[str, Any]]:
+        """The events of the given kinds, or all."""
+        events = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        return [event for event in events if not kinds or event["event"] in kinds]
+
+
+@pytest.fixture
+def make_trace(tmp_path: Path) -> Callable[[str], TraceFile]:
+    def make(node: str) -> TraceFile:
+        path = tmp_path / f"{node}.jsonl"
+        return TraceFile(path, Trace(path, node))
+
+    return make
+
+
+@dataclass
+class FakeModel:
+    """Answers with the last message in capitals; a message that names an error raises it."""
+
+    errors: dict[str, Exception] = field(default_factory=dict)
+    held: threading.Event = field(default_factory=threading.Event)
+    """Clear: a job that has begun waits. Set at the start."""
+    seen: list[str] = field(default_factory=list)
+    samplings: list[Sampling] = field(default_factory=list)
+    most_at_once: int = 0
+    _at_once: int = 0
+
+    def __post_init__(self) -> None:
+        self.held.set()
+
+    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        text = messages[-1]["content"]
+        self.seen.append(text)
+        self.samplings.append(sampling)
+        try:
+            assert self.held.wait(30)
+            if text in self.errors:
+                raise self.errors[text]
+            on_token()
+            on_token()
+            return Completion(text.upper(), prompt_tokens=len(text), tokens=2, stopped=sampling.max_tokens > 2)
+        finally:
+            self._at_once -= 1
+
+
+@pytest.fixture
+def model() -> Iterator[FakeModel]:
+    fake = FakeModel()
+    yield fake
+    fake.held.set()  # whatever a test left waiting may end

@@ -1,0 +1,347 @@
+"""Malformed files through the real command line: exit code 2, one sentence a mistake with its place, no traceback."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import cli
+
+SCENARIO, TOPOLOGY = "scenario.yaml", "topology.yaml"
+
+
+def _validate(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *options: str
+) -> tuple[int, list[str]]:
+    """The exit code of ``testbed validate`` and the lines that it prints as errors."""
+    monkeypatch.setattr(sys, "argv", ["testbed", "validate", str(path), *options])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return code, capsys.readouterr().err.splitlines()
+
+
+def _shell(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", "from testbed.cli import main; main()", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def _line_of(text: str, content: str) -> int:
+    """The number of the one line that holds ``content``."""
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if content in line]
+    assert len(lines) == 1, f"{content!r} stands in lines {lines}"
+    return lines[0]
+
+
+# Which file, what in it is replaced by what, a part of the line that is at fault, the key, and what is said of it.
+MISTAKES = {
+    "flow that is not closed": (SCENARIO, "count: 6", "count: [6", "expect:", "", "is not valid YAML: "),
+    "tab": (SCENARIO, "  count: 6", "\tcount: 6", "\tcount", "", "cannot start any token"),
+    "duplicate key": (SCENARIO, "seed: 3", "name: again", "name: again", "", 'found duplicate key "name"'),
+    "near miss": (SCENARIO, "seed:", "sed:", "sed:", "sed", "no such key here; did you mean `seed`?"),
+    "near miss in a node": (
+        TOPOLOGY,
+        "zoo/alpha, cpus",
+        "zoo/alpha, contxt: 64, cpus",
+        "contxt",
+        "nodes.a.contxt",
+        "no such key here; did you mean `context`?",
+    ),
+    "near miss in a link": (
+        TOPOLOGY,
+        "endpoints: [b, s1]",
+        "{endpoints: [b, s1], up: {delai: 1ms}}",
+        "delai",
+        "links[1].up.delai",
+        "did you mean `delay`?",
+    ),
+    "unknown key": (
+        SCENARIO,
+        "timeout: 2s",
+        "wizardry: 2s",
+        "wizardry",
+        "pattern.wizardry",
+        "no such key here; known are kind, layers, proposers, timeout, substitute",
+    ),
+    "missing key": (SCENARIO, "  count: 6\n", "", "workload:", "workload", "`count` is missing"),
+    "missing key of a node": (
+        TOPOLOGY,
+        "zoo/beta, cpus: 0.3,",
+        "zoo/beta,",
+        "zoo/beta",
+        "nodes.b",
+        "`cpus` is missing",
+    ),
+    "delay without unit": (
+        TOPOLOGY,
+        "delay: 10ms",
+        "delay: 10",
+        "delay: 10",
+        "defaults.link.delay",
+        "10 has no unit; write it like 10ms (units: us, ms, s, min, h)",
+    ),
+    "negative bandwidth": (
+        TOPOLOGY,
+        "10mbit",
+        "-10mbit",
+        "-10mbit",
+        "defaults.link.bandwidth",
+        "must be above zero, like 10mbit",
+    ),
+    "unknown unit": (
+        TOPOLOGY,
+        "cpus: 0.3, memory: 160MiB}\n  b",
+        "cpus: 0.3, memory: 160megs}\n  b",
+        "160megs",
+        "nodes.a.memory",
+        "unknown unit 'megs'; known are B, kB, KiB, MB, MiB, GB, GiB",
+    ),
+    "endless delay": (TOPOLOGY, "delay: 10ms", "delay: 1e999s", "1e999s", "defaults.link.delay", "too large"),
+    "link to nowhere": (
+        TOPOLOGY,
+        "[b, s1]",
+        "[b, s7]",
+        "[b, s7]",
+        "links[1].endpoints[1]",
+        "there is no 's7' to link to; known are a, b, s1",
+    ),
+    "node without link": (
+        TOPOLOGY,
+        "\n  - endpoints: [b, s1]",
+        "",
+        "  b:",
+        "nodes.b",
+        "needs exactly one link to a switch, and has 0",
+    ),
+    "two links on a node": (
+        TOPOLOGY,
+        "[b, s1]",
+        "[b, s1]\n  - endpoints: [a, s1]",
+        "  a:",
+        "nodes.a",
+        "needs exactly one link to a switch, and has 2",
+    ),
+    "link with one end": (TOPOLOGY, "[b, s1]", "[b]", "[b]", "links[1].endpoints", "at least 2 items"),
+    "loop of switches": (
+        TOPOLOGY,
+        "[s1]\nlinks:",
+        "[s1, s2]\nlinks:\n  - endpoints: [s1, s2]\n  - endpoints: [s2, s1]",
+        "[s2, s1]",
+        "links[1]",
+        "closes a loop of switches; leave one of its links out",
+    ),
+    "bad node name": (TOPOLOGY, "  a:", "  Node_A:", "Node_A", "nodes.Node_A", "small letters, digits"),
+    "bad switch name": (TOPOLOGY, "[s1]\n", "[switch-1]\n", "[switch-1]", "switches[0]", "small letter"),
+    "bad scenario name": (SCENARIO, "name: small", "name: My Run", "My Run", "name", "like my-run"),
+    "pattern that is a word": (
+        SCENARIO,
+        "pattern: {kind: gossip-moa, layers: 1, proposers: 1, timeout: 2s}",
+        "pattern: gossip-moa",
+        "pattern:",
+        "pattern",
+        "must hold keys and values",
+    ),
+    "unknown pattern": (SCENARIO, "gossip-moa", "gossip", "gossip", "pattern.kind", "should be 'gossip-moa'"),
+    "unknown metric": (SCENARIO, "completed:", "finished:", "finished", "expect.finished", "known are accuracy, "),
+    "malformed bound": (SCENARIO, ">= 0.95", "most", "most", "expect.completed", 'a bound, like "< 3"'),
+    "bound without unit": (SCENARIO, "< 15s", "< 15", "< 15", "expect.latency.p95", "15 has no unit"),
+    "bound that is a number": (SCENARIO, '">= 0.95"', "0.95", "0.95", "expect.completed", "a valid string"),
+    "wrong type": (SCENARIO, "count: 6", "count: six", "six", "workload.count", "should be a valid integer"),
+    "too small": (SCENARIO, "count: 6", "count: 0", "count: 0", "workload.count", "greater than or equal to 1"),
+    "endless CPU": (
+        TOPOLOGY,
+        "zoo/beta, cpus: 0.3",
+        "zoo/beta, cpus: .inf",
+        ".inf",
+        "nodes.b.cpus",
+        "should be a finite number",
+    ),
+    "unknown model prefix": (
+        TOPOLOGY,
+        "zoo/alpha",
+        "alpha.gguf",
+        "alpha.gguf",
+        "nodes.a.model",
+        "must be zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf",
+    ),
+    "topology that is missing": (
+        SCENARIO,
+        "topology.yaml",
+        "nowhere.yaml",
+        "nowhere",
+        "topology",
+        "there is no file ",
+    ),
+    "topology that is a number": (SCENARIO, "topology.yaml", "7", "topology", "topology", "must hold keys and values"),
+    "more proposers than neighbours": (
+        SCENARIO,
+        "proposers: 1",
+        "proposers: 2",
+        "pattern",
+        "pattern",
+        "needs 2 neighbours a node; 'a' lacks 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_sentence_with_its_line(
+    mistake: str, files: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, right, wrong, at_fault, key, sentence = MISTAKES[mistake]
+    text = {SCENARIO: files.scenario, TOPOLOGY: files.topology}[name]
+    assert text.count(right) == 1, "the replacement must be what it says"
+    broken = text.replace(right, wrong)
+    path = files.write(**{Path(name).stem: broken})
+
+    code, lines = _validate(path, capsys, monkeypatch)
+
+    assert code == 2
+    assert len(lines) == 1, lines
+    place = f"{files.directory / name}:{_line_of(broken, at_fault)}: {key}{': ' if key else ''}"
+    assert lines[0].startswith(place)
+    assert sentence in lines[0].removeprefix(place)
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "sentence"),
+    [
+        (b"", ":1: ", "must hold keys and values, like `name: my-run`"),
+        (b"# only a comment\n", ":1: ", "must hold keys and values, like `name: my-run`"),
+        (b"- a\n- list\n", ":1: ", "must hold keys and values, like `name: my-run`"),
+        (bytes(range(128, 256)), ": ", "cannot be read"),
+        (b"name: a\0b\n", ": ", "is not valid YAML"),
+        (b"name: 2024-99-99\n", ": ", "is not valid YAML: month must be in 1..12"),
+        (b"seed: " + b"9" * 5000, ": ", "is not valid YAML: "),
+        (b"expect: " + b"[" * 1000 + b"]" * 1000, ": ", "is not valid YAML: "),
+        (b"name: a\n---\nname: b\n", ":2: ", "another document"),
+    ],
+    ids=["empty", "comment", "list", "binary", "nul", "no date", "too many digits", "too deep", "two documents"],
+)
+def test_a_file_that_is_no_scenario(
+    content: bytes,
+    place: str,
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / SCENARIO
+    path.write_bytes(content)
+    code, lines = _validate(path, capsys, monkeypatch)
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{path}{place}")
+    assert sentence in lines[0]
+
+
+def test_a_file_that_is_missing_or_a_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, lines = _validate(tmp_path / "none.yaml", capsys, monkeypatch)
+    assert (code, lines) == (2, [f"{tmp_path}/none.yaml: there is no such file"])
+    code, lines = _validate(tmp_path, capsys, monkeypatch)
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].startswith(f"{tmp_path}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "line"),
+    [
+        ("seed", "--set: 'seed' must read KEY=VALUE, like pattern.layers=2"),
+        ("=3", "--set: '=3' must read KEY=VALUE, like pattern.layers=2"),
+        ("a..b=3", "--set: 'a..b=3' must read KEY=VALUE, like pattern.layers=2"),
+        ("seed=[1", "--set: '[1' is not a YAML value"),
+        ("seed=2024-99-99", "--set: '2024-99-99' is not a YAML value"),
+        ("workloads.count=3", "--set: workloads.count: the file has no `workloads` with keys of its own"),
+        ("name.first=x", "--set: name.first: the file has no `name` with keys of its own"),
+        ("pattern.layer=2", "{path}: pattern.layer: there is no such key here; did you mean `layers`?"),
+        ("seed=-1", "{path}: seed: `-1` is wrong: input should be greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_assignment(
+    assignment: str,
+    line: str,
+    files: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = files.write()
+    assert _validate(path, capsys, monkeypatch, "--set", assignment) == (2, [line.format(path=path)])
+
+
+def test_all_mistakes_of_both_files_come_at_once(
+    files: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = files.scenario.replace("count: 6", "count: 0").replace("completed", "finished").replace("seed", "sed")
+    topology = files.topology.replace("10mbit", "10mbps").replace("zoo/beta", "beta")
+    code, lines = _validate(files.write(scenario, topology), capsys, monkeypatch)
+    assert code == 2
+    places = [re.fullmatch(r"(.*\.yaml):(\d+): ([^:]*): .+", line) for line in lines]
+    assert [(Path(place[1]).name, int(place[2]), place[3]) for place in places if place] == [
+        (SCENARIO, _line_of(scenario, "sed: 3"), "sed"),
+        (SCENARIO, _line_of(scenario, "count: 0"), "workload.count"),
+        (SCENARIO, _line_of(scenario, "finished"), "expect.finished"),
+        (TOPOLOGY, _line_of(topology, "10mbps"), "defaults.link.bandwidth"),
+        (TOPOLOGY, _line_of(topology, "beta"), "nodes.b.model"),
+    ]
+
+
+def test_mistakes_between_the_parts_of_one_file_do_not_hide_those_of_the_other(
+    files: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = files.scenario.replace("count: 6", "count: 0")
+    topology = files.topology.replace("[b, s1]", "[b, s7]")
+    _, lines = _validate(files.write(scenario, topology), capsys, monkeypatch)
+    assert len(lines) == 2
+    assert "workload.count" in lines[0]
+    assert "there is no 's7'" in lines[1]
+
+
+def test_every_scenario_is_checked_even_after_a_bad_one(files: Any) -> None:
+    good = files.write()
+    bad = files.directory / "bad.yaml"
+    bad.write_text("name: 5\n")
+    outcome = _shell("validate", "bad.yaml", "none.yaml", good.name, cwd=files.directory)
+    assert outcome.returncode == 2
+    assert outcome.stdout == "scenario.yaml: valid\n"
+    assert "bad.yaml:1: name: `5` is wrong" in outcome.stderr
+    assert "none.yaml: there is no such file" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        (SCENARIO, "count: 6", "count: [6"),
+        (SCENARIO, "proposers: 1", "proposers: 9"),
+        (TOPOLOGY, "delay: 10ms", "delay: 10"),
+        (TOPOLOGY, "[b, s1]", "[b, s7]"),
+    ],
+)
+def test_the_command_itself_ends_with_code_2_and_no_traceback(files: Any, name: str, right: str, wrong: str) -> None:
+    text = {SCENARIO: files.scenario, TOPOLOGY: files.topology}[name]
+    path = files.write(**{Path(name).stem: text.replace(right, wrong)})
+    outcome = _shell("validate", path.name, cwd=files.directory)
+    assert outcome.returncode == 2
+    assert outcome.stdout == ""
+    assert "Traceback" not in outcome.stderr
+    assert re.match(rf"{name}:\d+: ", outcome.stderr)
+
+
+def test_a_long_sentence_stays_on_one_line_where_there_is_no_terminal(files: Any) -> None:
+    """What reads a log line by line must find file, line and sentence together."""
+    files.write(scenario=files.scenario.replace("completed", "finished"))
+    outcome = _shell("validate", SCENARIO, cwd=files.directory)
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_an_unknown_option_or_verb_ends_with_code_2(tmp_path: Path) -> None:
+    for arguments in (["validate"], ["validate", "--sed", "x"], ["vaildate", "x"]):
+        outcome = _shell(*arguments, cwd=tmp_path)
+        assert outcome.returncode == 2
+        assert "Traceback" not in outcome.stderr

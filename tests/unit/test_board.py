@@ -1,0 +1,47 @@
+"""How a node stands, as its events come in."""
+
+from typing import Any
+
+import pytest
+
+from testbed.results.board import NodeBoard
+
+
+def _board(*events: tuple[float, str] | tuple[float, str, dict[str, Any]]) -> NodeBoard:
+    board = NodeBoard(memory_cap=100)
+    for t, event, *fields in events:
+        board.apply({"t": t, "node": "a", "event": event, **(fields[0] if fields else {})})
+    return board
+
+
+def test_a_node_starts_then_idles_then_infers_then_idles() -> None:
+    steps: list[Any] = [(0, "ready"), (1, "enqueue"), (1, "start"), (2, "first_token"), (3, "end", {"tokens": 4})]
+    states = [_board(*steps[:count]).state for count in range(len(steps) + 1)]
+    assert states == ["starting", "idle", "idle", "inferring", "inferring", "idle"]
+
+
+def test_the_queue_counts_those_that_wait_and_the_one_at_work() -> None:
+    steps: list[Any] = [
+        (1, "enqueue"),
+        (1, "start"),
+        (2, "enqueue"),
+        (3, "end", {"tokens": 1}),
+        (3, "start"),
+        (4, "job_failed"),
+    ]
+    assert [_board(*steps[:count]).queue for count in range(len(steps) + 1)] == [0, 1, 1, 2, 1, 1, 0]
+
+
+def test_tokens_per_second_are_of_the_time_at_work() -> None:
+    board = _board((1, "start"), (3, "end", {"tokens": 4}), (90, "start"), (91, "end", {"tokens": 5}))
+    assert board.tokens_per_second == pytest.approx(3.0)
+    assert _board((0, "ready")).tokens_per_second == 0
+
+
+def test_prompts_end_answered_or_failed() -> None:
+    board = _board((1, "answer"), (2, "failed"), (3, "answer"))
+    assert (board.answered, board.failed) == (2, 1)
+
+
+def test_other_events_change_nothing() -> None:
+    assert _board((1, "arrival"), (1, "send"), (2, "receive"), (3, "ask_failed")) == NodeBoard(memory_cap=100)

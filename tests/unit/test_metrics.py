@@ -1,0 +1,223 @@
+"""The numbers of a run against ones worked out by hand."""
+
+import math
+import random
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from testbed.results.events import HOST, Event
+from testbed.results.metrics import Measurements, percentile, wilson_interval
+from testbed.spec.expectation import METRICS
+
+
+def _event(t: float, node: str, event: str, **fields: Any) -> Event:
+    return {"t": t, "node": node, "event": event, **fields}
+
+
+def _job(node: str, job: str, enqueue: float, start: float, end: float, tokens: int = 4) -> list[Event]:
+    return [
+        _event(enqueue, node, "enqueue", job=job),
+        _event(start, node, "start", job=job),
+        _event(end, node, "end", job=job, tokens=tokens, prompt_tokens=9, text="x"),
+    ]
+
+
+def _measure(*events: Event | list[Event], peaks: dict[str, int] | None = None) -> Measurements:
+    flat = [event for part in events for event in (part if isinstance(part, list) else [part])]
+    return Measurements(sorted(flat, key=lambda event: event["t"]), peaks or {})
+
+
+@pytest.fixture
+def run() -> Measurements:
+    """Two nodes and ten seconds.
+
+    a: job 1 waits 0 s and runs 1–3, job 2 comes at 2 and runs 3–5: its queue is 1 for 1 s, 2 for 1 s, 1 for 2 s.
+    b: one job, 6–10: its queue is 1 for 4 s.
+    """
+    return _measure(
+        _event(-1, "a", "ready", load_seconds=1),
+        _event(-1, "b", "ready", load_seconds=1),
+        _event(0, HOST, "traffic", links={"a-s1": {"up": 100, "down": 50}, "b-s1": {"up": 7, "down": 0}}),
+        _event(1, HOST, "prompt", prompt="p1", owner="a", text="?", truth="Rome"),
+        _event(1, "a", "arrival", prompt="p1"),
+        _job("a", "p1.1@a", 1, 1, 3),
+        _event(3, "a", "answer", prompt="p1", text="Rome, sure"),
+        _event(2, HOST, "prompt", prompt="p2", owner="a", text="?", truth="Oslo"),
+        _event(2, "a", "arrival", prompt="p2"),
+        _job("a", "p2.1@a", 2, 3, 5, tokens=6),
+        _event(5, "a", "answer", prompt="p2", text="Bern, maybe"),
+        _event(6, HOST, "prompt", prompt="p3", owner="b", text="?", truth="Kyiv"),
+        _event(6, "b", "arrival", prompt="p3"),
+        _job("b", "p3.1@b", 6, 6, 10, tokens=10),
+        _event(10, "b", "answer", prompt="p3", text="Kyiv"),
+        _event(12, HOST, "traffic", links={"a-s1": {"up": 1100, "down": 250}, "b-s1": {"up": 7, "down": 30}}),
+        peaks={"a": 3000, "b": 5000},
+    )
+
+
+def test_the_metrics_of_a_small_run(run: Measurements) -> None:
+    assert run.metrics() == {
+        "accuracy": pytest.approx(2 / 3),
+        "completed": 1.0,
+        "prompts": 3,
+        "inferences": 3,
+        "latency.mean": pytest.approx(3.0),
+        "latency.p50": 3,
+        "latency.p95": 4,
+        "latency.p99": 4,
+        "queue.mean": pytest.approx((0.6 - 0.1 + 0.4) / 2),
+        "queue.max": 2,
+        "tokens_per_second": 2.0,
+        "bytes_on_links": 1000 + 200 + 30,
+        "memory.peak": 5000,
+    }
+
+
+def test_the_metrics_are_those_that_can_be_expected(run: Measurements) -> None:
+    assert list(run.metrics()) == list(METRICS)
+
+
+def test_the_nodes_of_a_small_run(run: Measurements) -> None:
+    assert run.nodes() == {
+        "a": {
+            "state": "ran to the end",
+            "inferences": 2,
+            "tokens": 10,
+            "busy_seconds": 4,
+            "queue": {"mean": pytest.approx((1 + 2 + 2) / 10), "max": 2},
+            "memory": {"peak": 3000},
+        },
+        "b": {
+            "state": "ran to the end",
+            "inferences": 1,
+            "tokens": 10,
+            "busy_seconds": 4,
+            "queue": {"mean": pytest.approx(0.4), "max": 1},
+            "memory": {"peak": 5000},
+        },
+    }
+
+
+def test_traffic_is_what_was_carried_during_play(run: Measurements) -> None:
+    assert run.traffic == {"a-s1": {"up": 1000, "down": 200}, "b-s1": {"up": 0, "down": 30}}
+
+
+def test_a_run_with_failures_counts_them_and_goes_by_what_was_answered() -> None:
+    run = _measure(
+        _event(-1, "a", "ready", load_seconds=1),
+        *(_event(1, HOST, "prompt", prompt=f"p{n}", owner="a", text="?", truth="Rome") for n in (1, 2, 3, 4)),
+        *(_event(1, "a", "arrival", prompt=f"p{n}") for n in (1, 2, 3)),
+        _job("a", "p1.1@a", 1, 1, 2),
+        _event(2, "a", "answer", prompt="p1", text="Rome"),
+        _event(1, "a", "enqueue", job="p2.1@a"),
+        _event(2, "a", "start", job="p2.1@a"),
+        _event(3, "a", "job_failed", job="p2.1@a", reason="too long"),
+        _event(3, "a", "failed", prompt="p2", reason="too long"),
+        _event(3, "a", "enqueue", job="p3.1@a"),
+        _event(3, "a", "start", job="p3.1@a"),
+        _event(4, HOST, "exited", who="a", reason="out of memory"),
+        _event(4, HOST, "lost", prompt="p3", reason="a: out of memory"),
+        _event(4, HOST, "lost", prompt="p4", reason="a: out of memory"),
+    )
+    metrics = run.metrics()
+    assert run.failures == {"p2": "too long", "p3": "a: out of memory", "p4": "a: out of memory"}
+    assert (metrics["accuracy"], metrics["completed"], metrics["inferences"]) == (1.0, 0.25, 1)
+    assert (metrics["latency.mean"], metrics["latency.p99"]) == (1, 1)
+    assert metrics["queue.mean"] == pytest.approx((2 + 1) / 3)
+    node = run.nodes()["a"]
+    assert (node["state"], node["queue"]["max"], node["inferences"]) == ("out of memory", 2, 1)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [_event(-1.5, "a", "ready", load_seconds=1)],
+        [_event(0, HOST, "traffic", links={"a-s1": {"up": 1, "down": 1}})],
+    ],
+    ids=["nothing", "ready alone", "traffic once"],
+)
+def test_an_empty_run_has_no_numbers_rather_than_wrong_ones(events: list[Event]) -> None:
+    run = _measure(*events)
+    metrics = run.metrics()
+    for name in ("accuracy", "completed", "latency.mean", "latency.p95", "tokens_per_second", "memory.peak"):
+        assert metrics[name] is None
+    assert (metrics["prompts"], metrics["inferences"], metrics["bytes_on_links"]) == (0, 0, 0)
+    assert run.duration == 0
+
+
+def test_what_a_node_did_before_play_is_not_in_its_queue() -> None:
+    run = _measure(
+        _job("a", "warm-up", -3, -3, -2),
+        _event(-1, "a", "ready", load_seconds=1),
+        _job("a", "p1.1@a", 2, 2, 4),
+    )
+    assert run.queues["a"].mean == pytest.approx(0.5)
+    assert run.queues["a"].max == 1
+
+
+def test_a_job_still_at_work_at_the_end_counts_until_then() -> None:
+    run = _measure(
+        _event(-1, "a", "ready", load_seconds=1), _event(1, "a", "enqueue", job="x"), _event(4, "a", "start", job="x")
+    )
+    assert run.queues["a"].mean == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_mean_queue_obeys_littles_law(seed: int) -> None:
+    """The time-averaged length is the sum of the times that jobs spent in the queue over the duration."""
+    draw = random.Random(seed)
+    now, free, events, spent = 0.0, 0.0, [_event(-1, "a", "ready", load_seconds=1)], 0.0
+    for number in range(40):
+        now += draw.expovariate(1)
+        start = max(now, free)
+        free = start + draw.expovariate(1.2)
+        spent += free - now
+        events += _job("a", f"j{number}", now, start, free)
+    assert _measure(events).queues["a"].mean == pytest.approx(spent / free)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.05, 15), (0.30, 20), (0.40, 20), (0.50, 35), (0.95, 50), (1.00, 50), (0.0, 15)]
+)
+def test_percentiles_by_nearest_rank(share: float, expected: float) -> None:
+    """The worked example of the nearest-rank method: 15, 20, 35, 40, 50."""
+    assert percentile([40, 15, 50, 20, 35], share) == expected
+
+
+@pytest.mark.parametrize("share", ["0.5", "0.95", "0.99"])
+def test_percentiles_agree_with_exact_arithmetic(share: str) -> None:
+    for count in range(1, 400):
+        rank = math.ceil(Fraction(share) * count)
+        assert percentile(range(1, count + 1), float(share)) == rank
+
+
+def test_nothing_has_no_percentile() -> None:
+    assert percentile([], 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),  # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (29, 29, 0.8830, 1.0),
+    ],
+)
+def test_the_wilson_interval_against_published_values(successes: int, trials: int, low: float, high: float) -> None:
+    assert wilson_interval(successes, trials) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+def test_the_wilson_interval_never_leaves_zero_to_one() -> None:
+    for trials in range(1, 500):
+        for successes in (0, trials):
+            low, high = wilson_interval(successes, trials) or (-1.0, 2.0)
+            assert 0 <= low < high <= 1
+
+
+def test_no_trials_have_no_interval() -> None:
+    assert wilson_interval(0, 0) is None

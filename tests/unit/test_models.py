@@ -1,0 +1,134 @@
+"""Models: what a reference stands for, and what is refused before anything starts."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+from gguf import GGUFWriter
+
+from testbed.models.source import AGENT_MEMORY, Model, ModelError, resolve
+
+MIB = 2**20
+
+
+def _write_gguf(path: Path, *, vocabulary: int = 100, **left_out: bool) -> Path:
+    """A GGUF of a Llama model's header and no weights: 4 layers, width 192, 6 heads of 32 that share 2."""
+    writer = GGUFWriter(path, "llama")
+    for key, value in {"block_count": 4, "embedding_length": 192, "head_count": 6, "head_count_kv": 2}.items():
+        if not left_out.get(key):
+            getattr(writer, f"add_{key}")(value)
+    writer.add_token_list([f"t{number}" for number in range(vocabulary)])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    return _write_gguf(tmp_path / "tiny.gguf")
+
+
+def test_a_gguf_of_the_users_is_read_from_its_header(gguf: Path) -> None:
+    model = resolve(f"path:{gguf}")
+    assert model == Model(
+        reference=f"path:{gguf}",
+        path=gguf.resolve(),
+        sha256=hashlib.sha256(gguf.read_bytes()).hexdigest(),
+        size=gguf.stat().st_size,
+        layers=4,
+        kv_width=64,
+        vocabulary=100,
+    )
+
+
+def test_without_grouped_heads_the_cache_is_as_wide_as_the_model(tmp_path: Path) -> None:
+    assert resolve(f"path:{_write_gguf(tmp_path / 'm.gguf', head_count_kv=True)}").kv_width == 192
+
+
+def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
+    """Two paths, as one path's header is read once a process."""
+    first, second = (_write_gguf(tmp_path / f"{n}.gguf", vocabulary=n) for n in (50, 60))
+    assert resolve(f"path:{first}").sha256 != resolve(f"path:{second}").sha256
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ("zoo/omega", "zoo/omega: there is no such model; known are zoo/alpha, zoo/beta, zoo/gamma, zoo/delta"),
+        ("path:/nowhere/m.gguf", "path:/nowhere/m.gguf: there is no file /nowhere/m.gguf"),
+        ("path:/tmp", "path:/tmp: there is no file /tmp"),
+        ("hf:m.gguf", "hf:m.gguf must read hf:OWNER/REPO/FILE.gguf"),
+        ("hf:owner/m.gguf", "hf:owner/m.gguf must read hf:OWNER/REPO/FILE.gguf"),
+        ("m.gguf", "'m.gguf' names no model; write one of zoo/, path:, hf:…"),
+    ],
+)
+def test_a_reference_to_nothing_is_refused_with_what_would_be_right(reference: str, sentence: str) -> None:
+    with pytest.raises(ModelError) as refusal:
+        resolve(reference)
+    assert str(refusal.value) == sentence
+    assert refusal.value.exit_code == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"#!/bin/sh\n" * 50, bytes(4096)], ids=["empty", "magic", "sh", "0"])
+def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="is not a GGUF model that can be read"):
+        resolve(f"path:{path}")
+
+
+@pytest.mark.parametrize("key", ["block_count", "head_count", "embedding_length"])
+def test_a_gguf_without_what_is_needed_is_refused_by_the_name_of_the_key(tmp_path: Path, key: str) -> None:
+    path = _write_gguf(tmp_path / f"{key}.gguf", **{key: True})
+    with pytest.raises(ModelError, match=f"llama.*{key}"):
+        resolve(f"path:{path}")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_gguf_is_read_or_refused_and_never_worse(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    path = _write_gguf(tmp_path / f"{seed}.gguf")
+    content = bytearray(path.read_bytes())
+    if seed % 2:
+        del content[draw.randrange(len(content)) :]
+    else:
+        for _ in range(3):
+            content[draw.randrange(24, 200)] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+    try:
+        assert resolve(f"path:{path}").size == len(content)
+    except ModelError as refusal:
+        assert "\n" not in str(refusal)
+
+
+MODEL = Model("zoo/alpha", Path("/m"), "0" * 64, size=2 * MIB, layers=4, kv_width=64, vocabulary=1024)
+
+
+def test_what_a_node_needs_item_by_item() -> None:
+    assert MODEL.memory(context=2048) == {
+        "agent": AGENT_MEMORY,
+        "weights": 2 * MIB,
+        "KV cache": 2 * 4 * 64 * 2048 * 2,
+        "logits": 512 * 1024 * 4,
+    }
+    assert MODEL.memory(context=64)["logits"] == 64 * 1024 * 4
+
+
+def test_a_model_fits_exactly_and_not_a_byte_less() -> None:
+    needed = sum(MODEL.memory(2048).values())
+    MODEL.check_fits("a", 2048, needed)
+    with pytest.raises(ModelError):
+        MODEL.check_fits("a", 2048, needed - 1)
+
+
+def test_a_model_that_does_not_fit_is_refused_with_the_sum() -> None:
+    with pytest.raises(ModelError) as refusal:
+        MODEL.check_fits("a", 2048, 8 * MIB)
+    agent = AGENT_MEMORY / MIB
+    assert str(refusal.value) == (
+        f"node 'a' cannot hold zoo/alpha: agent {agent:.1f} + weights 2.0 + KV cache 2.0 + logits 2.0 "
+        f"= {agent + 6:.1f} MiB, and its memory is 8MiB; give it more or take a smaller model"
+    )

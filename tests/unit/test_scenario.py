@@ -1,0 +1,145 @@
+"""Scenarios: defaults, what the command line changes, and a resolved one that is the same scenario again."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.errors import SpecError
+from testbed.results.directory import RunDirectory
+from testbed.spec.scenario import Scenario, json_schema, load_scenario
+
+ROOT = Path(__file__).parents[2]
+
+
+def _written_and_read(scenario: Scenario, directory: Path) -> Scenario:
+    return load_scenario(RunDirectory.create(scenario, directory / "run").path / "scenario.yaml")
+
+
+def test_what_is_not_said_has_its_default(files: Any) -> None:
+    bare = "name: x\ntopology: topology.yaml\npattern: {kind: gossip-moa, layers: 0, proposers: 0}\n"
+    scenario = files.load(scenario=bare + "workload: {prompts: worldfacts, arrivals: {rate: 1/s}, count: 1}\n")
+    assert (scenario.seed, scenario.oversubscribe, scenario.expectations) == (0, False, [])
+    assert (scenario.sampling.temperature, scenario.sampling.max_tokens) == (0.7, 24)
+    assert scenario.pattern.timeout == 10.0
+    assert scenario.workload.arrivals.process == "poisson"
+    assert scenario.topology.nodes["a"].context == 512
+
+
+def test_the_topology_is_found_beside_the_scenario_from_any_directory(
+    files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.write()
+    monkeypatch.chdir("/")
+    assert load_scenario(path).topology.name == "pair"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("scenarios/*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_scenarios_are_valid_and_survive_being_resolved(path: Path, tmp_path: Path) -> None:
+    scenario = load_scenario(path)
+    assert _written_and_read(scenario, tmp_path) == scenario
+
+
+def test_assignments_from_the_command_line_win(files: Any) -> None:
+    scenario = files.load(
+        "seed=9", "pattern.layers=0", "workload.arrivals.rate=30/min", "sampling={temperature: 0}", "expect={}"
+    )
+    assert scenario.seed == 9
+    assert scenario.pattern.layers == 0
+    assert scenario.workload.arrivals.rate == 0.5
+    assert scenario.sampling.temperature == 0
+    assert scenario.expectations == []
+
+
+def test_the_last_of_two_assignments_counts(files: Any) -> None:
+    assert files.load("seed=1", "seed=2").seed == 2
+
+
+def test_a_value_may_hold_an_equals_sign(files: Any) -> None:
+    scenario = files.load('expect={queue.max: "<= 3"}')
+    assert [expectation.written for expectation in scenario.expectations] == ["<= 3"]
+
+
+def test_an_empty_mapping_can_be_filled_from_the_command_line(files: Any) -> None:
+    filled = files.load("sampling.temperature=0.1", scenario=files.scenario + "sampling: {}\n")
+    assert filled.sampling.temperature == 0.1
+
+
+def test_layers_zero_need_no_neighbours(files: Any) -> None:
+    assert files.load("pattern.layers=0", "pattern.proposers=5").pattern.peers_needed == 0
+    with pytest.raises(SpecError, match="needs 5 neighbours a node; 'a' lacks 4"):
+        files.load("pattern.proposers=5")
+
+
+@pytest.mark.parametrize("name", ["1e3", "null", "0x1f", "2024-01-01", "007", "no", "1-0"])
+def test_names_that_yaml_could_take_for_something_else_survive(files: Any, tmp_path: Path, name: str) -> None:
+    topology = files.topology.replace("  b:", f"  '{name}':").replace("[b, s1]", f"['{name}', s1]")
+    scenario = files.load(scenario=files.scenario.replace("small", f"'{name}'"), topology=topology)
+    again = _written_and_read(scenario, tmp_path)
+    assert again == scenario
+    assert again.topology.neighbours("a") == [name]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_random_scenario_survives_being_resolved(seed: int, tmp_path: Path) -> None:
+    scenario = Scenario.model_validate(_random_scenario(random.Random(seed)))
+    again = _written_and_read(scenario, tmp_path)
+    assert again == scenario
+    assert again.topology.resolved_links == scenario.topology.resolved_links
+    assert again.expectations == scenario.expectations
+
+
+def _random_scenario(draw: random.Random) -> dict[str, Any]:
+    def number(top: float) -> str:
+        return repr(draw.uniform(1e-3, top))
+
+    def shape() -> dict[str, str]:
+        values = {"bandwidth": number(1e4) + "kbit", "delay": number(100) + draw.choice(["us", "ms", "s", "min"])}
+        return {key: value for key, value in values.items() if draw.random() < 0.6}
+
+    names = [f"n{number}" for number in range(draw.randint(1, 5))]
+    words = ["sure", "maybe", "yes", "null", "1e3", "ä b", "'", '"', "#", ": "]
+    return {
+        "name": "random",
+        "seed": draw.randrange(2**64),
+        "topology": {
+            "name": draw.choice(words),
+            "defaults": {"link": shape()},
+            "nodes": {
+                name: {
+                    "model": draw.choice(["zoo/alpha", "path:/tmp/a b.gguf", "hf:o/r/f.gguf"]),
+                    "cpus": draw.uniform(0.01, 4),
+                    "memory": f"{draw.randrange(1, 2**40)}B",
+                    "context": draw.randint(64, 4096),
+                }
+                for name in names
+            },
+            "switches": ["s1"],
+            "links": [{"endpoints": [name, "s1"], **shape(), "up": shape(), "down": shape()} for name in names],
+        },
+        "pattern": {
+            "kind": "gossip-moa",
+            "layers": draw.randint(0, 3),
+            "proposers": draw.randint(0, len(names) - 1),
+            "timeout": number(100) + "s",
+            "substitute": {draw.choice(words): draw.choice(words) for _ in range(draw.randint(0, 3))},
+        },
+        "sampling": {"temperature": draw.uniform(0, 2), "max_tokens": draw.randint(1, 99)},
+        "workload": {
+            "prompts": "worldfacts",
+            "arrivals": {"rate": number(100) + draw.choice(["/s", "/min", "/h"])},
+            "count": draw.randint(1, 1000),
+        },
+        "expect": {"latency.p95": f"< {number(10)}s"} if draw.random() < 0.5 else {},
+        "oversubscribe": draw.random() < 0.5,
+    }
+
+
+def test_the_schema_takes_a_topology_or_its_path_and_no_other_key() -> None:
+    schema = json_schema()
+    kinds = schema["properties"]["topology"]["anyOf"]
+    assert {"type": "string"} in kinds
+    assert any("$ref" in kind for kind in kinds)
+    assert schema["additionalProperties"] is False
+    assert set(schema["required"]) == {"name", "topology", "pattern", "workload"}

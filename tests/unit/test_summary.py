@@ -1,0 +1,132 @@
+"""Verdicts, exit codes, and what summary.json and junit.xml make of them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from testbed.results.directory import RunDirectory
+from testbed.results.fidelity import Fidelity
+from testbed.results.metrics import Measurements
+from testbed.results.summary import Summary, write_junit
+from testbed.spec.scenario import Scenario
+
+BROKEN = Fidelity("invalid", ["round trip a–b: asked 40.0 ms, measured nothing came back"])
+DISTORTED = Fidelity("distorted", ["the nodes may use more CPU together than the host has"])
+
+
+def _measurements(answered: bool) -> Measurements:
+    """One prompt, answered after half a second or not at all."""
+    events: list[dict[str, Any]] = [
+        {"t": 1.0, "node": "", "event": "prompt", "prompt": "p1", "owner": "a", "text": "?", "truth": "Rome"},
+        {"t": 1.0, "node": "a", "event": "arrival", "prompt": "p1"},
+    ]
+    if answered:
+        events.append({"t": 1.5, "node": "a", "event": "answer", "prompt": "p1", "text": "Rome, sure"})
+    return Measurements(events, {"a": 1000})
+
+
+@pytest.fixture
+def make_summary(scenario: Scenario, tmp_path: Path) -> Callable[..., Summary]:
+    def make(answered: bool = True, **changes: Any) -> Summary:
+        measurements = _measurements(answered)
+        summary = Summary(scenario, "abc123", tmp_path, measurements, Fidelity(), {"build": 1.5, "play": 2.25})
+        return replace(summary, **changes)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("answered", "fidelity", "interrupted", "verdict", "exit_code"),
+    [
+        (True, Fidelity(), False, "passed", 0),
+        (True, DISTORTED, False, "passed", 0),
+        (False, Fidelity(), False, "failed", 1),
+        (True, BROKEN, False, "invalid", 4),
+        (False, BROKEN, False, "invalid", 4),
+        (True, Fidelity(), True, "interrupted", 130),
+        (False, BROKEN, True, "interrupted", 130),
+    ],
+)
+def test_verdict_and_exit_code(
+    make_summary: Callable[..., Summary],
+    answered: bool,
+    fidelity: Fidelity,
+    interrupted: bool,
+    verdict: str,
+    exit_code: int,
+) -> None:
+    summary = make_summary(answered, fidelity=fidelity, interrupted=interrupted)
+    assert (summary.verdict, summary.exit_code) == (verdict, exit_code)
+
+
+def test_a_run_of_which_nothing_is_expected_passes(make_summary: Callable[..., Summary], scenario: Scenario) -> None:
+    assert make_summary(False, scenario=scenario.model_copy(update={"expect": {}})).verdict == "passed"
+
+
+def test_judgements_say_what_was_expected_and_what_was(make_summary: Callable[..., Summary]) -> None:
+    assert [str(judgement) for judgement in make_summary(False).judgements] == [
+        "completed: expected >= 0.95, was 0",
+        "latency.p95: expected < 15s, was nothing to measure",
+    ]
+
+
+def test_the_summary_is_json_with_the_promised_parts(make_summary: Callable[..., Summary], tmp_path: Path) -> None:
+    RunDirectory(tmp_path).write_summary(make_summary(fidelity=DISTORTED))
+    content = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert {"verdict", "fidelity", "metrics", "expectations", "nodes", "links"} <= set(content)
+    assert content["verdict"] == "passed"
+    assert content["fidelity"]["reasons"] == DISTORTED.reasons
+    assert content["metrics"]["latency.mean"] == 0.5
+    low, high = content["metrics"]["accuracy.interval"]
+    assert 0 < low < 1 == high
+    assert content["expectations"][1] == {"metric": "latency.p95", "expected": "< 15s", "value": 0.5, "held": True}
+    assert (tmp_path / "junit.xml").exists()
+
+
+def _suites(summaries: list[Summary], path: Path) -> list[ElementTree.Element]:
+    write_junit(summaries, path)
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == "testsuites"
+    return root.findall("testsuite")
+
+
+def _failures(suite: ElementTree.Element) -> dict[str | None, str | None]:
+    cases = suite.findall("testcase")
+    assert suite.get("tests") == str(len(cases))
+    failures = {case.get("name"): node.get("message") for case in cases for node in case.findall("failure")}
+    assert suite.get("failures") == str(len(failures))
+    return failures
+
+
+def test_junit_has_a_case_for_each_expectation_and_for_the_emulation(
+    make_summary: Callable[..., Summary], tmp_path: Path
+) -> None:
+    (suite,) = _suites([make_summary()], tmp_path / "junit.xml")
+    assert (suite.get("name"), suite.get("time")) == ("small", "3.750")
+    assert [case.get("name") for case in suite] == ["completed", "latency.p95", "emulation"]
+    assert _failures(suite) == {}
+
+
+def test_junit_says_what_failed(make_summary: Callable[..., Summary], tmp_path: Path) -> None:
+    failed, invalid = _suites([make_summary(False), make_summary(fidelity=BROKEN)], tmp_path / "junit.xml")
+    assert _failures(failed) == {
+        "completed": "completed: expected >= 0.95, was 0",
+        "latency.p95": "latency.p95: expected < 15s, was nothing to measure",
+    }
+    assert _failures(invalid) == {"emulation": BROKEN.reasons[0]}
+
+
+@pytest.mark.parametrize("fidelity", [Fidelity(), DISTORTED, BROKEN], ids=lambda fidelity: fidelity.verdict)
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_junit_is_green_exactly_when_the_run_passed(
+    make_summary: Callable[..., Summary], tmp_path: Path, fidelity: Fidelity, answered: bool, interrupted: bool
+) -> None:
+    summary = make_summary(answered, fidelity=fidelity, interrupted=interrupted)
+    (suite,) = _suites([summary], tmp_path / "junit.xml")
+    assert (not _failures(suite)) == (summary.exit_code == 0)

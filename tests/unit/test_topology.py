@@ -1,0 +1,145 @@
+"""Topologies: what is said of links and where it comes from, and who reaches whom over which of them."""
+
+import random
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from testbed.spec.topology import Direction, Topology
+
+NODE = {"model": "zoo/alpha", "cpus": 0.5, "memory": "64MiB"}
+
+
+def _topology(nodes: str, switches: str, *links: str | dict[str, Any], **more: Any) -> Topology:
+    """``_topology("a b", "s1", "a s1", {"endpoints": ["b", "s1"], "delay": "5ms"})``"""
+    entries = [{"endpoints": link.split()} if isinstance(link, str) else link for link in links]
+    parts = {"name": "t", "nodes": dict.fromkeys(nodes.split(), NODE), "switches": switches.split(), "links": entries}
+    return Topology.model_validate({**parts, **more})
+
+
+def _hops(topology: Topology, source: str, target: str) -> list[str]:
+    """The links of a route, with an arrow for the direction in which each is crossed."""
+    return [f"{link.name}{'↑' if up else '↓'}" for link, up in topology.route(source, target)]
+
+
+def test_a_link_of_which_nothing_is_said_is_as_fast_as_the_host() -> None:
+    link = _topology("a", "s1", "a s1").resolved_links[0]
+    assert link.up == link.down == Direction(bandwidth=None, delay=0.0)
+
+
+def test_each_value_comes_from_the_most_specific_place_that_says_it() -> None:
+    link = {
+        "endpoints": ["a", "s1"],
+        "delay": "2ms",
+        "up": {"bandwidth": "5mbit"},
+        "down": {"delay": "3ms"},
+    }
+    resolved = _topology("a", "s1", link, defaults={"link": {"bandwidth": "1mbit", "delay": "1ms"}}).resolved_links[0]
+    assert resolved.up == Direction(bandwidth=5e6, delay=0.002)
+    assert resolved.down == Direction(bandwidth=1e6, delay=0.003)
+
+
+def test_a_zero_is_said_and_not_filled_from_the_defaults() -> None:
+    link = {"endpoints": ["a", "s1"], "delay": "0ms", "down": {"delay": "4ms"}}
+    resolved = _topology("a", "s1", link, defaults={"link": {"delay": "1ms"}}).resolved_links[0]
+    assert (resolved.up.delay, resolved.down.delay) == (0.0, 0.004)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_merging_agrees_with_a_plain_search_from_the_inside_out(seed: int) -> None:
+    draw = random.Random(seed)
+
+    def shape() -> dict[str, str]:
+        values = {"bandwidth": f"{draw.randint(1, 99)}mbit", "delay": f"{draw.randint(0, 99)}ms"}
+        return {key: value for key, value in values.items() if draw.random() < 0.5}
+
+    around, own, up, down = shape(), shape(), shape(), shape()
+    link = {"endpoints": ["a", "s1"], **own, "up": up, "down": down}
+    resolved = _topology("a", "s1", link, defaults={"link": around}).resolved_links[0]
+    for direction, said in ((resolved.up, up), (resolved.down, down)):
+        expected = {**around, **own, **said}
+        assert direction.bandwidth == (float(expected["bandwidth"][:-4]) * 1e6 if "bandwidth" in expected else None)
+        assert direction.delay == pytest.approx(float(expected.get("delay", "0ms")[:-2]) / 1e3)
+
+
+def test_a_route_says_in_which_direction_each_link_is_crossed() -> None:
+    topology = _topology("a b", "s1 s2", "a s1", "s2 s1", "b s2")
+    assert _hops(topology, "a", "b") == ["a-s1↑", "s2-s1↓", "b-s2↓"]
+    assert _hops(topology, "b", "a") == ["b-s2↑", "s2-s1↑", "a-s1↓"]
+    assert _hops(topology, "a", "a") == []
+
+
+def test_nodes_on_separate_islands_are_no_neighbours() -> None:
+    topology = _topology("a b c d", "s1 s2", "a s1", "b s1", "c s2", "d s2")
+    assert topology.neighbours("a") == ["b"]
+    assert topology.neighbours("d") == ["c"]
+    assert topology.route("a", "c") == []
+
+
+def test_neighbours_stand_in_the_order_of_the_file() -> None:
+    topology = _topology("d b a c", "s1", *(f"{name} s1" for name in "abcd"))
+    assert topology.neighbours("a") == ["d", "b", "c"]
+
+
+def test_a_node_alone_needs_no_link() -> None:
+    assert _topology("a", "").neighbours("a") == []
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_routes_in_a_random_tree_join_end_to_end_and_are_each_others_reverse(seed: int) -> None:
+    draw = random.Random(seed)
+    switches = [f"s{number}" for number in range(1, draw.randint(2, 6))]
+    nodes = [f"n{number}" for number in range(draw.randint(2, 8))]
+    links = [f"{switch} {draw.choice(switches[:index])}" for index, switch in enumerate(switches) if index]
+    links += [" ".join(draw.sample([node, draw.choice(switches)], 2)) for node in nodes]
+    draw.shuffle(links)
+    topology = _topology(" ".join(nodes), " ".join(switches), *links)
+    for source in nodes:
+        assert topology.neighbours(source) == [node for node in nodes if node != source]
+        for target in topology.neighbours(source):
+            route = topology.route(source, target)
+            here = source
+            for link, up in route:
+                assert here == (link.a if up else link.b)
+                here = link.b if up else link.a
+            assert here == target
+            assert topology.route(target, source) == [(link, not up) for link, up in reversed(route)]
+
+
+def test_a_loop_of_switches_is_refused_at_the_link_that_closes_it() -> None:
+    with pytest.raises(ValidationError, match=r"links\[2\]: closes a loop"):
+        _topology("a", "s1 s2 s3", "s1 s2", "s2 s3", "s3 s1", "a s1")
+    with pytest.raises(ValidationError, match=r"links\[1\]: closes a loop"):
+        _topology("a", "s1 s2", "s1 s2", "s2 s1", "a s1")
+    with pytest.raises(ValidationError, match=r"links\[0\]: closes a loop"):
+        _topology("a", "s1", "s1 s1", "a s1")
+
+
+def test_two_nodes_cannot_be_linked_without_a_switch() -> None:
+    with pytest.raises(ValidationError, match="one end must be a switch"):
+        _topology("a b", "", "a b")
+
+
+@pytest.mark.parametrize("switches", ["s1 s1", "a"])
+def test_names_are_taken_once(switches: str) -> None:
+    with pytest.raises(ValidationError, match="is taken twice"):
+        _topology("a", switches, f"a {switches.split()[0]}")
+
+
+@pytest.mark.parametrize("name", ["a", "7", "a-b", "raspberry-pi-4", "x" * 32])
+def test_a_good_node_name(name: str) -> None:
+    assert list(_topology(name, "s1", f"{name} s1").nodes) == [name]
+
+
+@pytest.mark.parametrize("name", ["A", "-a", "a-", "a_b", "a.b", "ä", "x" * 33, "", "a\n"])
+def test_a_bad_node_name(name: str) -> None:
+    with pytest.raises(ValidationError, match="small letters, digits and inner hyphens"):
+        Topology.model_validate({"name": "t", "nodes": {name: NODE}})
+
+
+@pytest.mark.parametrize("name", ["S1", "1s", "s-1", "s12345678"])
+def test_a_bad_switch_name(name: str) -> None:
+    """With more than eight characters a port's name would not fit into the fifteen that Linux gives an interface."""
+    with pytest.raises(ValidationError, match="a small letter and at most seven more"):
+        _topology("a", name, f"a {name}")
