@@ -29,7 +29,10 @@ class ModelError(TestbedError):
 
 @dataclass(frozen=True)
 class Model:
-    """A GGUF file: ``reference`` is how the user named it; sizes are in bytes."""
+    """A GGUF file: ``reference`` is how the user named it, ``size`` is in bytes.
+
+    ``kv_width`` is the number of values in a token's keys, all layers together.
+    """
 
     reference: str
     path: Path
@@ -42,8 +45,8 @@ class Model:
     def memory(self, context: int) -> dict[str, int]:
         """What a node needs to run it, item by item in bytes.
 
-        The cache holds a key and a value of ``kv_width`` for every layer and token of the context; computing takes the
-        logits of one batch. Other scratch space is small beside these.
+        The cache holds keys and as many values for every token of the context; computing takes the logits of one
+        batch. Other scratch space is small beside these.
         """
         return {
             "agent": AGENT_MEMORY,

@@ -12,11 +12,15 @@ from testbed.models.source import AGENT_MEMORY, Model, ModelError, resolve
 MIB = 2**20
 
 
-def _write_gguf(path: Path, *, vocabulary: int = 100, **left_out: bool) -> Path:
-    """A GGUF of a Llama model's header and no weights: 4 layers, width 192, 6 heads of 32 that share 2."""
+def _write_gguf(path: Path, *, vocabulary: int = 100, **other: int | list[int] | None) -> Path:
+    """A GGUF of a Llama model's header and no weights: 4 layers, width 192, 6 heads of 32 that share 2.
+
+    ``other`` are other values for the header; None leaves one out.
+    """
     writer = GGUFWriter(path, "llama")
-    for key, value in {"block_count": 4, "embedding_length": 192, "head_count": 6, "head_count_kv": 2}.items():
-        if not left_out.get(key):
+    header = {"block_count": 4, "embedding_length": 192, "head_count": 6, "head_count_kv": 2, **other}
+    for key, value in header.items():
+        if value is not None:
             getattr(writer, f"add_{key}")(value)
     writer.add_token_list([f"t{number}" for number in range(vocabulary)])
     writer.write_header_to_file()
@@ -39,13 +43,13 @@ def test_a_gguf_of_the_users_is_read_from_its_header(gguf: Path) -> None:
         sha256=hashlib.sha256(gguf.read_bytes()).hexdigest(),
         size=gguf.stat().st_size,
         layers=4,
-        kv_width=64,
+        kv_width=4 * 64,
         vocabulary=100,
     )
 
 
 def test_without_grouped_heads_the_cache_is_as_wide_as_the_model(tmp_path: Path) -> None:
-    assert resolve(f"path:{_write_gguf(tmp_path / 'm.gguf', head_count_kv=True)}").kv_width == 192
+    assert resolve(f"path:{_write_gguf(tmp_path / 'm.gguf', head_count_kv=None)}").kv_width == 4 * 192
 
 
 def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path, content: bytes) -> No
 
 @pytest.mark.parametrize("key", ["block_count", "head_count", "embedding_length"])
 def test_a_gguf_without_what_is_needed_is_refused_by_the_name_of_the_key(tmp_path: Path, key: str) -> None:
-    path = _write_gguf(tmp_path / f"{key}.gguf", **{key: True})
+    path = _write_gguf(tmp_path / f"{key}.gguf", **{key: None})
     with pytest.raises(ModelError, match=f"llama.*{key}"):
         resolve(f"path:{path}")
 
@@ -104,7 +108,7 @@ def test_a_damaged_gguf_is_read_or_refused_and_never_worse(tmp_path: Path, seed:
         assert "\n" not in str(refusal)
 
 
-MODEL = Model("zoo/alpha", Path("/m"), "0" * 64, size=2 * MIB, layers=4, kv_width=64, vocabulary=1024)
+MODEL = Model("zoo/alpha", Path("/m"), "0" * 64, size=2 * MIB, layers=4, kv_width=4 * 64, vocabulary=1024)
 
 
 def test_what_a_node_needs_item_by_item() -> None:
@@ -132,3 +136,13 @@ def test_a_model_that_does_not_fit_is_refused_with_the_sum() -> None:
         f"node 'a' cannot hold zoo/alpha: agent {agent:.1f} + weights 2.0 + KV cache 2.0 + logits 2.0 "
         f"= {agent + 6:.1f} MiB, and its memory is 8MiB; give it more or take a smaller model"
     )
+
+
+def test_heads_may_differ_from_layer_to_layer(tmp_path: Path) -> None:
+    model = resolve(f"path:{_write_gguf(tmp_path / 'm.gguf', head_count_kv=[2, 1, 2, 1])}")
+    assert model.kv_width == 6 * 32
+
+
+def test_a_header_without_heads_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not a GGUF model that can be read"):
+        resolve(f"path:{_write_gguf(tmp_path / 'm.gguf', head_count=0)}")
