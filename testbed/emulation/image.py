@@ -32,13 +32,10 @@ NODE_UID = 1000
 
 NODE_CODE = (
     "testbed/__init__.py",
-    "testbed/errors.py",
     "testbed/node",
     "testbed/patterns",
-    "testbed/spec/__init__.py",
-    "testbed/spec/seeds.py",
-    "testbed/spec/seeds.py",
-    "testbed/spec/units.py",
+    "testbed/seeds.py",
+    "testbed/units.py",
 )
 """What the image holds of the project: files, and folders with all that is in them."""
 

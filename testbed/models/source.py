@@ -11,7 +11,7 @@ from gguf import GGUFReader
 
 from testbed.errors import TestbedError
 from testbed.models import zoo
-from testbed.spec.units import SIZE
+from testbed.units import SIZE
 
 AGENT_MEMORY: Final = 56 * 2**20
 """Bytes that an agent takes without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from testbed import seeds
 from testbed.node.config import PORT, NodeConfig
 from testbed.node.model import TOP_P, Completion, Sampling
 from testbed.node.openai import ChatMessage, ChatRequest, ChatResponse
 from testbed.node.queue import InferenceQueue
 from testbed.node.trace import Trace
 from testbed.patterns.participant import Job, JobError, Prompt
-from testbed.spec import seeds
 
 
 def origin_of(request: ChatRequest) -> dict[str, str]:

@@ -11,7 +11,7 @@ from testbed.models.source import Model
 from testbed.results.metrics import wilson_interval
 from testbed.results.summary import Summary
 from testbed.spec.expectation import METRICS
-from testbed.spec.units import DURATION, SIZE
+from testbed.units import DURATION, SIZE
 
 _VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
 

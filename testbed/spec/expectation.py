@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from testbed.spec.units import DURATION, SIZE
+from testbed.units import DURATION, SIZE
 
 METRICS: Final = {
     "accuracy": "",

@@ -15,7 +15,7 @@ from testbed.spec.document import Document, override
 from testbed.spec.expectation import Expectation
 from testbed.spec.explain import Mistake, MistakesError
 from testbed.spec.topology import Spec, Topology, matching
-from testbed.spec.units import Rate
+from testbed.units import Rate
 
 
 class Sampling(Spec):

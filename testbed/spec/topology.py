@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from testbed.spec.explain import Mistake, MistakesError
-from testbed.spec.units import Bandwidth, Duration, Size
+from testbed.units import Bandwidth, Duration, Size
 
 
 def matching(pattern: str, rule: str) -> tuple[Any, ...]:

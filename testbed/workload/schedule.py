@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from testbed.spec import seeds
+from testbed import seeds
 from testbed.spec.scenario import Workload
 from testbed.workload import worldfacts
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from testbed import seeds
 from testbed.patterns import GossipMoa
 from testbed.patterns.gossip_moa import INSTRUCTION, aggregation_prompt
 from testbed.patterns.participant import Job, JobError, Prompt
-from testbed.spec import seeds
 
 PROMPT = Prompt("p1", "Why?")
 
