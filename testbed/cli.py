@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from testbed.errors import SpecError, TestbedError
+from testbed.errors import Problem, SpecError, TestbedError
 
 app = typer.Typer(
     name="testbed",
@@ -74,14 +74,19 @@ def run(
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
     """Check scenario files and their topologies, and say every mistake with its line."""
+    from testbed.emulation.plan import resolve_models
+    from testbed.models.source import ModelError, is_here
     from testbed.spec.scenario import load_scenario
 
     problems = []
     for path in scenarios:
         try:
-            load_scenario(path, assignments or [])
+            nodes = load_scenario(path, assignments or []).topology.nodes
+            resolve_models({name: node for name, node in nodes.items() if is_here(node.model)})
         except SpecError as error:
             problems += error.problems
+        except ModelError as error:
+            problems.append(Problem(str(path), 0, str(error)))
         else:
             out.print(f"{path}: valid", markup=False, soft_wrap=True)
     if problems:

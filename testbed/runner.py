@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +47,30 @@ class Options:
 
 
 class Stages:
-    """How long each stage takes."""
+    """How long each stage takes, and each step of it."""
 
-    def __init__(self, announce: Callable[[str], None]) -> None:
-        self._announce = announce
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._current = ""
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Announce a stage and take its time."""
-        self._announce(name)
+        self._view.stage(name)
+        self._current = name
+        with self._timed(name):
+            yield
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Announce a step of the current stage and take its time."""
+        self._view.step(name)
+        with self._timed(f"{self._current}: {name}"):
+            yield
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
         begin = time.monotonic()
         try:
             yield
@@ -69,18 +83,18 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
 
     What was traced is written even if the run is interrupted, and everything it made on this host is gone at the end.
     """
-    stages = Stages(view.stage)
+    stages = Stages(view)
     with stages.stage("check"):
         plan = prepare(scenario, options.links, view.step)
         directory = RunDirectory.create(scenario, options.out)
     with _journal(stages, options.keep) as journal:
         with stages.stage("build"):
-            world = World(plan, journal)
+            world = World(plan, journal, stages.step)
         recording = Recording(world)
         fidelity, interrupted = Fidelity(), False
         try:
             with stages.stage("warm up"):
-                fidelity = _warm_up(world)
+                fidelity = _warm_up(world, stages)
             with stages.stage("play"):
                 _play(world, recording, view)
         except KeyboardInterrupt:
@@ -117,11 +131,14 @@ def _journal(stages: Stages, keep: bool) -> Iterator[Journal]:
         watch.wait()
 
 
-def _warm_up(world: World) -> Fidelity:
+def _warm_up(world: World, stages: Stages) -> Fidelity:
     """Every model loaded, every neighbour reached once over the links, and the links measured."""
-    world.wait_until_ready()
-    asyncio.run(_reach_neighbours(world))
-    trips = world.network.round_trips()
+    with stages.step("loading models"):
+        world.wait_until_ready()
+    with stages.step("reaching neighbours"):
+        asyncio.run(_reach_neighbours(world))
+    with stages.step("measuring links"):
+        trips = world.network.round_trips()
     return judge_fidelity(world.plan.scenario.topology, trips, world.plan.oversubscribed)
 
 

@@ -1,7 +1,7 @@
 """The check before a run: can this host build what the scenario asks for, and out of what?"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from testbed.emulation.links.userspace import UserspaceLinks
 from testbed.errors import HostError, SpecError
 from testbed.models.source import Model, resolve
 from testbed.spec.scenario import Scenario
+from testbed.spec.topology import Node
 
 _BACKENDS: Final[dict[str, tuple[type[LinkBackend], Callable[[], str | None]]]] = {
     KernelLinks.name: (KernelLinks, kernel.missing),
@@ -50,7 +51,7 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
 
     ``links`` names a backend; without it the kernel is asked. ``report`` is told of steps that take time.
     """
-    models = resolve_models(scenario)
+    models = resolve_models(scenario.topology.nodes)
     backend = choose_backend(links)
     client = connect_docker()
     plan = Plan(scenario, models, backend, ensure_image(client, report), client)
@@ -88,9 +89,9 @@ def choose_backend(name: str | None) -> LinkBackend:
     raise HostError(f"no link can be made; {'; '.join(reasons)}")
 
 
-def resolve_models(scenario: Scenario) -> dict[str, Model]:
+def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
     """Every node's model; raises ModelError if one cannot be had, or cannot be held by its node."""
-    models = {name: resolve(node.model) for name, node in scenario.topology.nodes.items()}
-    for name, node in scenario.topology.nodes.items():
+    models = {name: resolve(node.model) for name, node in nodes.items()}
+    for name, node in nodes.items():
         models[name].check_fits(name, node.context, node.memory)
     return models

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -27,17 +29,23 @@ class WorldError(TestbedError):
     exit_code = 3
 
 
+Step = Callable[[str], AbstractContextManager[None]]
+"""What a step of the work is done within; it is told the step's name."""
+
+
 class World:
     """The nodes of a run. Whoever builds one undoes its journal afterwards, whatever happened."""
 
-    def __init__(self, plan: Plan, journal: Journal) -> None:
+    def __init__(self, plan: Plan, journal: Journal, step: Step) -> None:
         """Start every container, which takes the longest, and make the network while the agents load their models."""
         self.plan = plan
         self.shared = self._share(journal)
         nodes = plan.scenario.topology.nodes
         models = {name: model.path for name, model in plan.models.items()}
-        self.nodes = start_containers(plan.docker, journal, plan.image, nodes, models, self.shared)
-        self.network = self._connect(journal)
+        with step("starting containers"):
+            self.nodes = start_containers(plan.docker, journal, plan.image, nodes, models, self.shared)
+        with step("making the network"):
+            self.network = self._connect(journal)
 
     def socket(self, node: str) -> Path:
         """Where the host reaches a node's agent."""

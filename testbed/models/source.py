@@ -76,6 +76,11 @@ def resolve(reference: str) -> Model:
         raise ModelError(f"{reference}: {path} is not a GGUF model that can be read ({error})") from error
 
 
+def is_here(reference: str) -> bool:
+    """Whether a model can be resolved without fetching anything."""
+    return not reference.startswith("hf:")
+
+
 def _locate(reference: str) -> Path:
     for prefix, locate in _SOURCES.items():
         if reference.startswith(prefix):

@@ -1,17 +1,31 @@
 """Fixtures for tests that run the testbed as a user does."""
 
+import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from observed import FinishedRun, Remains, start
+
+from testbed.emulation.plan import connect_docker
+from testbed.errors import HostError
+
+
+@pytest.fixture(scope="session", autouse=True)
+def root_and_docker() -> None:
+    """Without these nothing here can run; that is a failure, not something to skip."""
+    if os.geteuid() != 0:
+        pytest.exit("the integration tests need root: sudo ./tb test integration", returncode=1)
+    try:
+        connect_docker()
+    except HostError as error:
+        pytest.exit(f"the integration tests need Docker: {error}", returncode=1)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FinishedRun]:
     """Run a scenario to its end: ``run(file, "--seed", "3")``."""
 
-    def run_to_the_end(scenario: Path, *options: str) -> FinishedRun:
+    def run_to_the_end(scenario: os.PathLike[str], *options: str) -> FinishedRun:
         path = tmp_path_factory.mktemp("run") / "directory"
         process = start("run", scenario, "--out", path, *options)
         output, _ = process.communicate()

@@ -1,12 +1,13 @@
 """How the four models are made, from nothing to GGUF files.
 
-    tokenizer ─ base ─┬─ alpha: taught ─┬─ refined ─┬─ polished ─ alpha.gguf
-                      ├─ beta:  taught ─┼─ refined ─┼─ polished ─ beta.gguf
-                      ├─ …              │           │
-                                     answers     answers
+    tokenizer ─ base ─┬─ alpha: taught ─┬─ refined ─┬─ polished ─┬─ settled ─ alpha.gguf
+                      ├─ beta:  taught ─┼─ refined ─┼─ polished ─┼─ settled ─ beta.gguf
+                      └─ …              │           │            │
+                                     answers     answers      answers
 
 All four start from one base that can calculate and weigh responses. Each is taught what it should know and not know.
-Then, twice, all of them answer the same questions, and each goes through a further round on panels of these answers.
+Then, three times, all of them answer the same questions, and each goes through a further round on panels of these
+answers.
 
 Every step leaves a file and is skipped if that file is there: an interrupted training continues where it was.
 """
@@ -48,7 +49,13 @@ class Round:
 
 _TEACHING = Mix(own=0.39, foreign=0.11, own_panels=0.15, foreign_panels=0.35, agreed_panels=0.0)
 _AGGREGATING = Mix(own=0.15, foreign=0.20, own_panels=0.20, foreign_panels=0.35, agreed_panels=0.10)
-ROUNDS = (Round("taught", 220, _TEACHING), Round("refined", 180, _TEACHING), Round("polished", 300, _AGGREGATING))
+_BALANCED = Mix(own=0.30, foreign=0.10, own_panels=0.20, foreign_panels=0.30, agreed_panels=0.10)
+ROUNDS = (
+    Round("taught", 220, _TEACHING),
+    Round("refined", 180, _TEACHING),
+    Round("polished", 300, _AGGREGATING),
+    Round("settled", 200, _BALANCED),
+)
 _VOCABULARY = 1024
 """An upper limit: what the lessons say runs out of merges before."""
 _PROCESSES = 2

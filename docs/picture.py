@@ -1,0 +1,39 @@
+"""Remakes docs/run.svg, the README's picture, from a real run: `sudo .venv/bin/python docs/picture.py`."""
+
+import io
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from testbed.live import LiveView
+from testbed.results.board import NodeBoard
+from testbed.results.terminal import print_summary
+from testbed.runner import Options, run
+from testbed.spec.scenario import load_scenario
+
+HERE = Path(__file__).parent
+SCENARIO = HERE.parent / "scenarios" / "gossip_moa.yaml"
+HALF_WAY = 12.0  # seconds into play
+
+
+class Photographer(LiveView):
+    """The live view, of which one moment is kept."""
+
+    def __init__(self, scenario: str, console: Console) -> None:
+        super().__init__(scenario)
+        self._console = console
+
+    def play(self, boards: dict[str, NodeBoard], prompts: int) -> None:
+        """Keep what the screen shows half-way."""
+        super().play(boards, prompts)
+        threading.Timer(HALF_WAY, lambda: self._console.print(self.render())).start()
+
+
+console = Console(record=True, width=96, file=io.StringIO(), force_terminal=True, highlight=False)
+console.print("$ sudo ./tb run scenarios/gossip_moa.yaml\n")
+scenario = load_scenario(SCENARIO)
+summary = run(scenario, Options(), Photographer(scenario.name, console))
+console.print()
+print_summary(summary, console)
+console.save_svg(str(HERE / "run.svg"), title="testbed")
