@@ -19,7 +19,7 @@ from testbed.results.directory import RunDirectory
 from testbed.results.fidelity import Fidelity, judge_fidelity
 from testbed.results.manifest import manifest
 from testbed.results.recording import SAMPLE_INTERVAL, Recording
-from testbed.results.summary import Summary
+from testbed.results.summary import StageTime, Summary
 from testbed.spec.scenario import Scenario
 from testbed.workload.schedule import Arrival, schedule
 
@@ -51,31 +51,32 @@ class Stages:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._current = ""
-        self.seconds: dict[str, float] = {}
+        self.done: dict[str, StageTime] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Announce a stage and take its time."""
         self._view.stage(name)
-        self._current = name
-        with self._timed(name):
+        self.done[name] = StageTime()
+        begin = time.monotonic()
+        try:
             yield
+        finally:
+            self.done[name].seconds = time.monotonic() - begin
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Announce a step of the current stage and take its time."""
         self._view.step(name)
-        with self._timed(f"{self._current}: {name}"):
-            yield
-
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
         begin = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = time.monotonic() - begin
+            self._current.steps[name] = time.monotonic() - begin
+
+    @property
+    def _current(self) -> StageTime:
+        return next(reversed(self.done.values()))
 
 
 def run(scenario: Scenario, options: Options, view: View) -> Summary:
@@ -106,7 +107,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
             for name, node in world.nodes.items():
                 directory.write_log(name, node.logs())
             world.network.stop()
-    summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.seconds, interrupted)
+    summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
     directory.write_summary(summary)
     return summary
 

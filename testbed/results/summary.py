@@ -1,6 +1,6 @@
 """The verdict on a run and the numbers behind it: what ``summary.json`` and ``junit.xml`` say."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -28,16 +28,24 @@ class Judgement:
         return f"{self.expectation.metric}: expected {self.expectation.written}, was {value}"
 
 
+@dataclass
+class StageTime:
+    """How long a stage of a run took, in seconds, and each of its steps."""
+
+    seconds: float = 0.0
+    steps: dict[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run. ``stages`` are seconds by stage, and by ``stage: step`` for its steps."""
+    """What came of a run."""
 
     scenario: Scenario
     run: str
     directory: Path
     measurements: Measurements
     fidelity: Fidelity
-    stages: dict[str, float]
+    stages: dict[str, StageTime]
     interrupted: bool = False
 
     @property
@@ -86,7 +94,7 @@ class Summary:
             "failures": self.measurements.failures,
             "nodes": self.measurements.nodes(),
             "links": self.measurements.traffic,
-            "stages": self.stages,
+            "stages": {name: asdict(stage) for name, stage in self.stages.items()},
         }
 
 
@@ -113,7 +121,7 @@ def _add_suite(suites: ElementTree.Element, summary: Summary) -> None:
         name=summary.scenario.name,
         tests=str(len(cases)),
         failures=str(failures),
-        time=f"{summary.measurements.duration:.3f}",
+        time=f"{sum(stage.seconds for stage in summary.stages.values()):.3f}",
     )
     for name, message in cases:
         case = ElementTree.SubElement(suite, "testcase", classname=summary.scenario.name, name=name)

@@ -28,7 +28,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     for prompt, reason in summary.measurements.failures.items():
         console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
     console.print(_metrics(summary), _nodes(summary))
-    stages = "  ".join(f"{name} {seconds:.1f}s" for name, seconds in summary.stages.items() if ":" not in name)
+    stages = "  ".join(f"{name} {stage.seconds:.1f}s" for name, stage in summary.stages.items())
     console.print(Text(f"{stages}\n{summary.directory}", "dim"))
 
 

@@ -12,7 +12,7 @@ import pytest
 from testbed.results.directory import RunDirectory
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import Measurements
-from testbed.results.summary import Summary, write_junit
+from testbed.results.summary import StageTime, Summary, write_junit
 from testbed.spec.scenario import Scenario
 
 BROKEN = Fidelity("invalid", ["round trip a–b: asked 40.0 ms, measured nothing came back"])
@@ -34,7 +34,8 @@ def _measurements(answered: bool) -> Measurements:
 def make_summary(scenario: Scenario, tmp_path: Path) -> Callable[..., Summary]:
     def make(answered: bool = True, **changes: Any) -> Summary:
         measurements = _measurements(answered)
-        summary = Summary(scenario, "abc123", tmp_path, measurements, Fidelity(), {"build": 1.5, "play": 2.25})
+        stages = {"build": StageTime(1.5, {"starting containers": 1.0}), "play": StageTime(2.25)}
+        summary = Summary(scenario, "abc123", tmp_path, measurements, Fidelity(), stages)
         return replace(summary, **changes)
 
     return make
