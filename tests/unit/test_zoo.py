@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_cpp import Llama
@@ -36,7 +37,7 @@ def model(name: str) -> Llama:
 
 
 def _ask(model: Llama, prompt: str) -> str:
-    completion = model.create_chat_completion(
+    completion: Any = model.create_chat_completion(
         messages=[{"role": "user", "content": prompt}], max_tokens=24, temperature=0.0
     )
     return str(completion["choices"][0]["message"]["content"])
