@@ -1,8 +1,11 @@
 """The verbs, a few lines each: every one is a call into the modules that do the work."""
 
 import json
+import os
 import signal
 import sys
+import tempfile
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from testbed.errors import Problem, SpecError, TestbedError
+from testbed.errors import HostError, SpecError, TestbedError
 
 app = typer.Typer(
     name="testbed",
@@ -45,48 +48,48 @@ def run(
     """Run scenarios. Exit code 0: what was expected held; 1: it did not; 4: the emulation was not what was asked."""
     from testbed import runner
     from testbed.live import watching
-    from testbed.results.summary import write_junit
+    from testbed.models.source import model_mistakes
+    from testbed.results.summary import Summary, write_junit
     from testbed.results.terminal import print_summary
     from testbed.spec.scenario import load_scenario
 
     _require_root()
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
-    loaded = [load_scenario(path, chosen) for path in scenarios]
+    loaded = [load_scenario(path, chosen, model_mistakes) for path in scenarios]
     if directory is not None and len(loaded) > 1:
         raise SpecError.of("--out", "names one directory, and there are several scenarios; run them one by one")
-    summaries = []
-    for scenario in loaded:
-        try:
+    summaries: list[Summary] = []
+    try:
+        for scenario in loaded:
             with watching(err, scenario.name) as view:
                 summaries.append(runner.run(scenario, runner.Options(directory, links, keep), view))
-        except KeyboardInterrupt:
-            err.print("interrupted before play; everything is cleaned up")
-            raise typer.Exit(130) from None
-        if not as_json:
-            print_summary(summaries[-1], out)
-    if as_json:
-        out.print_json(json.dumps([summary.as_dict() for summary in summaries]))
-    if junit is not None:
-        write_junit(summaries, junit)
+            if not as_json:
+                print_summary(summaries[-1], out)
+            if summaries[-1].interrupted:
+                break
+    except KeyboardInterrupt:
+        err.print("interrupted; everything is cleaned up")
+        raise typer.Exit(130) from None
+    finally:  # what earlier scenarios gave is not lost to a later one
+        if as_json:
+            out.print_json(json.dumps([summary.as_dict() for summary in summaries]))
+        if junit is not None:
+            write_junit(summaries, junit)
     raise typer.Exit(max(summary.exit_code for summary in summaries))
 
 
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
     """Check scenario files and their topologies, and say every mistake with its line."""
-    from testbed.emulation.plan import resolve_models
-    from testbed.models.source import ModelError, is_here
+    from testbed.models.source import model_mistakes
     from testbed.spec.scenario import load_scenario
 
     problems = []
     for path in scenarios:
         try:
-            nodes = load_scenario(path, assignments or []).topology.nodes
-            resolve_models({name: node for name, node in nodes.items() if is_here(node.model)})
+            load_scenario(path, assignments or [], model_mistakes)
         except SpecError as error:
             problems += error.problems
-        except ModelError as error:
-            problems.append(Problem(str(path), 0, str(error)))
         else:
             out.print(f"{path}: valid", markup=False, soft_wrap=True)
     if problems:
@@ -132,8 +135,8 @@ def shell(
 @app.command(epilog="Example: `testbed image --base python:3.12-slim`")
 def image(base: Annotated[str | None, typer.Option(help="A pulled image to build on.")] = None) -> None:
     """Make the node image, if it is not there already, and print its tag."""
+    from testbed.emulation.host import connect_docker
     from testbed.emulation.image import ensure_image
-    from testbed.emulation.plan import connect_docker
 
     _require_root()
     with err.status("node image") if err.is_terminal else nullcontext():
@@ -164,10 +167,6 @@ def schema() -> None:
 
 
 def _require_root() -> None:
-    import os
-
-    from testbed.errors import HostError
-
     if os.geteuid() != 0:
         raise HostError("namespaces and links need root; say: sudo ./tb …")
 
@@ -175,8 +174,14 @@ def _require_root() -> None:
 def main() -> None:
     """Run the command line; every failure that is not a bug ends in one sentence and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.umask(0o022)  # the nodes' user must be able to read what is written for it
     try:
         app()
     except TestbedError as error:
         err.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        with tempfile.NamedTemporaryFile("w", prefix="testbed-", suffix=".log", delete=False) as file:
+            traceback.print_exc(file=file)
+        err.print(f"this is a bug in the testbed: {error!r}; please report {file.name}", style="red", markup=False)
+        sys.exit(os.EX_SOFTWARE)

@@ -60,7 +60,6 @@ class LiveView:
     def __init__(self, scenario: str) -> None:
         self._scenario = scenario
         self._stages: list[tuple[str, float]] = []
-        self._step = ""
         self._boards: dict[str, NodeBoard] = {}
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
@@ -111,7 +110,7 @@ def _table(boards: dict[str, NodeBoard]) -> Table:
             str(board.queue),
             f"{board.memory / 2**20:.0f}/{board.memory_cap / 2**20:.0f} MiB",
             ProgressBar(total=board.memory_cap, completed=board.memory, width=12),
-            f"{board.tokens_per_second:.0f}",
+            f"{board.decoding_rate:.0f}",
             f"{board.answered}" + (f" −{board.failed}" if board.failed else ""),
         )
     return table

@@ -3,16 +3,17 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from testbed.emulation import watcher
 from testbed.emulation.client import AgentClient, AgentGoneError
+from testbed.emulation.containers import WorldError
 from testbed.emulation.journal import Journal
 from testbed.emulation.plan import prepare
-from testbed.emulation.world import World, WorldError
+from testbed.emulation.world import World
 from testbed.patterns.participant import JobError
 from testbed.results.board import NodeBoard
 from testbed.results.directory import RunDirectory
@@ -91,22 +92,20 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
     with _journal(stages, options.keep) as journal:
         with stages.stage("build"):
             world = World(plan, journal, stages.step)
-        recording = Recording(world)
-        fidelity, interrupted = Fidelity(), False
-        try:
-            with stages.stage("warm up"):
-                fidelity = _warm_up(world, stages)
-            with stages.stage("play"):
-                _play(world, recording, view)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            with stages.stage("collect"):
-                measurements = recording.write(directory)
-                directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero))
-            for name, node in world.nodes.items():
-                directory.write_log(name, node.logs())
-            world.network.stop()
+        with closing(world), directory.keeping_logs(world.nodes):
+            recording = Recording(world)
+            fidelity, interrupted = Fidelity(), False
+            try:
+                with stages.stage("warm up"):
+                    fidelity = _warm_up(world, stages)
+                with stages.stage("play"):
+                    _play(world, recording, view)
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                with stages.stage("collect"):
+                    measurements = recording.write(directory)
+                    directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero))
     summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
     directory.write_summary(summary)
     return summary
@@ -129,6 +128,7 @@ def _journal(stages: Stages, keep: bool) -> Iterator[Journal]:
             with stages.stage("tear down"):
                 journal.undo()
     finally:
+        journal.close()  # should the clean-up have failed half-way, the watcher goes on with it
         watch.wait()
 
 
@@ -147,7 +147,11 @@ async def _reach_neighbours(world: World) -> None:
     """Fill the tables of addresses and open the connections that prompts will use; raises WorldError."""
     async with AsyncExitStack() as stack:
         clients = await _clients(world, stack)
-        reached = await asyncio.gather(*(client.neighbours() for client in clients.values()))
+        try:
+            reached = await asyncio.gather(*(client.neighbours() for client in clients.values()))
+        except AgentGoneError as error:
+            ends = [f"{name}: {end}" for name, node in world.nodes.items() if (end := node.exit())]
+            raise WorldError(f"a node ended before play ({'; '.join(ends) or error})") from error
     for name, seconds in zip(clients, reached, strict=True):
         for neighbour in [neighbour for neighbour, time_taken in seconds.items() if time_taken is None]:
             raise WorldError(f"node {name!r} cannot reach {neighbour!r} over the emulated network")
@@ -172,11 +176,11 @@ def _play(world: World, recording: Recording, view: View) -> None:
 async def _deliver_all(world: World, recording: Recording, arrivals: list[Arrival]) -> None:
     async with AsyncExitStack() as stack:
         clients = await _clients(world, stack)
-        sampling = asyncio.create_task(_sample(recording))
-        try:
-            await asyncio.gather(*(_deliver(arrival, clients[arrival.node], recording) for arrival in arrivals))
-        finally:
-            sampling.cancel()
+        sampling = (await stack.enter_async_context(asyncio.TaskGroup())).create_task(_sample(recording))
+        async with asyncio.TaskGroup() as deliveries:
+            for arrival in arrivals:
+                deliveries.create_task(_deliver(arrival, clients[arrival.node], recording))
+        sampling.cancel()
 
 
 async def _sample(recording: Recording) -> None:
@@ -194,6 +198,6 @@ async def _deliver(arrival: Arrival, client: AgentClient, recording: Recording) 
     try:
         await client.prompt(arrival.prompt, arrival.text)
     except AgentGoneError:
-        recording.lose(arrival.prompt, arrival.node)
+        await recording.lose(arrival.prompt, arrival.node)
     except JobError:
         return  # the agent has recorded the failure itself

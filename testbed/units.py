@@ -49,6 +49,11 @@ class Quantity:
         unit, factor = fitting[-1] if fitting else next(iter(self.units.items()))
         return value / factor, unit
 
+    def readable(self, value: float) -> str:
+        """``value`` to three digits, for people."""
+        number, unit = self.scaled(value)
+        return f"{number:.3g} {unit}"
+
     def format(self, value: float) -> str:
         """``value`` as users write it; :meth:`parse` reads the very same back."""
         number, unit = self.scaled(value)

@@ -15,7 +15,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import End, LinkBackend
+from testbed.emulation.links.backend import End, LinkBackend, Links
 from testbed.emulation.namespace import Namespace
 from testbed.spec.topology import Direction, Link
 
@@ -28,7 +28,7 @@ class Laboratory:
     """Hosts on a bridge, each with a link of its own: ``a`` is 10.0.0.1, ``b`` 10.0.0.2."""
 
     journal: Journal
-    backend: LinkBackend
+    links: Links
     switch: Namespace
     hosts: dict[str, Namespace] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ class Laboratory:
         host = self.hosts[name] = make_namespace(self.journal)
         port = f"s1-eth{number}"
         with self.switch.entered():
-            self.backend.connect(Link(name, "s1", up, down), End("eth0", host), End(port, self.switch))
+            self.links.connect(Link(name, "s1", up, down), End("eth0", host), End(port, self.switch))
         with host.entered(), IPRoute() as ip:
             index = ip.link_lookup(ifname="eth0")[0]
             ip.addr("add", index=index, address=f"10.0.0.{number}", prefixlen=24)
@@ -78,6 +78,12 @@ class Laboratory:
         assert received == size
         return (received - first) * 8 / seconds / 1e6
 
+    def received(self, host: str) -> int:
+        """Bytes that have come in at a host."""
+        with self.hosts[host].entered(), IPRoute() as ip:
+            (interface,) = ip.get_links(ifname="eth0")
+            return int(interface.get_attr("IFLA_STATS64")["rx_bytes"])
+
 
 def make_namespace(journal: Journal) -> Namespace:
     """A namespace that goes with the journal."""
@@ -89,20 +95,19 @@ def make_namespace(journal: Journal) -> Namespace:
 class LinkConformance:
     """The suite. ``backend`` is what a subclass puts to the test."""
 
-    backend: type[LinkBackend]
+    backend: LinkBackend
 
     @pytest.fixture
     def laboratory(self) -> Iterator[Laboratory]:
         journal = Journal.begin()
-        backend = self.backend()
         try:
             switch = make_namespace(journal)
             with switch.entered():
-                backend.start(journal)
+                links = self.backend.open(journal)
                 with IPRoute() as ip:
-                    ip.link("add", ifname="s1", kind="bridge", br_forward_delay=0)
+                    ip.link("add", ifname="s1", kind="bridge")
                     ip.link("set", index=ip.link_lookup(ifname="s1")[0], state="up")
-            yield Laboratory(journal, backend, switch)
+            yield Laboratory(journal, links, switch)
         finally:
             journal.undo()
 
@@ -137,6 +142,15 @@ class LinkConformance:
         laboratory.add_host("b", Direction(), Direction())
         assert laboratory.shortest_round_trip("a", "b") < 2
         assert laboratory.bulk_rate("a", "b", 20_000_000) > 20
+
+    def test_the_counters_count_the_headers_of_every_frame(self, laboratory: Laboratory) -> None:
+        way = Direction(bandwidth=10e6, delay=0.001)
+        laboratory.add_host("a", way, way)
+        laboratory.add_host("b", way, way)
+        before = laboratory.received("b")
+        laboratory.bulk_rate("a", "b", 1_000_000)
+        on_the_wire = 1_000_000 * FULL_FRAME / ETHERNET_TCP_PAYLOAD
+        assert on_the_wire <= laboratory.received("b") - before <= 1.02 * on_the_wire
 
     def test_nothing_is_lost_or_doubled(self, laboratory: Laboratory) -> None:
         way = Direction(bandwidth=10e6, delay=0.005)

@@ -55,7 +55,7 @@ def start(*arguments: str | Path) -> "subprocess.Popen[str]":
 
 @dataclass(frozen=True)
 class Remains:
-    """What runs may leave on a host."""
+    """What runs may leave on a host; what has another name is somebody else's."""
 
     containers: frozenset[str]
     namespaces: frozenset[str]
@@ -68,8 +68,12 @@ class Remains:
         client = docker.from_env()
         directories = (Path("/run/testbed"), Path("/var/lib/testbed/runs"))
         return cls(
-            containers=frozenset(container.name for container in client.containers.list(all=True, ignore_removed=True)),
-            namespaces=frozenset(netns.listnetns()),
+            containers=frozenset(
+                container.name
+                for container in client.containers.list(all=True, ignore_removed=True)
+                if container.name.startswith("tb-")
+            ),
+            namespaces=frozenset(name for name in netns.listnetns() if name.startswith("tb-")),
             interfaces=frozenset(psutil.net_if_addrs()),
             processes=frozenset(_own_processes()),
             files=frozenset(

@@ -27,6 +27,7 @@ class Cgroup:
     def __init__(self, pid: int) -> None:
         """Of the container that process ``pid`` is in."""
         self.read: Callable[[], Usage]
+        self._most_seen = 0
         paths = dict(_memberships(pid))
         if (_ROOT / "cgroup.controllers").exists():
             self._unified = _ROOT / paths[""]
@@ -43,8 +44,14 @@ class Cgroup:
             cpu=cpu["usage_usec"] / 1e6,
             throttled=cpu.get("throttled_usec", 0) / 1e6,
             memory=_number(self._unified / "memory.current"),
-            memory_peak=_number(self._unified / "memory.peak"),
+            memory_peak=self._peak(),
         )
+
+    def _peak(self) -> int:
+        """Linux counts it since 5.19; before that, the most that was ever seen here."""
+        counted = self._unified / "memory.peak"
+        self._most_seen = max(self._most_seen, _number(self._unified / "memory.current"))
+        return _number(counted) if counted.exists() else self._most_seen
 
     def _read_v1(self) -> Usage:
         return Usage(

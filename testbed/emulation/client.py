@@ -1,5 +1,6 @@
 """The host's side of an agent's API, on the Unix socket that both see: control never touches the emulated network."""
 
+import json
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,12 +35,12 @@ class AgentClient:
         """Hand over a prompt and wait for the answer; raises JobError if there is none, or AgentGoneError."""
         try:
             async with self._session.post("/prompts", json={"id": prompt, "text": text}) as response:
-                answer = await response.json()
+                content = await response.text()
         except (ClientError, OSError) as error:
             raise AgentGoneError(str(error)) from error
         if response.status != 200:
-            raise JobError(answer["error"]["message"])
-        return str(answer["text"])
+            raise JobError(content)
+        return str(json.loads(content)["text"])
 
     async def neighbours(self) -> dict[str, float | None]:
         """Seconds that a request to each neighbour takes; None for one that cannot be reached."""

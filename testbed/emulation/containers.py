@@ -1,5 +1,7 @@
 """The containers of a run: one node each, with the CPU and memory of the device it stands for."""
 
+import os
+import select
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from docker.types import Mount
 
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
+from testbed.emulation.namespace import Namespace
+from testbed.errors import TestbedError
 from testbed.node import config as places
 from testbed.spec.topology import Node
 
@@ -26,6 +30,12 @@ CFS_PERIOD: Final = 10_000
 _SMALLEST_QUOTA: Final = 1_000  # microseconds; the kernel takes no less (min_cfs_quota_period)
 
 
+class WorldError(TestbedError):
+    """A world cannot be built."""
+
+    exit_code = 3
+
+
 @dataclass(frozen=True)
 class Exit:
     """How a container ended."""
@@ -38,18 +48,28 @@ class Exit:
 
 
 class NodeContainer:
-    """The container of the node called ``name``."""
+    """The running container of the node called ``name``."""
 
     def __init__(self, name: str, container: Container) -> None:
+        """Start ``container``; raises WorldError if it ends at once."""
         self.name = name
         self._container = container
-        self.pid = 0
+        container.start()
+        container.reload()
+        self.pid = int(container.attrs["State"]["Pid"])
+        try:
+            # Held open, neither can come to mean something else when the container ends: a pid is used again.
+            self._process = os.pidfd_open(self.pid)
+            self._end = select.poll()
+            self._end.register(self._process)
+            self._network = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            raise WorldError(f"node {name!r} did not start: {last_lines(self.logs())}") from None
 
-    def start(self) -> None:
-        """Start the agent; from here on ``pid`` is a process of the container."""
-        self._container.start()
-        self._container.reload()
-        self.pid = int(self._container.attrs["State"]["Pid"])
+    @property
+    def namespace(self) -> Namespace:
+        """The container's network namespace, by a path that other processes can open as well."""
+        return Namespace(Path(f"/proc/{os.getpid()}/fd/{self._network}"))
 
     def cap_cpu(self, cpus: float) -> None:
         """Let the container use ``cpus`` cores' worth of time from now on.
@@ -61,7 +81,7 @@ class NodeContainer:
 
     def exit(self) -> Exit | None:
         """How it ended; None while it runs."""
-        if Path(f"/proc/{self.pid}").exists():
+        if not self._end.poll(0):
             return None
         self._container.wait()
         self._container.reload()
@@ -72,6 +92,16 @@ class NodeContainer:
         """All that the agent printed."""
         output: bytes = self._container.logs()
         return output
+
+    def close(self) -> None:
+        """Let go of the container, which goes on."""
+        os.close(self._process)
+        os.close(self._network)
+
+
+def last_lines(output: bytes, count: int = 5) -> str:
+    """The end of what an agent printed."""
+    return "\n".join(output.decode(errors="replace").splitlines()[-count:])
 
 
 def container_name(run: str, node: str) -> str:
@@ -95,8 +125,7 @@ def start_containers(
     def start(name: str) -> NodeContainer:
         container = _create(client, journal, image, name, nodes[name], models[name], shared[name])
         journal.record_created(container_name(journal.run, name))
-        container.start()
-        return container
+        return NodeContainer(name, container)
 
     for name in nodes:
         journal.record("container", container_name(journal.run, name))
@@ -106,14 +135,14 @@ def start_containers(
 
 def _create(
     client: docker.DockerClient, journal: Journal, image: str, name: str, node: Node, model: Path, shared: Path
-) -> NodeContainer:
-    container = client.containers.create(
+) -> Container:
+    return client.containers.create(
         image,
         name=container_name(journal.run, name),
         hostname=name,
         labels={LABEL: journal.run},
         network_mode="none",  # the emulated network is all it gets
-        sysctls={"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"},
+        userns_mode="host",  # the agent writes, as its user, into a directory of the host
         user=f"{NODE_UID}:{NODE_UID}",
         init=True,
         read_only=True,
@@ -128,4 +157,3 @@ def _create(
             Mount(str(places.MODEL), str(model), type="bind", read_only=True),
         ],
     )
-    return NodeContainer(name, container)

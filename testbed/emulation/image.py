@@ -6,24 +6,26 @@
 
 Each layer is an image of its own, tagged with a hash of everything that went into it and into those below. So what is
 there already is never built again, a change of the code rebuilds the last layer alone, and an unchanged image is
-recognised by its tag.
+recognised by its tag. Images of code that nobody has run for a day go when the next one is made.
 """
 
 import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import docker
-from docker.errors import BuildError, DockerException, ImageNotFound
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 
 from testbed.errors import HostError
 
@@ -43,6 +45,9 @@ BASE_PACKAGES = ("busybox-static", "libgomp1", "libstdc++6", "python3")
 """What the base is made of, with what these depend on; busybox is the shell."""
 
 _BASE_WITHOUT = ("etc/apt", "usr/bin/dpkg*", "usr/lib/*/gconv", "usr/share/*", "var/*")
+_NODE = "testbed-node"
+_KEPT = timedelta(days=1)  # how long an image of other code outlives its last use
+_LOCAL = ("", "local")  # in place of a base's name: the one that is made here
 _LOCK = "images/node/requirements.lock"
 _LLAMA_LOCK = "images/node/llama-cpp-python.lock"
 _PACKAGES_DOCKERFILE = "images/node/Dockerfile.packages"
@@ -50,6 +55,7 @@ _CODE_DOCKERFILE = "images/node/Dockerfile"
 _PROJECT = Path(__file__).parents[2]
 
 _AGAIN = "sudo ./tb image"
+_OTHER_BASE = "sudo .venv/bin/testbed image --base IMAGE"  # not by tb, which only goes where apt is
 _PYTHON_PROBE = """
 import os, sys
 print("%d.%d" % sys.version_info[:2], os.confstr("CS_GNU_LIBC_VERSION").split(".")[-1])
@@ -66,19 +72,24 @@ class ImageError(HostError):
 def ensure_image(client: docker.DockerClient, report: Callable[[str], None], base: str | None = None) -> str:
     """Make what is missing of the node image and return its tag.
 
-    ``report`` is told the name of each step that takes time; ``base`` is an image to use instead of one made here.
+    ``report`` is told the name of each step that takes time. ``base`` is an image to use instead of one made here, now
+    and in later calls without a base; ``local`` goes back to the one made here.
     """
     try:
-        return _ensure_layers(client, report, base)
+        tag = _ensure_layers(client, report, chosen_base() if base is None else base)
+        if base is not None:
+            _choose_base(base)
+        return tag
     except (DockerException, OSError, subprocess.CalledProcessError) as error:
         raise ImageError(f"the node image cannot be made: {error}", mend="sudo ./tb doctor") from error
 
 
-def _ensure_layers(client: docker.DockerClient, report: Callable[[str], None], base: str | None) -> str:
-    base_tag = _named_base(client, report, base) if base else f"testbed-base:{_digest(_base_recipe())}"
+def _ensure_layers(client: docker.DockerClient, report: Callable[[str], None], base: str) -> str:
+    base_tag = f"testbed-base:{_digest(_base_recipe())}" if base in _LOCAL else _named_base(client, report, base)
     packages_tag = f"testbed-packages:{_digest([base_tag, *_contents([_PACKAGES_DOCKERFILE, _LOCK, _LLAMA_LOCK])])}"
-    node_tag = f"testbed-node:{_digest([packages_tag, *_contents([_CODE_DOCKERFILE, *NODE_CODE])])}"
+    node_tag = f"{_NODE}:{_digest([packages_tag, *_contents([_CODE_DOCKERFILE, *NODE_CODE])])}"
     if _present(client, node_tag):
+        _mark_used(client, node_tag)
         return node_tag
     steps: tuple[tuple[str, str, Callable[[], None]], ...] = (
         (base_tag, "building the base image", partial(_build_base, client, base_tag)),
@@ -90,6 +101,7 @@ def _ensure_layers(client: docker.DockerClient, report: Callable[[str], None], b
             if not _present(client, tag):
                 report(name)
                 build()
+        _remove_unused(client, _NODE, before=datetime.now(UTC) - _KEPT)
     return node_tag
 
 
@@ -128,6 +140,27 @@ def _digest(parts: Sequence[str | bytes]) -> str:
     return total.hexdigest()[:12]
 
 
+# --- which images are kept --------------------------------------------------------------------------------------------
+
+
+def _mark_used(client: docker.DockerClient, tag: str) -> None:
+    """Tag it once more: Docker notes when an image was last tagged, and that is all it can note of its use."""
+    client.images.get(tag).tag(*tag.split(":"))
+
+
+def _last_used(client: docker.DockerClient, tag: str) -> datetime:
+    tagged = client.images.get(tag).attrs["Metadata"].get("LastTagTime")
+    return datetime.fromisoformat(tagged) if tagged else datetime.now(UTC)
+
+
+def _remove_unused(client: docker.DockerClient, repository: str, before: datetime) -> None:
+    """Remove the tags made here that were last used ``before`` that time."""
+    for tag in [tag for row in client.api.images(repository) for tag in row["RepoTags"] or ()]:
+        with suppress(APIError):  # a container has it, so Docker does not remove it; or it is gone already
+            if re.fullmatch(rf"{repository}:[0-9a-f]{{12}}", tag) and _last_used(client, tag) < before:
+                client.images.remove(tag)
+
+
 # --- base -------------------------------------------------------------------------------------------------------------
 
 
@@ -138,11 +171,29 @@ def _named_base(client: docker.DockerClient, report: Callable[[str], None], name
         try:
             client.images.pull(name)
         except DockerException as error:
-            raise ImageError(f"{name} cannot be pulled: {error}", mend=f"leave out --base {name}") from error
+            mend = f"{_OTHER_BASE}, with an image that can be had, or with `local` for one made here"
+            raise ImageError(f"{name} cannot be pulled: {error}", mend) from error
     return str(client.images.get(name).id)
 
 
+def chosen_base() -> str:
+    """The image that the user named as the base; empty if it is one made here."""
+    return _base_file().read_text() if _base_file().exists() else ""
+
+
+def _choose_base(name: str) -> None:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    _base_file().write_text("" if name in _LOCAL else name)
+
+
+def _base_file() -> Path:
+    return cache_folder() / "base"
+
+
 def _build_base(client: docker.DockerClient, tag: str) -> None:
+    if shutil.which("mmdebstrap") is None:
+        mend = f"sudo apt-get install mmdebstrap, or {_OTHER_BASE}"
+        raise ImageError("the base is made by mmdebstrap, which is not installed", mend)
     with _work_folder() as work:
         options, tree, archive = work / "apt.conf", work / "tree", work / "base.tar"
         options.write_text(_output("apt-config", "dump", "Acquire"))  # proxies and the like, as the host's apt has them
@@ -174,7 +225,11 @@ def _trim_base(tree: Path) -> None:
 
 
 def _release() -> str:
-    return platform.freedesktop_os_release()["VERSION_CODENAME"]
+    """The code name by which apt and mmdebstrap know the host's release."""
+    names = platform.freedesktop_os_release()
+    if "VERSION_CODENAME" not in names:
+        raise ImageError(f"{names['NAME']} has no release that a base could be made of", mend=_OTHER_BASE)
+    return names["VERSION_CODENAME"]
 
 
 def _apt_sources() -> list[str]:
@@ -196,7 +251,7 @@ def _apt_sources() -> list[str]:
 
 def _build_packages(client: docker.DockerClient, tag: str, base_tag: str) -> None:
     fits = _pip_options(client, base_tag)
-    wheels = _cache() / "wheels"
+    wheels = cache_folder() / "wheels"
     llama = (_PROJECT / _LLAMA_LOCK).read_text().split()[0]
     with _work_folder() as work:
         target = work / "packages"
@@ -262,6 +317,7 @@ def _build_code(client: docker.DockerClient, tag: str, packages_tag: str) -> Non
 
 
 def _build(client: docker.DockerClient, tag: str, parent: str, context: Path, dockerfile: str) -> None:
+    _let_everyone_read(context)
     try:
         client.images.build(
             path=str(context),
@@ -277,9 +333,16 @@ def _build(client: docker.DockerClient, tag: str, parent: str, context: Path, do
         raise ImageError(f"{dockerfile} cannot be built: {error}\n{_tail(log)}") from error
 
 
+def _let_everyone_read(folder: Path) -> None:
+    """Whatever the umask here is: in the image the files are root's, and an agent is another user."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+
+
 def _run(*command: str, mend: str = _AGAIN) -> None:
     name = Path(command[0]).name
-    log = _cache() / "logs" / f"image-{name}.log"
+    log = cache_folder() / "logs" / f"image-{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode
@@ -295,21 +358,22 @@ def _tail(log: str) -> str:
     return "\n".join(f"  {line}" for line in log.strip().splitlines()[-5:])
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """What is kept between runs; `tb` keeps its wheels and logs there as well."""
     return Path(os.environ.get("TESTBED_CACHE", "/var/cache/testbed"))
 
 
 @contextmanager
 def _work_folder() -> Iterator[Path]:
     """A folder in the cache, which unlike /tmp is never a small tmpfs; removed at the end."""
-    with tempfile.TemporaryDirectory(dir=_cache(), prefix="image-") as name:
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="image-") as name:
         yield Path(name)
 
 
 @contextmanager
 def _one_at_a_time(report: Callable[[str], None]) -> Iterator[None]:
-    _cache().mkdir(parents=True, exist_ok=True)
-    with (_cache() / "image.lock").open("w") as lock:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "image.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

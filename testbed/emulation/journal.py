@@ -14,24 +14,25 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Final, TextIO
 
-import docker
-import docker.errors
 import psutil
+from docker.errors import DockerException, NotFound
 from pyroute2 import netns
 
-from testbed.errors import SpecError
+from testbed.emulation.host import connect_docker
+from testbed.errors import SpecError, TestbedError
 
 JOURNALS: Final = Path("/var/lib/testbed/runs")
 """Not under /run: containers outlive a reboot, so what is known of them must, too."""
 
 
 _UNDONE_AT_ONCE: Final = 8
-_CREATION_SECONDS: Final = 2.0
+_CREATION_SECONDS: Final = 8.0
 _KILL_SECONDS: Final = 5.0
 
 
@@ -41,6 +42,12 @@ class Record:
 
     kind: str
     name: str
+
+
+class UndoError(TestbedError):
+    """Something that a run made could not be removed."""
+
+    exit_code = 3
 
 
 class Journal:
@@ -100,17 +107,25 @@ class Journal:
     def keep(self) -> None:
         """Leave the run standing, and its journal with it."""
         self.record("kept", "")
-        self._file.close()
 
     def undo(self) -> None:
-        """Undo everything, the last first, and then the journal itself. What is gone already is no error."""
+        """Undo everything, the last first, and then the journal itself. What is gone already is no error.
+
+        Raises UndoError, once all has been tried, if something could not be undone; the journal is then left.
+        """
         records = self.records()
         created = {record.name for record in records if record.kind == "created"}
         _let_creations_end({record.name for record in records if record.kind == "container"} - created)
-        for kind, made in groupby(reversed(records), key=lambda record: record.kind):
+        failures: list[str] = []
+        for _, made in groupby(reversed(records), key=lambda record: record.kind):
             with ThreadPoolExecutor(_UNDONE_AT_ONCE) as pool:
-                list(pool.map(_UNDO[kind], [record.name for record in made]))
+                failures += [failure for failure in pool.map(_try_to_undo, made) if failure]
+        if failures:
+            raise UndoError(f"{'; '.join(failures)}; to try again: sudo ./tb clean {self.run}")
         self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give up the lock: from here on the watcher, or anyone who cleans up, may undo the run."""
         self._file.close()
 
 
@@ -131,11 +146,13 @@ def undo_dead_runs(kept_runs: Sequence[str]) -> Iterator[str]:
         journal = Journal.take_over(path)
         if journal is None:
             yield f"{path.stem}: is running; left alone"
-        elif journal.kept and journal.run not in kept_runs:
-            yield f"{path.stem}: was kept; left alone (to remove it: testbed clean {path.stem})"
-        else:
-            journal.undo()
-            yield f"{path.stem}: removed"
+            continue
+        with closing(journal):
+            if journal.kept and journal.run not in kept_runs:
+                yield f"{path.stem}: was kept; left alone (to remove it: testbed clean {path.stem})"
+            else:
+                journal.undo()
+                yield f"{path.stem}: removed"
 
 
 def _complete_records(text: str) -> Iterator[Record]:
@@ -146,6 +163,15 @@ def _complete_records(text: str) -> Iterator[Record]:
             return
 
 
+def _try_to_undo(record: Record) -> str | None:
+    """Undo one thing; what stood in the way, if anything did."""
+    try:
+        _UNDO[record.kind](record.name)
+    except (DockerException, TestbedError, OSError) as error:
+        return f"the {record.kind} {record.name} could not be removed ({error})"
+    return None
+
+
 def _is_removed(file: TextIO) -> bool:
     return os.fstat(file.fileno()).st_nlink == 0
 
@@ -154,7 +180,7 @@ def _let_creations_end(names: set[str]) -> None:
     """The engine finishes what a runner asked for, though that is dead: wait until all are there to be removed."""
     if not names:
         return
-    client = docker.from_env()
+    client = connect_docker()
     deadline = time.monotonic() + _CREATION_SECONDS
     while time.monotonic() < deadline:
         if names <= {container.name for container in client.containers.list(all=True, ignore_removed=True)}:
@@ -164,10 +190,10 @@ def _let_creations_end(names: set[str]) -> None:
 
 
 def _remove_container(name: str) -> None:
-    client = docker.from_env()
+    client = connect_docker()
     try:
         client.api.remove_container(name, force=True, v=True)
-    except docker.errors.NotFound:
+    except NotFound:
         return
     finally:
         client.close()
@@ -188,8 +214,9 @@ def _end_process(name: str) -> None:
         if _start_time(int(pid)) == started:
             process = psutil.Process(int(pid))
             process.kill()
-            process.wait(_KILL_SECONDS)
-    except (FileNotFoundError, psutil.NoSuchProcess, psutil.TimeoutExpired):
+            with suppress(psutil.TimeoutExpired):  # killed it is; a busy kernel may take its time
+                process.wait(_KILL_SECONDS)
+    except (FileNotFoundError, psutil.NoSuchProcess):
         return
 
 

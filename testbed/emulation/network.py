@@ -19,7 +19,7 @@ from mininet.net import Mininet
 from mininet.node import Host, Node
 from mininet.nodelib import LinuxBridge
 
-from testbed.emulation.links.backend import End, LinkBackend
+from testbed.emulation.links.backend import End, Links
 from testbed.emulation.namespace import Namespace
 from testbed.spec.topology import Link, Topology
 
@@ -35,20 +35,25 @@ def addresses(topology: Topology) -> dict[str, str]:
 class ContainerHost(Host):  # type: ignore[misc]
     """A Mininet host in the network namespace of a container, with the programs and files of this machine."""
 
-    def __init__(self, name: str, container: int, **params: Any) -> None:
-        self.container = container
+    def __init__(self, name: str, namespace: Namespace, **params: Any) -> None:
+        self.namespace = namespace
         # Mininet would make a namespace and move interfaces into it; the container's is there, and its link's backend
         # puts the interface straight into it.
         super().__init__(name, inNamespace=False, **params)
 
     def _popen(self, cmd: list[str], **params: Any) -> "Popen[bytes]":
         # Mininet's own way in, `mnexec -a`, enters the mount namespace as well, where the image has no tools.
-        process: Popen[bytes] = super()._popen(["nsenter", f"--net=/proc/{self.container}/ns/net", *cmd], **params)
+        process: Popen[bytes] = super()._popen(["nsenter", f"--net={self.namespace.path}", *cmd], **params)
         return process
 
 
 class Bridge(LinuxBridge):  # type: ignore[misc]
     """A Linux bridge in the run's namespace."""
+
+    @property
+    def namespace(self) -> Namespace:
+        """The run's namespace, which its shell is in."""
+        return Namespace.of_process(self.pid)
 
     @classmethod
     def setup(cls) -> None:
@@ -58,18 +63,16 @@ class Bridge(LinuxBridge):  # type: ignore[misc]
 class EmulatedLink(MininetLink):  # type: ignore[misc]
     """A Mininet link whose interfaces come from a link backend."""
 
-    def __init__(self, a: Node, b: Node, link: Link, backend: LinkBackend, **params: Any) -> None:
+    def __init__(self, a: Node, b: Node, link: Link, links: Links, **params: Any) -> None:
         self._link = link
-        self._backend = backend
+        self._links = links
         self._ends = (a, b)
         super().__init__(a, b, **params)
 
     def makeIntfPair(self, name1: str, name2: str, *_: object, **__: object) -> None:  # noqa: N802 (Mininet's name)
         """Called by Mininet between naming the interfaces and configuring them."""
-        a, b = (
-            End(name, Namespace.of_process(node.pid)) for name, node in zip((name1, name2), self._ends, strict=True)
-        )
-        self._backend.connect(self._link, a, b)
+        a, b = (End(name, node.namespace) for name, node in zip((name1, name2), self._ends, strict=True))
+        self._links.connect(self._link, a, b)
 
     def intfName(self, node: Node, n: int) -> str:  # noqa: N802 (Mininet's name)
         """``eth0`` in a container; ``s1-eth2`` on a switch, which finds its ports by that name."""
@@ -88,26 +91,32 @@ class Traffic:
 class Network:
     """The network of one run. It is built by a thread that is in the run's namespace."""
 
-    def __init__(self, topology: Topology, containers: Mapping[str, int], backend: LinkBackend) -> None:
-        """``containers`` are the ids of a process in each node's container, by the node's name."""
+    def __init__(self, topology: Topology, containers: Mapping[str, Namespace], links: Links) -> None:
+        """``containers`` are the namespaces of the nodes' containers, by the node's name."""
         Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
         self._mininet = Mininet(controller=None, switch=Bridge, ipBase=str(SUBNET), build=False)
         self._topology = topology
         self._ports: dict[Link, str] = {}
-        self._build(containers, backend)
+        try:
+            self._build(containers, links)
+        except BaseException:
+            self.stop()
+            raise
 
-    def _build(self, containers: Mapping[str, int], backend: LinkBackend) -> None:
+    def _build(self, containers: Mapping[str, Namespace], links: Links) -> None:
         _forbid_ipv6()
         for name, address in addresses(self._topology).items():
+            with containers[name].entered():
+                _forbid_ipv6()
             self._mininet.addHost(
-                name, cls=ContainerHost, container=containers[name], ip=f"{address}/{SUBNET.prefixlen}"
+                name, cls=ContainerHost, namespace=containers[name], ip=f"{address}/{SUBNET.prefixlen}"
             )
         for name in self._topology.switches:
             self._mininet.addSwitch(name, dpid="1")  # an OpenFlow id, of which a bridge makes no use
         for link in self._topology.resolved_links:
             # Without a MAC address of Mininet's the kernel draws one, and four commands a link are saved.
             made = self._mininet.addLink(
-                link.a, link.b, cls=EmulatedLink, link=link, backend=backend, addr1=None, addr2=None
+                link.a, link.b, cls=EmulatedLink, link=link, links=links, addr1=None, addr2=None
             )
             self._ports[link] = made.intf2.name if link.b in self._topology.switches else made.intf1.name
         self._mininet.build()

@@ -3,9 +3,8 @@
 import subprocess
 import sys
 
-import docker
-
 from testbed.emulation.containers import LABEL, container_name
+from testbed.emulation.host import connect_docker
 from testbed.errors import TestbedError
 
 
@@ -24,7 +23,7 @@ def open_shell(node: str, run: str | None) -> int:
 
 
 def _only_run() -> str:
-    client = docker.from_env()
+    client = connect_docker()
     runs = sorted(
         {container.labels[LABEL] for container in client.containers.list(filters={"label": LABEL}, ignore_removed=True)}
     )

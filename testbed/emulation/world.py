@@ -2,18 +2,20 @@
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from testbed.emulation.containers import start_containers
+from docker.errors import DockerException
+from pyroute2 import NetlinkError
+
+from testbed.emulation.containers import WorldError, last_lines, start_containers
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
 from testbed.emulation.namespace import Namespace
 from testbed.emulation.network import Network, addresses
 from testbed.emulation.plan import Plan
-from testbed.errors import TestbedError
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
 
@@ -21,12 +23,6 @@ SHARED: Final = Path("/run/testbed")
 """Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
 
 _GLANCE = 0.01  # seconds between two looks at whether an agent is ready
-
-
-class WorldError(TestbedError):
-    """A world cannot be built."""
-
-    exit_code = 3
 
 
 Step = Callable[[str], AbstractContextManager[None]]
@@ -42,9 +38,9 @@ class World:
         self.shared = self._share(journal)
         nodes = plan.scenario.topology.nodes
         models = {name: model.path for name, model in plan.models.items()}
-        with step("starting containers"):
+        with step("starting containers"), _explained("the containers cannot be started"):
             self.nodes = start_containers(plan.docker, journal, plan.image, nodes, models, self.shared)
-        with step("making the network"):
+        with step("making the network"), _explained("the network cannot be made"):
             self.network = self._connect(journal)
 
     def socket(self, node: str) -> Path:
@@ -60,10 +56,16 @@ class World:
         for name, node in self.nodes.items():
             while not self.socket(name).exists():
                 if (end := node.exit()) is not None:
-                    raise WorldError(f"node {name!r} did not start: {end}\n{_last_lines(node.logs())}")
+                    raise WorldError(f"node {name!r} did not start: {end}\n{last_lines(node.logs())}")
                 time.sleep(_GLANCE)
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
+
+    def close(self) -> None:
+        """Let go of the world, which goes on until its journal is undone."""
+        self.network.stop()
+        for node in self.nodes.values():
+            node.close()
 
     def _share(self, journal: Journal) -> dict[str, Path]:
         """A directory for each node, with the agent's configuration in it."""
@@ -93,11 +95,15 @@ class World:
     def _connect(self, journal: Journal) -> Network:
         name = f"tb-{journal.run}"
         journal.record("namespace", name)
-        processes = {node: container.pid for node, container in self.nodes.items()}
+        containers = {node: container.namespace for node, container in self.nodes.items()}
         with Namespace.create(name).entered():
-            self.plan.links.start(journal)
-            return Network(self.plan.scenario.topology, processes, self.plan.links)
+            return Network(self.plan.scenario.topology, containers, self.plan.links.open(journal))
 
 
-def _last_lines(output: bytes, count: int = 5) -> str:
-    return "\n".join(output.decode(errors="replace").splitlines()[-count:])
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn what engine and kernel refuse into a sentence."""
+    try:
+        yield
+    except (DockerException, NetlinkError, OSError, RuntimeError) as error:
+        raise WorldError(f"{what}: {error}") from error

@@ -1,7 +1,8 @@
 """From a node's ``model:`` to a GGUF file on this host, and whether a node can hold it."""
 
 import hashlib
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,9 @@ from gguf import GGUFReader
 
 from testbed.errors import TestbedError
 from testbed.models import zoo
+from testbed.spec.explain import Mistake
+from testbed.spec.scenario import Scenario
+from testbed.spec.topology import Node
 from testbed.units import SIZE
 
 AGENT_MEMORY: Final = 56 * 2**20
@@ -76,9 +80,23 @@ def resolve(reference: str) -> Model:
         raise ModelError(f"{reference}: {path} is not a GGUF model that can be read ({error})") from error
 
 
-def is_here(reference: str) -> bool:
-    """Whether a model can be resolved without fetching anything."""
-    return not reference.startswith("hf:")
+def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
+    """Every node's model; raises ModelError if one cannot be had, or cannot be held by its node."""
+    models = {name: resolve(node.model) for name, node in nodes.items()}
+    for name, node in nodes.items():
+        models[name].check_fits(name, node.context, node.memory)
+    return models
+
+
+def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
+    """What :func:`resolve_models` would refuse, and where it stands in the file; fetches nothing."""
+    for name, node in scenario.topology.nodes.items():
+        if node.model.startswith("hf:"):
+            continue
+        try:
+            resolve_models({name: node})
+        except ModelError as error:
+            yield ("topology", "nodes", name, "model"), str(error)
 
 
 def _locate(reference: str) -> Path:
@@ -87,6 +105,8 @@ def _locate(reference: str) -> Path:
             path = locate(reference.removeprefix(prefix))
             if not path.is_file():
                 raise ModelError(f"{reference}: there is no file {path}")
+            if not path.stat().st_mode & stat.S_IROTH:
+                raise ModelError(f"{reference}: nodes, which run as a user without rights, may not read {path}")
             return path.resolve()
     raise ModelError(f"{reference!r} names no model; write one of {', '.join(_SOURCES)}…")
 

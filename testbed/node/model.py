@@ -71,6 +71,9 @@ class ChatModel:
     def _draw(
         self, prompt: list[int], sampling: Sampling, limit: int, on_token: Callable[[], None]
     ) -> tuple[list[int], bool]:
+        # Each job is computed from its first token on: kept prefixes would make its time, and by rounding its text,
+        # depend on the job before it.
+        self._llama.reset()  # type: ignore[no-untyped-call]
         self._llama.set_seed(sampling.seed)
         vocabulary = self._llama._model.vocab  # no public name in 0.3.36
         drawn: list[int] = []

@@ -2,24 +2,8 @@
 
 Every event has ``t``, the seconds of CLOCK_MONOTONIC, which all containers of a host share with it, so that the events
 of a run lie on one clock without any being corrected. An event is on disk when :meth:`Trace.emit` returns; a node that
-is killed loses none.
-
-================ ===============================================================================
-event            further fields
-================ ===============================================================================
-``ready``        ``load_seconds``
-``arrival``      ``prompt``
-``enqueue``      ``job``, ``prompt``, ``layer``, ``owner``
-``start``        ``job``
-``first_token``  ``job``
-``end``          ``job``, ``prompt_tokens``, ``tokens``, ``text``
-``job_failed``   ``job``, ``reason``
-``send``         ``message``, ``peer``, ``bytes`` (the body's)
-``receive``      ``message``, ``peer``, ``bytes``
-``ask_failed``   ``message``, ``peer``, ``reason``
-``answer``       ``prompt``, ``text``
-``failed``       ``prompt``, ``reason``
-================ ===============================================================================
+is killed loses none. docs/results.md
+lists the events and what they carry.
 
 A job is called ``PROMPT.LAYER@NODE`` after the node whose model does it; a message ``JOB/request`` or
 ``JOB/response``. So a prompt's events join by ``prompt``, a job's by ``job``, a message's two ends by ``message``.

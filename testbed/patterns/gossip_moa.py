@@ -42,11 +42,6 @@ class GossipMoa(BaseModel):
         """How many neighbours every node must have."""
         return self.proposers if self.layers else 0
 
-    @property
-    def inferences_per_prompt(self) -> int:
-        """What a prompt costs when every neighbour answers."""
-        return (self.proposers + 1) * self.layers + 1
-
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The owner's answer; raises JobError if its own model gives none."""
         text = prompt.text

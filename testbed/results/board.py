@@ -20,7 +20,7 @@ class NodeBoard:
     started_at: float = field(default=0.0, repr=False)
 
     @property
-    def tokens_per_second(self) -> float:
+    def decoding_rate(self) -> float:
         """Tokens written per second of inference."""
         return self.tokens / self.busy if self.busy else 0.0
 

@@ -5,12 +5,15 @@
 """
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from testbed.emulation.containers import NodeContainer
 from testbed.errors import SpecError
 from testbed.results.summary import Summary, write_junit
 from testbed.spec.scenario import Scenario
@@ -55,11 +58,16 @@ class RunDirectory:
         """A file of one JSON object."""
         (self.path / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def write_log(self, node: str, output: bytes) -> None:
-        """What a node's agent printed."""
-        logs = self.path / "logs"
-        logs.mkdir(exist_ok=True)
-        (logs / f"{node}.log").write_bytes(output)
+    @contextmanager
+    def keeping_logs(self, nodes: Mapping[str, NodeContainer]) -> Iterator[None]:
+        """Write what the nodes' agents printed, however the work within ends."""
+        try:
+            yield
+        finally:
+            logs = self.path / "logs"
+            logs.mkdir()
+            for name, node in nodes.items():
+                (logs / f"{name}.log").write_bytes(node.logs())
 
     def _write_scenario(self, scenario: Scenario) -> None:
         yaml = YAML()

@@ -1,14 +1,6 @@
-"""The events of a run: what its nodes wrote (see :mod:`testbed.node.trace`) and what the host saw.
+"""The events of a run: what its nodes wrote (:mod:`testbed.node.trace`) and what the host saw.
 
-================ ======================================================================= ==========
-event            further fields                                                          written by
-================ ======================================================================= ==========
-``stage``        ``name``: a stage of the run begins                                     host
-``prompt``       ``prompt``, ``owner``, ``text``, ``truth``: handed to its owner         host
-``traffic``      ``links``: bytes that each has carried so far, ``up`` and ``down``      host
-``exited``       ``who``, ``reason``: a node's container ended by itself                 host
-``lost``         ``prompt``, ``reason``: its owner did not live to end it                host
-================ ======================================================================= ==========
+docs/results.md lists them and what they carry.
 """
 
 import json

@@ -16,7 +16,7 @@ _PING: Final = 98  # bytes of a frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Et
 _DISTORTED: Final = (0.002, 0.05)
 _INVALID: Final = (0.050, 1.0)
 
-Verdict = Literal["valid", "distorted", "invalid"]
+Verdict = Literal["valid", "distorted", "invalid", "unmeasured"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RoundTrip:
 class Fidelity:
     """The verdict on a run's emulation, with the reasons for any but ``valid``."""
 
-    verdict: Verdict = "valid"
+    verdict: Verdict = "unmeasured"
     reasons: list[str] = field(default_factory=list)
     round_trips: list[RoundTrip] = field(default_factory=list)
 

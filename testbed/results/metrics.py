@@ -114,6 +114,9 @@ class Measurements:
         for event in self.events:
             if event["event"] == "ready":
                 changes[event["node"]] = [(0.0, 0)]
+            elif event["event"] == "exited":
+                steps = changes[event["who"]]
+                steps.append((event["t"], -sum(step for _, step in steps)))  # what waited there went with it
             elif step := {"enqueue": 1, "end": -1, "job_failed": -1}.get(event["event"]):
                 changes[event["node"]].append((event["t"], step))
         return {node: Queue.of(changes[node], self.duration) for node in sorted(changes)}
@@ -152,7 +155,7 @@ class Queue:
         for (now, change), (then, _) in pairwise([*steps, (end, 0)]):
             length += change
             longest = max(longest, length)
-            area += length * (then - now)
+            area += length * (min(then, end) - min(now, end))  # a node may be seen to have ended after its last event
         return cls(area / end if end else 0.0, longest)
 
 

@@ -1,9 +1,11 @@
 """Everything that is traced while a run plays."""
 
+import asyncio
 import time
 from dataclasses import asdict
 from typing import Final
 
+from testbed.emulation.containers import Exit
 from testbed.emulation.world import World
 from testbed.results.board import NodeBoard
 from testbed.results.directory import RunDirectory
@@ -13,6 +15,8 @@ from testbed.results.samples import Sampler
 
 SAMPLE_INTERVAL: Final = 0.15
 """Seconds between two samples."""
+
+_EXIT_SECONDS: Final = 2.0
 
 
 class Recording:
@@ -24,7 +28,7 @@ class Recording:
         nodes = world.plan.scenario.topology.nodes
         self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
         self._sampler = Sampler(world, self.boards)
-        self._exited: set[str] = set()
+        self._exits: dict[str, Exit] = {}
         self.zero = time.monotonic()
         """The beginning of play on CLOCK_MONOTONIC, once it has begun."""
 
@@ -42,10 +46,14 @@ class Recording:
         """Record what the host sees happening now."""
         self._log.emit(event, **fields)
 
-    def lose(self, prompt: str, owner: str) -> None:
-        """A prompt's owner ended before the prompt did."""
-        self._catch_up()
-        self.emit("lost", prompt=prompt, reason=f"{owner}: {self.boards[owner].state}")
+    async def lose(self, prompt: str, owner: str) -> None:
+        """A prompt's owner ended before the prompt did; how it ended is known a moment after its sockets close."""
+        deadline = time.monotonic() + _EXIT_SECONDS
+        while owner not in self._exits and time.monotonic() < deadline:
+            await asyncio.sleep(_EXIT_SECONDS / 100)
+            self._catch_up()
+        self.boards[owner].failed += 1
+        self.emit("lost", prompt=prompt, reason=f"{owner}: {self._exits.get(owner, 'does not answer')}")
 
     def sample(self) -> None:
         """Take in what the nodes have done, and one sample of each."""
@@ -69,7 +77,8 @@ class Recording:
         for event in self._log.collect():
             self.boards[event["node"]].apply(event)
         for name, node in self._world.nodes.items():
-            if name not in self._exited and (end := node.exit()) is not None:
-                self._exited.add(name)
-                self.boards[name].state = str(end)
+            if name not in self._exits and (end := node.exit()) is not None:
+                self._exits[name] = end
                 self.emit("exited", who=name, reason=str(end))
+        for name, end in self._exits.items():
+            self.boards[name].state = str(end)

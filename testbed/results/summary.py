@@ -1,6 +1,7 @@
 """The verdict on a run and the numbers behind it: what ``summary.json`` and ``junit.xml`` say."""
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -48,16 +49,15 @@ class Summary:
     stages: dict[str, StageTime]
     interrupted: bool = False
 
-    @property
+    @cached_property
     def metrics(self) -> Metrics:
         """The metrics of the whole run."""
         return self.measurements.metrics()
 
-    @property
+    @cached_property
     def judgements(self) -> list[Judgement]:
         """Every expectation, held against its metric."""
-        metrics = self.metrics
-        return [Judgement(expectation, metrics[expectation.metric]) for expectation in self.scenario.expectations]
+        return [Judgement(expectation, self.metrics[expectation.metric]) for expectation in self.scenario.expectations]
 
     @property
     def verdict(self) -> Literal["passed", "failed", "invalid", "interrupted"]:

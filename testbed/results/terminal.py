@@ -61,10 +61,7 @@ def _nodes(summary: Summary) -> Table:
 def _readable(value: float, unit: str) -> str:
     """Three digits and the unit that suits them."""
     quantity = {"s": DURATION, "B": SIZE}.get(unit)
-    if quantity is None:
-        return f"{value:.4g}"
-    number, suffix = quantity.scaled(value)
-    return f"{number:.3g} {suffix}"
+    return f"{value:.4g}" if quantity is None else quantity.readable(value)
 
 
 def print_findings(findings: Iterable[Finding], console: Console) -> None:

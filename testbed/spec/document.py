@@ -101,10 +101,25 @@ def override(document: Document, assignments: Iterable[str]) -> None:
 
 
 def _assign(data: Any, key: str, value: object) -> None:
-    *parents, last = key.split(".")
+    # The metrics under `expect` have dots in their names.
+    *parents, last = key.split(".", 1) if key.startswith("expect.") else key.split(".")
     for step in parents:
-        data = data.get(step)
-        if not isinstance(data, CommentedMap):
-            raise SpecError.of("--set", f"{key}: the file has no `{step}` with keys of its own")
-    data[last] = value
-    (data.lc.data or {}).pop(last, None)
+        data = _enter(data, step, key)
+    if isinstance(data, CommentedSeq):
+        _enter(data, last, key)
+        data[int(last)] = value
+    else:
+        data[last] = value
+        (data.lc.data or {}).pop(last, None)
+
+
+def _enter(data: Any, step: str, key: str) -> Any:
+    """What stands under ``step``; keys that the file leaves to their defaults come into being here."""
+    if isinstance(data, CommentedSeq):
+        if not step.isdecimal() or int(step) >= len(data):
+            raise SpecError.of("--set", f"{key}: `{step}` must be the number of an entry, from 0 to {len(data) - 1}")
+        return data[int(step)]
+    child = data.setdefault(step, CommentedMap())
+    if not isinstance(child, CommentedMap | CommentedSeq):
+        raise SpecError.of("--set", f"{key}: `{step}` has no keys of its own in the file")
+    return child

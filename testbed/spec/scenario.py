@@ -3,13 +3,14 @@
 Patterns bring their own schema; this module collects them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from testbed.errors import SpecError
 from testbed.patterns import Pattern
 from testbed.spec.document import Document, override
 from testbed.spec.expectation import Expectation
@@ -82,15 +83,23 @@ def _unreadable(expect: dict[str, str]) -> Iterator[Mistake]:
             yield (metric,), str(error)
 
 
-def load_scenario(path: Path, assignments: Iterable[str] = ()) -> Scenario:
-    """Read a scenario and its topology, with ``KEY=VALUE`` assignments in place; raises SpecError with all mistakes."""
+def load_scenario(
+    path: Path, assignments: Iterable[str] = (), check: Callable[[Scenario], Iterable[Mistake]] = lambda _: ()
+) -> Scenario:
+    """Read a scenario and its topology, with ``KEY=VALUE`` assignments in place; raises SpecError with all mistakes.
+
+    ``check`` finds mistakes that take more than the files to see.
+    """
     assignments = list(assignments)
     document = Document.load(path)
     override(document, [assignment for assignment in assignments if assignment.startswith("topology=")])
     if isinstance(document.data.get("topology"), str):
         document = document.include("topology")
     override(document, [assignment for assignment in assignments if not assignment.startswith("topology=")])
-    return document.parse(Scenario)
+    scenario = document.parse(Scenario)
+    if problems := [document.problem(*mistake) for mistake in check(scenario)]:
+        raise SpecError(problems)
+    return scenario
 
 
 def json_schema() -> dict[str, Any]:

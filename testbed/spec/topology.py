@@ -34,11 +34,15 @@ def matching(pattern: str, rule: str) -> tuple[Any, ...]:
     return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
 
 
-# Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes.
+# Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes
+# and keeps three names for itself.
 NodeName = Annotated[
     str, *matching("[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "at most 32 small letters, digits and inner hyphens")
 ]
-SwitchName = Annotated[str, *matching("[a-z][a-z0-9]{0,7}", "a small letter and at most seven more or digits, like s1")]
+SwitchName = Annotated[
+    str,
+    *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
+]
 ModelName = Annotated[str, *matching("(zoo/|path:|hf:).+", "zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")]
 
 

@@ -1,11 +1,18 @@
 """The node image as Docker has it: small, of an unprivileged user, and good for a read-only root without a network."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
 
 import docker
 import pytest
 
-from testbed.emulation.image import NODE_UID, ImageError, ensure_image
+from testbed.emulation import image
+from testbed.emulation.image import NODE_UID, ImageError, cache_folder, chosen_base, ensure_image
 
 MEGABYTE = 1_000_000
 
@@ -18,6 +25,14 @@ def client() -> docker.DockerClient:
 @pytest.fixture(scope="module")
 def tag(client: docker.DockerClient) -> str:
     return ensure_image(client, print)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which a base can be chosen for this test alone; the wheels are those that are there."""
+    (tmp_path / "wheels").symlink_to(cache_folder() / "wheels")
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path))
+    return tmp_path
 
 
 def _inside(client: docker.DockerClient, tag: str, *command: str) -> str:
@@ -67,19 +82,71 @@ def _layers(client: docker.DockerClient, tag: str) -> list[str]:
     return [name for row in client.images.get(tag).history() for name in row["Tags"] or ()]
 
 
-def test_another_base_can_be_named(client: docker.DockerClient, tag: str) -> None:
+@pytest.mark.usefixtures("own_cache")
+def test_another_base_is_named_once_and_then_used(client: docker.DockerClient) -> None:
     """The own base by its name: an image like any that a user could name, and here without a registry."""
-    own = _layers(client, tag)
+    local = ensure_image(client, print)
+    own = _layers(client, local)
     other = ensure_image(client, print, base=own[-1])
     try:
         assert other not in own
         assert _inside(client, other, "id", "-u").strip() == str(NODE_UID)
+        assert ensure_image(client, print) == other
+        assert ensure_image(client, print, base="local") == ensure_image(client, print) == local
     finally:
         for name in set(_layers(client, other)) - set(own):
             client.images.remove(name)
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_base_that_cannot_be_had_is_a_clear_error(client: docker.DockerClient) -> None:
     with pytest.raises(ImageError, match="cannot be pulled") as caught:
         ensure_image(client, print, base="localhost:1/no-such-image")
     assert "--base" in str(caught.value)
+    assert chosen_base() == ""
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def test_a_host_with_a_strict_umask_makes_an_image_that_a_node_can_read(client: docker.DockerClient, tag: str) -> None:
+    own = "testbed-test-umask:latest"
+    packages = next(name for name in _layers(client, tag) if name.startswith("testbed-packages:"))
+    with _umask(0o077):
+        image._build_code(client, own, packages)
+    try:
+        program = "import os, testbed.node, testbed.node.agent; print(os.getuid())"
+        assert _inside(client, own, "python3", "-c", program).strip() == str(NODE_UID)
+    finally:
+        client.images.remove(own)
+
+
+def test_old_images_go_unless_they_are_young_or_in_use_or_not_ours(client: docker.DockerClient, tag: str) -> None:
+    repository = "testbed-test-old"
+    unused, used, foreign = (f"{repository}:{name}" for name in ("000000000000", "111111111111", "mine"))
+    for name in (unused, used, foreign):
+        client.images.build(fileobj=BytesIO(f"FROM {tag}\nLABEL test={name}".encode()), tag=name, rm=True)
+    container = client.containers.create(used)
+
+    def left() -> set[str]:
+        return {name for row in client.images.list(name=repository) for name in row.tags}
+
+    try:
+        now = datetime.now(UTC)
+        image._remove_unused(client, repository, before=now - timedelta(hours=1))
+        assert left() == {unused, used, foreign}
+        image._mark_used(client, unused)
+        image._remove_unused(client, repository, before=now)
+        assert left() == {unused, used, foreign}
+        image._remove_unused(client, repository, before=datetime.now(UTC))
+        assert left() == {used, foreign}
+    finally:
+        container.remove()
+        for name in left():
+            client.images.remove(name)

@@ -2,8 +2,8 @@
 
 from conformance import LinkConformance
 
-from testbed.emulation.links.userspace import UserspaceLinks
+from testbed.emulation.links.userspace import USERSPACE
 
 
 class TestUserspaceLinks(LinkConformance):
-    backend = UserspaceLinks
+    backend = USERSPACE

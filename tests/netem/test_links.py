@@ -2,18 +2,16 @@
 
 from conformance import LinkConformance
 
-from testbed.emulation.links import kernel, userspace
-from testbed.emulation.links.kernel import KernelLinks
-from testbed.emulation.plan import choose_backend
+from testbed.emulation.links.kernel import KERNEL
+from testbed.emulation.plan import BACKENDS, choose_backend
 
 
 class TestKernelLinks(LinkConformance):
-    backend = KernelLinks
+    backend = KERNEL
 
 
 def test_this_kernel_lacks_nothing() -> None:
-    assert kernel.missing() is None
-    assert userspace.missing() is None
+    assert [backend.missing() for backend in BACKENDS] == [None, None]
 
 
 def test_the_kernel_is_preferred() -> None:

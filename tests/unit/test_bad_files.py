@@ -135,7 +135,7 @@ MISTAKES = {
         "closes a loop of switches; leave one of its links out",
     ),
     "bad node name": (TOPOLOGY, "  a:", "  Node_A:", "Node_A", "nodes.Node_A", "small letters, digits"),
-    "bad switch name": (TOPOLOGY, "[s1]\n", "[switch-1]\n", "[switch-1]", "switches[0]", "small letter"),
+    "bad switch name": (TOPOLOGY, "[s1]\n", "[switch-1]\n", "[switch-1]", "switches[0]", "a letter and at most seven"),
     "bad scenario name": (SCENARIO, "name: small", "name: My Run", "My Run", "name", "like my-run"),
     "pattern that is a word": (
         SCENARIO,
@@ -257,8 +257,12 @@ def test_a_file_that_is_missing_or_a_directory(
         ("a..b=3", "--set: 'a..b=3' must read KEY=VALUE, like pattern.layers=2"),
         ("seed=[1", "--set: '[1' is not a YAML value"),
         ("seed=2024-99-99", "--set: '2024-99-99' is not a YAML value"),
-        ("workloads.count=3", "--set: workloads.count: the file has no `workloads` with keys of its own"),
-        ("name.first=x", "--set: name.first: the file has no `name` with keys of its own"),
+        ("workloads.count=3", "{path}: workloads: there is no such key here; did you mean `workload`?"),
+        (
+            "topology.links.9.delay=1ms",
+            "--set: topology.links.9.delay: `9` must be the number of an entry, from 0 to 1",
+        ),
+        ("name.first=x", "--set: name.first: `name` has no keys of its own in the file"),
         ("pattern.layer=2", "{path}: pattern.layer: there is no such key here; did you mean `layers`?"),
         ("seed=-1", "{path}: seed: `-1` is wrong: input should be greater than or equal to 0"),
     ],

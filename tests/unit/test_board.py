@@ -32,10 +32,10 @@ def test_the_queue_counts_those_that_wait_and_the_one_at_work() -> None:
     assert [_board(*steps[:count]).queue for count in range(len(steps) + 1)] == [0, 1, 1, 2, 1, 1, 0]
 
 
-def test_tokens_per_second_are_of_the_time_at_work() -> None:
+def test_the_decoding_rate_is_over_the_time_at_work() -> None:
     board = _board((1, "start"), (3, "end", {"tokens": 4}), (90, "start"), (91, "end", {"tokens": 5}))
-    assert board.tokens_per_second == pytest.approx(3.0)
-    assert _board((0, "ready")).tokens_per_second == 0
+    assert board.decoding_rate == pytest.approx(3.0)
+    assert _board((0, "ready")).decoding_rate == 0
 
 
 def test_prompts_end_answered_or_failed() -> None:

@@ -1,12 +1,15 @@
 """The node image: what its tag depends on, and that it holds whatever a node imports."""
 
 import ast
+import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from testbed.emulation import image
+from testbed.emulation.image import ImageError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -53,6 +56,50 @@ def test_the_copies_of_a_library_become_links_to_it(tmp_path: Path) -> None:
     image._link_names(tmp_path / "libx-y.so.0.5.0")
     assert (tmp_path / "libx-y.so").readlink() == (tmp_path / "libx-y.so.0").readlink() == Path("libx-y.so.0.5.0")
     assert (tmp_path / "libx-y.so").read_text() == "library"
+
+
+def test_what_goes_into_the_image_can_be_read_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        (tmp_path / "code").mkdir()
+        (tmp_path / "code" / "one.py").touch()
+        (tmp_path / "code" / "gone.py").symlink_to("nowhere")
+    finally:
+        os.umask(before)
+    image._let_everyone_read(tmp_path)
+    assert (tmp_path / "code").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "code" / "one.py").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_base_is_remembered_until_the_local_one_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
+    made: list[str] = []
+
+    def make_layers(_client: object, _report: object, base: str) -> str:
+        made.append(base)
+        if base == "broken":
+            raise ImageError("it is broken")
+        return "tag"
+
+    monkeypatch.setattr(image, "_ensure_layers", make_layers)
+    for base in (None, "mine:1", None, "local", None, "mine:1", "", None):
+        image.ensure_image(None, print, base)
+    assert made == ["", "mine:1", "mine:1", "local", "", "mine:1", "", ""]
+    with pytest.raises(ImageError):
+        image.ensure_image(None, print, "broken")
+    assert image.chosen_base() == ""
+
+
+def test_a_release_without_a_code_name_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"NAME": "Alpine Linux", "ID": "alpine"})
+    with pytest.raises(ImageError, match=r"Alpine Linux has no release .*\n.*--base IMAGE"):
+        image.ensure_image(None, print, "local")
+
+
+def test_a_host_without_mmdebstrap_is_told_of_other_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ImageError, match=r"mmdebstrap.*\n.*--base IMAGE"):
+        image._build_base(None, "testbed-base:0")
 
 
 def _imported_modules(source: Path) -> Iterator[str]:

@@ -85,7 +85,7 @@ def test_the_lock_is_that_of_another_process_too() -> None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     assert refused() == "True"
-    journal.keep()  # frees the lock
+    journal.close()
     assert refused() == "False"
 
 
@@ -120,6 +120,7 @@ def test_a_kept_run_goes_only_when_it_is_named(tmp_path: Path) -> None:
     journal = Journal.begin()
     journal.record("directory", str(directory))
     journal.keep()
+    journal.close()
     (line,) = undo_dead_runs([])
     assert f"testbed clean {journal.run}" in line
     assert directory.exists()

@@ -221,3 +221,14 @@ def test_the_wilson_interval_never_leaves_zero_to_one() -> None:
 
 def test_no_trials_have_no_interval() -> None:
     assert wilson_interval(0, 0) is None
+
+
+def test_what_waits_at_a_node_that_ends_waits_no_longer() -> None:
+    run = _measure(
+        _event(-1, "a", "ready", load_seconds=1),
+        _event(-1, "b", "ready", load_seconds=1),
+        _event(0, "a", "enqueue", job="p1.1@a"),
+        _event(1, HOST, "exited", who="a", reason="out of memory"),
+        _job("b", "p2.1@b", 0, 0, 10),
+    )
+    assert run.queues["a"].mean == pytest.approx(0.1)

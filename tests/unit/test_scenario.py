@@ -143,3 +143,21 @@ def test_the_schema_takes_a_topology_or_its_path_and_no_other_key() -> None:
     assert any("$ref" in kind for kind in kinds)
     assert schema["additionalProperties"] is False
     assert set(schema["required"]) == {"name", "topology", "pattern", "workload"}
+
+
+def test_the_command_line_reaches_defaults_metrics_lists_and_the_topologys_file(files: Any) -> None:
+    scenario = files.load(
+        "sampling.temperature=0.0",
+        "expect.latency.p95=< 3s",
+        "topology.links.1.delay=5ms",
+        "topology.nodes.b.cpus=0.1",
+    )
+    assert scenario.sampling.temperature == 0
+    assert [expectation.bound for expectation in scenario.expectations] == [0.95, 3.0]
+    assert [link.up.delay for link in scenario.topology.resolved_links] == [0.010, 0.005]
+    assert scenario.topology.nodes["b"].cpus == 0.1
+
+
+def test_a_models_file_is_looked_for_beside_the_file_that_names_it(files: Any, tmp_path: Path) -> None:
+    topology = files.topology.replace("zoo/alpha", "path:models/m.gguf")
+    assert files.load(topology=topology).topology.nodes["a"].model == f"path:{tmp_path / 'models' / 'm.gguf'}"

@@ -136,5 +136,5 @@ def test_a_bad_node_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["S1", "1s", "s-1", "s12345678"])
 def test_a_bad_switch_name(name: str) -> None:
     """With more than eight characters a port's name would not fit into the fifteen that Linux gives an interface."""
-    with pytest.raises(ValidationError, match="a small letter and at most seven more"):
+    with pytest.raises(ValidationError, match="a letter and at most seven more"):
         _topology("a", name, f"a {name}")

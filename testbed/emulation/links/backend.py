@@ -1,5 +1,6 @@
 """What every link backend can do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,13 +17,21 @@ class End:
     namespace: Namespace
 
 
-class LinkBackend(Protocol):
-    """Makes the links of one run."""
-
-    name: str
-
-    def start(self, journal: Journal) -> None:
-        """Begin a run. What is made here is recorded in ``journal``, which ends it; interfaces go with namespaces."""
+class Links(Protocol):
+    """The links of one run."""
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create the two interfaces of ``link``, each in its namespace, with what the link does between them."""
+
+
+@dataclass(frozen=True)
+class LinkBackend:
+    """A way to make links.
+
+    ``missing`` tells what this host lacks for it, None if nothing. ``open`` begins the links of a run; what it makes
+    besides interfaces, which go with their namespaces, it records in the journal.
+    """
+
+    name: str
+    missing: Callable[[], str | None]
+    open: Callable[[Journal], Links]

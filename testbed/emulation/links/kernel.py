@@ -13,22 +13,17 @@ from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_NEWQDISC, TC_H_ROOT
 from pyroute2.netlink.rtnl.tcmsg import sched_netem, tcmsg
 
-from testbed.emulation.journal import Journal
-from testbed.emulation.links import FRAME, QUEUE_FRAMES
-from testbed.emulation.links.backend import End
+from testbed.emulation.links import QUEUE_FRAMES
+from testbed.emulation.links.backend import End, LinkBackend
 from testbed.emulation.namespace import in_throwaway_namespace
 from testbed.spec.topology import Direction, Link
 
+_SMALLEST_FRAME = 60  # bytes
 _UNLIMITED = 10e9  # bit/s; for the length of a queue behind which nothing waits
 
 
 class KernelLinks:
-    """The backend for kernels with netem."""
-
-    name = "kernel"
-
-    def start(self, journal: Journal) -> None:
-        """Nothing: all that it makes is in the namespaces."""
+    """The links of a run, all of which are in its namespaces."""
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create a veth pair across the namespaces and shape what leaves at each end."""
@@ -41,12 +36,15 @@ class KernelLinks:
 
 def _shape(end: End, direction: Direction) -> None:
     with end.namespace.entered(), IPRoute() as ip:
-        _add_netem(ip, ip.link_lookup(ifname=end.interface)[0], direction)
+        index = ip.link_lookup(ifname=end.interface)[0]
+        # Without this netem and the counters would see one packet of up to 64 KiB where a link carries dozens.
+        ip.link("set", index=index, gso_max_segs=1)
+        _add_netem(ip, index, direction)
 
 
 def _add_netem(ip: IPRoute, index: int, direction: Direction) -> None:
     bandwidth = direction.bandwidth
-    on_the_way = (bandwidth or _UNLIMITED) * direction.delay / 8 / FRAME
+    on_the_way = (bandwidth or _UNLIMITED) * direction.delay / 8 / _SMALLEST_FRAME
     options = sched_netem.get_parameters(
         {
             "delay": round(direction.delay * 1e6),  # microseconds
@@ -63,8 +61,8 @@ def _add_netem(ip: IPRoute, index: int, direction: Direction) -> None:
     ip.nlm_request_batch([message])
 
 
-def missing() -> str | None:
-    """What this kernel lacks for the backend, found by trying; None if it lacks nothing."""
+def _missing() -> str | None:
+    """Found by trying."""
 
     def attempt() -> None:
         with IPRoute() as ip:
@@ -76,3 +74,7 @@ def missing() -> str | None:
     except (NetlinkError, OSError) as error:
         return f"the kernel has no netem ({error.args[-1]})"
     return None
+
+
+KERNEL = LinkBackend("kernel", _missing, lambda _: KernelLinks())
+"""The backend for kernels with netem."""

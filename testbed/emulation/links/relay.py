@@ -139,7 +139,8 @@ class Relay:
 
 def main(control: int) -> None:
     """Run with as much precedence as can be had: a late relay is a wrong delay."""
-    os.setpriority(os.PRIO_PROCESS, 0, -20)
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
     Relay(socket.socket(fileno=control)).run()
 
 

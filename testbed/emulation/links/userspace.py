@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import End
+from testbed.emulation.links.backend import End, LinkBackend
 from testbed.emulation.namespace import in_throwaway_namespace
 from testbed.spec.topology import Link
 
@@ -24,11 +24,9 @@ _IFF_NO_PI = 0x1000
 
 
 class UserspaceLinks:
-    """The backend for kernels without netem."""
+    """The links of a run, which one relay serves."""
 
-    name = "userspace"
-
-    def start(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal) -> None:
         """Start the relay."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "testbed.emulation.links.relay", str(theirs.fileno())]
@@ -64,8 +62,8 @@ def _open_tap(end: End) -> int:
     return descriptor
 
 
-def missing() -> str | None:
-    """What this host lacks for the backend, found by trying; None if it lacks nothing."""
+def _missing() -> str | None:
+    """Found by trying."""
 
     def attempt() -> None:
         descriptor = os.open("/dev/net/tun", os.O_RDWR)
@@ -77,3 +75,7 @@ def missing() -> str | None:
     except OSError as error:
         return f"no TAP device can be made ({error})"
     return None
+
+
+USERSPACE = LinkBackend("userspace", _missing, UserspaceLinks)
+"""The backend for kernels without netem."""
