@@ -133,7 +133,11 @@ def shell(
 
 
 @app.command(epilog="Example: `testbed image --base python:3.12-slim`")
-def image(base: Annotated[str | None, typer.Option(help="A pulled image to build on.")] = None) -> None:
+def image(
+    base: Annotated[
+        str | None, typer.Option(help="An image to build on from now on; `local` for one made here.")
+    ] = None,
+) -> None:
     """Make the node image, if it is not there already, and print its tag."""
     from testbed.emulation.host import connect_docker
     from testbed.emulation.image import ensure_image

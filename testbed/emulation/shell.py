@@ -5,7 +5,7 @@ import sys
 
 from testbed.emulation.containers import LABEL, container_name
 from testbed.emulation.host import connect_docker
-from testbed.errors import TestbedError
+from testbed.errors import HostError, TestbedError
 
 
 class NoSuchNodeError(TestbedError):
@@ -19,7 +19,12 @@ def open_shell(node: str, run: str | None) -> int:
     run = run or _only_run()
     # docker-py hands over a raw socket; putting a terminal on it is what Docker's own client is for.
     terminal = ["-t"] if sys.stdin.isatty() else []
-    return subprocess.run(["docker", "exec", "-i", *terminal, container_name(run, node), "sh"], check=False).returncode
+    # The client has contexts of its own, which may name another engine than the one that the run is on.
+    command = ["docker", "--context", "default", "exec", "-i", *terminal, container_name(run, node), "sh"]
+    try:
+        return subprocess.run(command, check=False).returncode
+    except FileNotFoundError:
+        raise HostError("Docker's client is missing; to mend it: sudo ./tb doctor") from None
 
 
 def _only_run() -> str:

@@ -106,7 +106,9 @@ def _locate(reference: str) -> Path:
             if not path.is_file():
                 raise ModelError(f"{reference}: there is no file {path}")
             if not path.stat().st_mode & stat.S_IROTH:
-                raise ModelError(f"{reference}: nodes, which run as a user without rights, may not read {path}")
+                raise ModelError(
+                    f"{reference}: nodes, which run as a user without rights, may not read {path}; mend it with chmod a+r"
+                )
             return path.resolve()
     raise ModelError(f"{reference!r} names no model; write one of {', '.join(_SOURCES)}…")
 
