@@ -30,13 +30,18 @@ class Cgroup:
         self._most_seen = 0
         paths = dict(_memberships(pid))
         if (_ROOT / "cgroup.controllers").exists():
-            self._unified = _ROOT / paths[""]
+            self._unified = self._members = _ROOT / paths[""]
             self.read = self._read_v2
         else:
             self._cpu, self._cpuacct, self._memory = (
                 _ROOT / controller / paths[controller] for controller in ("cpu", "cpuacct", "memory")
             )
+            self._members = self._memory
             self.read = self._read_v1
+
+    def processes(self) -> list[int]:
+        """The ids of all processes in it."""
+        return [int(line) for line in (self._members / "cgroup.procs").read_text().splitlines()]
 
     def _read_v2(self) -> Usage:
         cpu = _table(self._unified / "cpu.stat")

@@ -106,9 +106,7 @@ def _locate(reference: str) -> Path:
             if not path.is_file():
                 raise ModelError(f"{reference}: there is no file {path}")
             if not path.stat().st_mode & stat.S_IROTH:
-                raise ModelError(
-                    f"{reference}: nodes, which run as a user without rights, may not read {path}; mend it with chmod a+r"
-                )
+                raise ModelError(f"{reference}: the nodes' user may not read {path}; to mend it: chmod a+r {path}")
             return path.resolve()
     raise ModelError(f"{reference!r} names no model; write one of {', '.join(_SOURCES)}…")
 

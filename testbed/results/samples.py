@@ -46,9 +46,12 @@ class Sampler:
     def sample(self) -> None:
         """Take one sample of every node that runs and of every link."""
         now = time.monotonic()
-        for name in self._world.nodes:
-            with suppress(OSError, psutil.NoSuchProcess):  # a node that ended has no files to read
+        for name, node in self._world.nodes.items():
+            try:
                 self._rows.append({"t": now, "node": name, **self._node(name)})
+            except OSError:  # a node that has ended has no files to read
+                if node.exit() is None:
+                    raise
         for name, traffic in self._world.network.traffic().items():
             self._rows.append({"t": now, "link": name, **asdict(traffic)})
 
@@ -57,7 +60,7 @@ class Sampler:
         board = self._boards[name]
         board.memory = usage.memory
         self.peaks[name] = usage.memory_peak
-        return {**asdict(usage), "rss": _resident(self._world.nodes[name].pid), "queue": board.queue}
+        return {**asdict(usage), "rss": _resident(self._cgroups[name].processes()), "queue": board.queue}
 
     def write(self, path: Path, zero: float) -> None:
         """Write all samples to a Parquet file, with times counted from ``zero``."""
@@ -65,7 +68,10 @@ class Sampler:
         pyarrow.parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), path, compression="zstd")
 
 
-def _resident(pid: int) -> int:
-    """Bytes of memory that a container's init and all its descendants have resident."""
-    init = psutil.Process(pid)
-    return sum(process.memory_info().rss for process in (init, *init.children(recursive=True)))
+def _resident(processes: list[int]) -> int:
+    """Bytes of memory that processes have resident, pages that they share counted for each."""
+    total = 0
+    for pid in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += psutil.Process(pid).memory_info().rss
+    return total
