@@ -23,8 +23,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+
+class _Terminal(Console):
+    """A console whose reader may leave: that is no failure of the run."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from here on."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+out = _Terminal(highlight=False)
+err = _Terminal(stderr=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Scenarios = Annotated[list[Path], typer.Argument(help="Scenario files.", show_default=False)]
@@ -58,6 +68,8 @@ def run(
     loaded = [load_scenario(path, chosen, model_mistakes) for path in scenarios]
     if directory is not None and len(loaded) > 1:
         raise SpecError.of("--out", "names one directory, and there are several scenarios; run them one by one")
+    if junit is not None and not os.access(junit.parent, os.W_OK):
+        raise SpecError.of("--junit", f"{junit} cannot be written; name a file in a directory that is there")
     summaries: list[Summary] = []
     try:
         for scenario in loaded:

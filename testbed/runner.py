@@ -1,9 +1,10 @@
 """One run from start to end: check → build → warm up → play → collect → judge → tear down."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -89,7 +90,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
     with stages.stage("check"):
         plan = prepare(scenario, options.links, view.step)
         directory = RunDirectory.create(scenario, options.out)
-    with _journal(stages, options.keep) as journal:
+    with ExitStack() as ending, _journal(stages, options.keep) as journal:
         with stages.stage("build"):
             world = World(plan, journal, stages.step)
         with closing(world), directory.keeping_logs(world.nodes):
@@ -103,12 +104,25 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
             except KeyboardInterrupt:
                 interrupted = True
             finally:
+                ending.enter_context(_undisturbed())
+                fidelity = fidelity.broken(world.links_failure())
                 with stages.stage("collect"):
                     measurements = recording.write(directory)
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero))
     summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
     directory.write_summary(summary)
     return summary
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let a second Ctrl-C not cost the results. SIGKILL still ends it all, and leaves the clean-up to the watcher."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

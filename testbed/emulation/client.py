@@ -1,13 +1,17 @@
 """The host's side of an agent's API, on the Unix socket that both see: control never touches the emulated network."""
 
+import asyncio
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
 
 from testbed.patterns.participant import JobError
+
+PATIENCE: Final = 10.0
+"""Seconds without an answer after which an agent is asked whether it lives, and that it has to say so."""
 
 
 class AgentGoneError(Exception):
@@ -33,20 +37,37 @@ class AgentClient:
 
     async def prompt(self, prompt: str, text: str) -> str:
         """Hand over a prompt and wait for the answer; raises JobError if there is none, or AgentGoneError."""
+        asking = asyncio.ensure_future(self._post({"id": prompt, "text": text}))
         try:
-            async with self._session.post("/prompts", json={"id": prompt, "text": text}) as response:
-                content = await response.text()
-        except (ClientError, OSError) as error:
-            raise AgentGoneError(str(error)) from error
-        if response.status != 200:
+            while not (await asyncio.wait({asking}, timeout=PATIENCE))[0]:
+                await self._knock()
+        finally:
+            asking.cancel()
+        status, content = asking.result()
+        if status != 200:
             raise JobError(content)
         return str(json.loads(content)["text"])
+
+    async def _post(self, prompt: dict[str, str]) -> tuple[int, str]:
+        try:
+            async with self._session.post("/prompts", json=prompt) as response:
+                return response.status, await response.text()
+        except (ClientError, OSError) as error:
+            raise AgentGoneError(str(error)) from error
+
+    async def _knock(self) -> None:
+        """See that the agent lives: one that hangs keeps its sockets open, and would keep a prompt waiting for ever."""
+        try:
+            async with self._session.get("/v1/models", timeout=ClientTimeout(PATIENCE)) as response:
+                await response.read()
+        except (ClientError, OSError, TimeoutError) as error:
+            raise AgentGoneError(f"no answer within {PATIENCE:g}s") from error
 
     async def neighbours(self) -> dict[str, float | None]:
         """Seconds that a request to each neighbour takes; None for one that cannot be reached."""
         try:
-            async with self._session.get("/neighbours") as response:
+            async with self._session.get("/neighbours", timeout=ClientTimeout(PATIENCE)) as response:
                 reached: dict[str, Any] = await response.json()
-        except (ClientError, OSError) as error:
+        except (ClientError, OSError, TimeoutError) as error:
             raise AgentGoneError(str(error)) from error
         return reached

@@ -15,6 +15,7 @@ from subprocess import Popen
 from typing import Any
 
 from mininet.link import Link as MininetLink
+from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import Host, Node
 from mininet.nodelib import LinuxBridge
@@ -22,6 +23,9 @@ from mininet.nodelib import LinuxBridge
 from testbed.emulation.links.backend import End, Links
 from testbed.emulation.namespace import Namespace
 from testbed.spec.topology import Link, Topology
+
+PING_FRAME = 98
+"""Bytes of a ping's frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Ethernet."""
 
 SUBNET = ipaddress.ip_network("10.0.0.0/16")
 """Where the nodes' addresses come from. It is seen in the run's namespaces only."""
@@ -93,6 +97,7 @@ class Network:
 
     def __init__(self, topology: Topology, containers: Mapping[str, Namespace], links: Links) -> None:
         """``containers`` are the namespaces of the nodes' containers, by the node's name."""
+        setLogLevel("error")  # its warnings are of cases that are meant, such as a node without a link
         Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
         self._mininet = Mininet(controller=None, switch=Bridge, ipBase=str(SUBNET), build=False)
         self._topology = topology
@@ -125,7 +130,8 @@ class Network:
     def traffic(self) -> dict[str, Traffic]:
         """What every link has carried so far, by the link's name, as counted at an end of it that is a switch."""
         counters = _interface_counters(self._mininet[self._topology.switches[0]].pid) if self._ports else {}
-        return {link.name: self._traffic(link, *counters[port]) for link, port in self._ports.items()}
+        gone = (0, 0)  # a port goes with the relay, should that end
+        return {link.name: self._traffic(link, *counters.get(port, gone)) for link, port in self._ports.items()}
 
     def _traffic(self, link: Link, received: int, sent: int) -> Traffic:
         at_b = link.b in self._topology.switches
@@ -134,8 +140,11 @@ class Network:
     def round_trips(self, count: int = 5) -> dict[tuple[str, str], float | None]:
         """Seconds of the shortest of ``count`` pings from each node to the next in the file; None if all were lost."""
         pairs = [(node, near[0]) for node in self._topology.nodes if (near := self._following(node))]
+        # All at once, but so that the slowest link is free most of the time: a ping must not wait for another.
+        bandwidths = [way.bandwidth for link in self._ports for way in (link.up, link.down) if way.bandwidth]
+        interval = max(0.01, 2 * len(pairs) * PING_FRAME * 8 / min(bandwidths, default=float("inf")))
         for source, target in pairs:
-            self._mininet[source].sendCmd(f"ping -c {count} -i 0.01 -W 5 {self._mininet[target].IP()}")
+            self._mininet[source].sendCmd(f"ping -c {count} -i {interval:.3f} -W 5 {self._mininet[target].IP()}")
         return {pair: _shortest(self._mininet[pair[0]].waitOutput()) for pair in pairs}
 
     def _following(self, node: str) -> list[str]:

@@ -61,6 +61,10 @@ class World:
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
 
+    def links_failure(self) -> str | None:
+        """Why the links carry nothing any more; None if they do."""
+        return self._links.failure()
+
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
         self.network.stop()
@@ -97,7 +101,8 @@ class World:
         journal.record("namespace", name)
         containers = {node: container.namespace for node, container in self.nodes.items()}
         with Namespace.create(name).entered():
-            return Network(self.plan.scenario.topology, containers, self.plan.links.open(journal))
+            self._links = self.plan.links.open(journal)
+            return Network(self.plan.scenario.topology, containers, self._links)
 
 
 @contextmanager

@@ -91,10 +91,11 @@ def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
 def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     """What :func:`resolve_models` would refuse, and where it stands in the file; fetches nothing."""
     for name, node in scenario.topology.nodes.items():
-        if node.model.startswith("hf:"):
-            continue
         try:
-            resolve_models({name: node})
+            if node.model.startswith("hf:"):
+                _hub_file(node.model.removeprefix("hf:"))
+            else:
+                resolve_models({name: node})
         except ModelError as error:
             yield ("topology", "nodes", name, "model"), str(error)
 
@@ -117,13 +118,20 @@ def _in_zoo(name: str) -> Path:
     return zoo.path(name)
 
 
+def _hub_file(name: str) -> tuple[str, str]:
+    """Repository and file of ``OWNER/REPO/FILE.gguf``, where the file may lie in folders; raises ModelError."""
+    parts = name.split("/")
+    if len(parts) < 3 or not all(parts):
+        raise ModelError(f"hf:{name} must read hf:OWNER/REPO/FILE.gguf")
+    return "/".join(parts[:2]), "/".join(parts[2:])
+
+
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download  # its import takes longer than most runs' whole check
+    from huggingface_hub import hf_hub_download, logging  # its import takes longer than most runs' whole check
     from huggingface_hub.errors import HfHubHTTPError
 
-    repository, _, file = name.rpartition("/")
-    if "/" not in repository:
-        raise ModelError(f"hf:{name} must read hf:OWNER/REPO/FILE.gguf")
+    repository, file = _hub_file(name)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         return Path(hf_hub_download(repository, file))
     except (HfHubHTTPError, OSError, ValueError) as error:

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 
 from testbed import seeds
 from testbed.node.config import PORT, NodeConfig
@@ -14,6 +14,12 @@ from testbed.node.openai import ChatMessage, ChatRequest, ChatResponse
 from testbed.node.queue import InferenceQueue
 from testbed.node.trace import Trace
 from testbed.patterns.participant import Job, JobError, Prompt
+
+
+def _reason(error: Exception, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout:g}s"
+    return "no connection" if isinstance(error, ClientConnectorError) else str(error)
 
 
 def origin_of(request: ChatRequest) -> dict[str, str]:
@@ -62,8 +68,8 @@ class Agent:
         try:
             answer = await self._exchange(neighbour, message, self._request(job), timeout)
         except (ClientError, OSError, TimeoutError, ValueError) as error:
-            reason = f"no answer within {timeout:g}s" if isinstance(error, TimeoutError) else str(error)
-            self._trace.emit("ask_failed", message=message, peer=neighbour, reason=reason)
+            reason = _reason(error, timeout)
+            self._trace.emit("ask_failed", message=f"{message}/request", peer=neighbour, reason=reason)
             raise JobError(f"{neighbour}: {reason}") from error
         return answer.choices[0].message.content
 

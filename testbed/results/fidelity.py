@@ -4,12 +4,11 @@ So far it compares, before play, the round trip between nodes with the delays an
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
+from testbed.emulation.network import PING_FRAME
 from testbed.spec.topology import Topology
-
-_PING: Final = 98  # bytes of a frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Ethernet
 
 # Beyond the first pair a round trip is distorted, beyond the second the links are not those that were asked for. In
 # each, the larger of the two counts: seconds, and the share of the round trip.
@@ -52,6 +51,10 @@ class Fidelity:
     reasons: list[str] = field(default_factory=list)
     round_trips: list[RoundTrip] = field(default_factory=list)
 
+    def broken(self, reason: str | None) -> "Fidelity":
+        """The verdict after ``reason`` broke the emulation, or the same if there is none."""
+        return self if reason is None else replace(self, verdict="invalid", reasons=[*self.reasons, reason])
+
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""
         return asdict(self)
@@ -73,7 +76,7 @@ def judge_fidelity(
 def expected_round_trip(topology: Topology, source: str, target: str) -> float:
     """Seconds that a ping takes over links with the properties asked for."""
     return sum(
-        way.delay + (_PING * 8 / way.bandwidth if way.bandwidth else 0.0)
+        way.delay + (PING_FRAME * 8 / way.bandwidth if way.bandwidth else 0.0)
         for link in topology.route(source, target)
         for way in (link.up, link.down)
     )

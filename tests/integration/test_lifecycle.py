@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
 from observed import GOSSIP, PROJECT, FinishedRun, Remains, start
 
 Run = Callable[..., FinishedRun]
 
 SHORT = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=1/s")
+IMPATIENT = ("--set", "pattern.timeout=1s")
 MOMENTS = random.Random(2).choices(range(80), k=10)  # tenths of a second after the start; a run takes about ten seconds
 
 
@@ -59,6 +61,34 @@ def test_interrupted_it_keeps_its_traces_and_cleans_up(tmp_path: Path, ending: s
     run = FinishedRun(tmp_path / "run", runner.returncode, output)
     assert run.summary["verdict"] == "interrupted"
     assert run.times("ready", "node").keys() == set("abcd")
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_without_its_links_a_run_ends_and_says_nothing(tmp_path: Path) -> None:
+    runner = start("run", GOSSIP, "--links", "userspace", "--out", tmp_path / "run", *SHORT, *IMPATIENT)
+    _wait_for_stage(runner, "play")
+    (relay,) = [
+        process for process in psutil.Process(runner.pid).children() if "links.relay" in " ".join(process.cmdline())
+    ]
+    relay.kill()
+    output, _ = runner.communicate()
+    run = FinishedRun(tmp_path / "run", runner.returncode, output)
+    assert run.exit_code == 4, output
+    assert run.summary["verdict"] == "invalid"
+    assert "the relay of the links ended" in run.summary["fidelity"]["reasons"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_node_that_hangs_does_not_keep_the_run_waiting(tmp_path: Path) -> None:
+    runner = start("run", GOSSIP, "--out", tmp_path / "run", *SHORT, *IMPATIENT)
+    _wait_for_stage(runner, "play")
+    (container,) = [one for one in docker.from_env().containers.list() if one.name.endswith("-a")]
+    container.pause()
+    output, _ = runner.communicate()
+    run = FinishedRun(tmp_path / "run", runner.returncode, output)
+    of_a = {event["prompt"] for event in run.events if event["event"] == "prompt" and event["owner"] == "a"}
+    assert of_a <= run.summary["failures"].keys()
+    assert set(run.summary["failures"].values()) == {"a: does not answer"}
 
 
 @pytest.mark.usefixtures("nothing_left")

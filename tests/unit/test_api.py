@@ -302,7 +302,7 @@ def test_a_neighbour_in_trouble_is_left_out_and_the_prompt_is_answered(
 
     assert asyncio.run(play()) == f"why?\nResponse-1: WHY?\n{INSTRUCTION}".upper()
     (event,) = make_trace("a").read("ask_failed")
-    assert (event["message"], event["peer"]) == ("p1.1@b", "b")
+    assert (event["message"], event["peer"]) == ("p1.1@b/request", "b")
     assert event["reason"] == {"fails": "status 400", "is late": "no answer within 0.05s"}[trouble]
 
 

@@ -20,6 +20,9 @@ class End:
 class Links(Protocol):
     """The links of one run."""
 
+    def failure(self) -> str | None:
+        """Why they carry nothing any more; None if they do."""
+
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create the two interfaces of ``link``, each in its namespace, with what the link does between them."""
 

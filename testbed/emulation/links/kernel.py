@@ -25,6 +25,10 @@ _UNLIMITED = 10e9  # bit/s; for the length of a queue behind which nothing waits
 class KernelLinks:
     """The links of a run, all of which are in its namespaces."""
 
+    def failure(self) -> str | None:
+        """The kernel keeps them as long as there are namespaces."""
+        return None
+
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create a veth pair across the namespaces and shape what leaves at each end."""
         with a.namespace.path.open() as home_a, b.namespace.path.open() as home_b, IPRoute() as ip:

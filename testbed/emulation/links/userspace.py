@@ -41,6 +41,11 @@ class UserspaceLinks:
                 stderr=subprocess.DEVNULL,
             )
         journal.record_process(relay.pid)
+        self._relay = relay
+
+    def failure(self) -> str | None:
+        """The devices go with the relay."""
+        return None if self._relay.poll() is None else "the relay of the links ended"
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create the two TAP devices and hand them to the relay."""
