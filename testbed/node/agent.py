@@ -51,9 +51,9 @@ class Agent:
         self._trace.emit("arrival", prompt=prompt.id)
         try:
             text = await self.config.pattern.answer(prompt, self)
-        except JobError as error:
+        except Exception as error:  # every prompt ends: with an answer or with a reason
             self._trace.emit("failed", prompt=prompt.id, reason=str(error))
-            raise
+            raise JobError(str(error)) from error
         self._trace.emit("answer", prompt=prompt.id, text=text)
         return text
 
