@@ -189,7 +189,9 @@ def _require_root() -> None:
 
 def main() -> None:
     """Run the command line; every failure that is not a bug ends in one sentence and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM is passed on as SIGINT, which asyncio turns into a cancellation instead of an exception anywhere.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.umask(0o022)  # the nodes' user must be able to read what is written for it
     try:
         app()
