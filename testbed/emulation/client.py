@@ -22,7 +22,6 @@ class AgentClient:
     """Speaks with one agent."""
 
     def __init__(self, socket: Path) -> None:
-        self._socket = socket
         self._session = ClientSession(
             "http://agent", connector=UnixConnector(str(socket), limit=0), timeout=ClientTimeout(total=None)
         )

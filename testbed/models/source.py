@@ -144,6 +144,8 @@ _SOURCES: Final[dict[str, Callable[[str], Path]]] = {"zoo/": _in_zoo, "path:": P
 @cache
 def _read(reference: str, path: Path) -> Model:
     reader = GGUFReader(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     architecture = _field(reader, "general.architecture")
     layers = _field(reader, f"{architecture}.block_count")
     heads = _per_layer(_field(reader, f"{architecture}.attention.head_count"), layers)
@@ -153,7 +155,7 @@ def _read(reference: str, path: Path) -> Model:
     return Model(
         reference=reference,
         path=path,
-        sha256=hashlib.file_digest(path.open("rb"), "sha256").hexdigest(),
+        sha256=sha256,
         size=path.stat().st_size,
         layers=layers,
         kv_width=head_width * sum(kv_heads),
