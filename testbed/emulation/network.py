@@ -17,8 +17,8 @@ from typing import Any
 from mininet.link import Link as MininetLink
 from mininet.log import setLogLevel
 from mininet.net import Mininet
-from mininet.node import Host, Node
-from mininet.nodelib import LinuxBridge
+from mininet.node import Host, Node, Switch
+from pyroute2 import IPRoute
 
 from testbed.emulation.links.backend import End, Links
 from testbed.emulation.namespace import Namespace
@@ -51,17 +51,22 @@ class ContainerHost(Host):  # type: ignore[misc]
         return process
 
 
-class Bridge(LinuxBridge):  # type: ignore[misc]
-    """A Linux bridge in the run's namespace."""
+class Bridge(Switch):  # type: ignore[misc]
+    """A Linux bridge in the run's namespace, which is started by a thread that is there."""
 
     @property
     def namespace(self) -> Namespace:
         """The run's namespace, which its shell is in."""
         return Namespace.of_process(self.pid)
 
-    @classmethod
-    def setup(cls) -> None:
-        """Mininet would warn of the host's bridge firewall, which does not reach into the run's namespace."""
+    def start(self, _controllers: object) -> None:
+        """Make the bridge with its ports. It looks into no multicast, of which it would send reports of its own."""
+        with IPRoute() as ip:
+            ip.link("add", ifname=self.name, kind="bridge", br_mcast_snooping=0, state="up")
+            index = ip.link_lookup(ifname=self.name)[0]
+            for port in self.intfNames():
+                if port != "lo":
+                    ip.link("set", index=ip.link_lookup(ifname=port)[0], master=index, state="up")
 
 
 class EmulatedLink(MininetLink):  # type: ignore[misc]
