@@ -1,7 +1,7 @@
 """Quantities as users write them (``10ms``, ``5mbit``, ``512MiB``) and as the code holds them.
 
 In files every quantity carries its unit. Inside the code a duration is in seconds, a bandwidth in bits per second,
-a size in bytes and a rate in events per second, all as numbers.
+a size in bytes, a share or probability from 0 to 1 and a rate in events per second, all as numbers.
 """
 
 import math
@@ -26,6 +26,7 @@ class Quantity:
     units: Mapping[str, float]
     example: str
     positive: bool = False
+    most: float = math.inf
 
     def parse(self, value: object) -> float:
         """The number in base units; raises ValueError with what would be right."""
@@ -41,6 +42,8 @@ class Quantity:
             raise ValueError(f"{value!r} has the unknown unit {unit!r}; known are {', '.join(self.units)}")
         if number < 0 or (self.positive and number == 0):
             raise ValueError(f"{value!r} must be {'above' if self.positive else 'at least'} zero, like {self.example}")
+        if number * self.units[unit] > self.most:
+            raise ValueError(f"{value!r} must be at most {self.format(self.most)}, like {self.example}")
         return number * self.units[unit]
 
     def scaled(self, value: float) -> tuple[float, str]:
@@ -55,11 +58,11 @@ class Quantity:
         return f"{number:.3g} {unit}"
 
     def format(self, value: float) -> str:
-        """``value`` as users write it; :meth:`parse` reads the very same back."""
+        """``value`` as users write it; :meth:`parse` reads the very same back, a share to twelve digits."""
         number, unit = self.scaled(value)
         short = f"{number:.12g}{unit}"
-        base = next(unit for unit, factor in self.units.items() if factor == 1)
-        return short if self.parse(short) == value else f"{value!r}{base}"
+        base = [unit for unit, factor in self.units.items() if factor == 1]
+        return short if self.parse(short) == value or not base else f"{value!r}{base[0]}"
 
 
 DURATION = Quantity("duration", {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}, "10ms")
@@ -67,6 +70,8 @@ BANDWIDTH = Quantity("bandwidth", {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit":
 SIZE = Quantity(
     "size", {"B": 1, "kB": 1e3, "KiB": 2**10, "MB": 1e6, "MiB": 2**20, "GB": 1e9, "GiB": 2**30}, "512MiB", positive=True
 )
+SHARE = Quantity("share", {"%": 0.01}, "1%", most=1.0)
+PACKETS = Quantity("number of packets", {"packets": 1}, "100packets", positive=True)
 RATE = Quantity("rate", {"/h": 1 / 3600, "/min": 1 / 60, "/s": 1.0}, "0.2/s", positive=True)
 
 
@@ -84,3 +89,4 @@ Duration = Annotated[float, *_annotated(DURATION)]
 Bandwidth = Annotated[float, *_annotated(BANDWIDTH)]
 Size = Annotated[int, *_annotated(SIZE, round)]
 Rate = Annotated[float, *_annotated(RATE)]
+Share = Annotated[float, *_annotated(SHARE)]

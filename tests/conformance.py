@@ -17,7 +17,7 @@ from pyroute2 import IPRoute
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import End, LinkBackend, Links
 from testbed.emulation.namespace import Namespace
-from testbed.spec.topology import Direction, Link
+from testbed.spec.link import Direction, Link
 
 FULL_FRAME = 1514
 ETHERNET_TCP_PAYLOAD = 1448  # bytes of payload in a full frame, with TCP timestamps

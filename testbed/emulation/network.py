@@ -22,7 +22,8 @@ from pyroute2 import IPRoute
 
 from testbed.emulation.links.backend import End, Links
 from testbed.emulation.namespace import Namespace
-from testbed.spec.topology import Link, Topology
+from testbed.spec.link import Link
+from testbed.spec.topology import Topology
 
 PING_FRAME = 98
 """Bytes of a ping's frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Ethernet."""

@@ -15,7 +15,8 @@ from testbed.patterns import Pattern
 from testbed.spec.document import Document, override
 from testbed.spec.expectation import Expectation
 from testbed.spec.explain import Mistake, MistakesError
-from testbed.spec.topology import Spec, Topology, matching
+from testbed.spec.model import Spec, matching
+from testbed.spec.topology import Topology
 from testbed.units import Rate
 
 

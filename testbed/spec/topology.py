@@ -1,38 +1,18 @@
 """The topology file: devices, switches and links; no behaviour."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from testbed.spec.explain import Mistake, MistakesError
-from testbed.units import Bandwidth, Duration, Size
-
-
-def matching(pattern: str, rule: str) -> tuple[Any, ...]:
-    """What annotates a string that must match ``pattern``; ``rule`` says the same to people."""
-
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"{text!r} must be {rule}")
-        return text
-
-    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
-
+from testbed.spec.link import Link
+from testbed.spec.model import Spec, matching
+from testbed.spec.shape import TwoWayShape, direction
+from testbed.units import Size
 
 # Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes
 # and keeps three names for itself.
@@ -44,12 +24,6 @@ SwitchName = Annotated[
     *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
 ]
 ModelName = Annotated[str, *matching("(zoo/|path:|hf:).+", "zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")]
-
-
-class Spec(BaseModel):
-    """A part of a file: it takes the keys that it knows, and cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Node(Spec):
@@ -70,51 +44,16 @@ class Node(Spec):
         return f"path:{(directory / Path(model.removeprefix('path:')).expanduser()).absolute()}"
 
 
-class Shape(Spec):
-    """What a link is asked to be. What is not said here is taken from around it."""
-
-    bandwidth: Bandwidth | None = None
-    delay: Duration | None = None
-
-
-class LinkEntry(Shape):
-    """A link in the file: a shape for both directions, refined by ``up`` and ``down``.
-
-    ``up`` is from the first endpoint to the second.
-    """
+class LinkEntry(TwoWayShape):
+    """A link in the file."""
 
     endpoints: list[str] = Field(min_length=2, max_length=2)
-    up: Shape = Shape()
-    down: Shape = Shape()
 
 
 class Defaults(Spec):
     """What holds wherever nothing else is said."""
 
-    link: Shape = Shape()
-
-
-@dataclass(frozen=True)
-class Direction:
-    """One direction of a link: ``bandwidth`` in bit/s (None: as fast as the host), one-way ``delay`` in seconds."""
-
-    bandwidth: float | None = None
-    delay: float = 0.0
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link with everything said; ``up`` is from ``a`` to ``b``."""
-
-    a: str
-    b: str
-    up: Direction
-    down: Direction
-
-    @property
-    def name(self) -> str:
-        """``a-s1``"""
-        return f"{self.a}-{self.b}"
+    link: TwoWayShape = TwoWayShape()
 
 
 class Topology(Spec):
@@ -123,23 +62,18 @@ class Topology(Spec):
     name: str = Field(min_length=1)
     defaults: Defaults = Defaults()
     nodes: dict[NodeName, Node] = Field(min_length=1)
-    switches: list[SwitchName] = []
-    links: list[LinkEntry] = []
+    switches: list[SwitchName] = Field(default_factory=list)
+    links: list[LinkEntry] = Field(default_factory=list)
 
     @cached_property
     def resolved_links(self) -> tuple[Link, ...]:
         """The links, each with a full shape for both directions."""
         return tuple(
-            Link(a, b, up=self._direction(entry.up, entry), down=self._direction(entry.down, entry))
+            Link(a, b, up=direction("up", around, entry), down=direction("down", around, entry))
+            for around in [self.defaults.link]
             for entry in self.links
             for a, b in [entry.endpoints]
         )
-
-    def _direction(self, direction: Shape, link: Shape) -> Direction:
-        said: dict[str, float] = {}
-        for shape in (self.defaults.link, link, direction):  # from the most general to the most specific
-            said |= {key: value for key in Shape.model_fields if (value := getattr(shape, key)) is not None}
-        return Direction(**said)
 
     def route(self, source: str, target: str) -> list[Link]:
         """The links from one node to another, in their order; empty if there is no way."""
@@ -165,7 +99,8 @@ class Topology(Spec):
     @model_validator(mode="after")
     def _check(self) -> "Topology":
         """Find what single values cannot show."""
-        if found := [*self._name_mistakes(), *self._endpoint_mistakes(), *self._loops()]:
+        found = [*self._name_mistakes(), *self._endpoint_mistakes(), *self._property_mistakes(), *self._loops()]
+        if found:
             raise MistakesError(found)
         return self
 
@@ -190,6 +125,13 @@ class Topology(Spec):
             lacks_one = attached[name] == 0 and len(self.nodes) > 1 and not misnamed  # a misnamed end may be its own
             if attached[name] > 1 or lacks_one:
                 yield ("nodes", name), f"needs exactly one link to a switch, and has {attached[name]}"
+
+    def _property_mistakes(self) -> Iterator[Mistake]:
+        for index, link in enumerate(self.links):
+            try:
+                direction("up", self.defaults.link, link), direction("down", self.defaults.link, link)
+            except ValueError as error:
+                yield ("links", index), str(error)
 
     def _loops(self) -> Iterator[Mistake]:
         """Bridges without a spanning tree forward a broadcast for ever round a loop."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from testbed.emulation.journal import Journal
 from testbed.emulation.namespace import Namespace
-from testbed.spec.topology import Link
+from testbed.spec.link import Link
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pyroute2.netlink.rtnl.tcmsg import sched_netem, tcmsg
 from testbed.emulation.links import QUEUE_FRAMES
 from testbed.emulation.links.backend import End, LinkBackend
 from testbed.emulation.namespace import in_throwaway_namespace
-from testbed.spec.topology import Direction, Link
+from testbed.spec.link import Direction, Link
 
 _SMALLEST_FRAME = 60  # bytes
 _UNLIMITED = 10e9  # bit/s; for the length of a queue behind which nothing waits

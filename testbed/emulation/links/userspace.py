@@ -15,7 +15,7 @@ from dataclasses import asdict
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import End, LinkBackend
 from testbed.emulation.namespace import in_throwaway_namespace
-from testbed.spec.topology import Link
+from testbed.spec.link import Link
 
 # linux/if_tun.h
 _TUNSETIFF = 0x400454CA

@@ -1,0 +1,56 @@
+"""Recorded links: a file of delivery opportunities in Mahimahi's format.
+
+Each line is a time in milliseconds at which the link carries one full frame; a time may stand on several lines. The
+last one is the length of the recording, which is repeated without end. (Netravali et al., Mahimahi, USENIX ATC 2015;
+mm-link(1).)
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+FRAME = 1514
+"""Bytes of a full Ethernet frame: 1,500 of payload and 14 of header, which is what the kernel counts, too."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A recording: where it came from, and its opportunities in milliseconds, in order."""
+
+    path: str
+    opportunities: tuple[int, ...]
+
+    @property
+    def period(self) -> float:
+        """Seconds after which it begins again."""
+        return self.opportunities[-1] / 1e3
+
+    @property
+    def rate(self) -> float:
+        """Bits per second, over the whole of it."""
+        return len(self.opportunities) * FRAME * 8 / self.period
+
+
+@cache
+def read_trace(path: Path) -> Trace:
+    """The recording in a file; raises ValueError with the line that is wrong."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"{path} cannot be read as a trace: one time in milliseconds a line") from None
+    times = [_time(path, number, line) for number, line in enumerate(lines, 1)]
+    if not times or times[-1] == 0:
+        raise ValueError(f"{path} has no length: its last line must be a time above zero, in milliseconds")
+    for number, (before, after) in enumerate(pairwise(times), 2):
+        if after < before:
+            raise ValueError(f"{path}, line {number}: {after} ms comes after {before} ms; times must not fall")
+    return Trace(str(path), tuple(times))
+
+
+def _time(path: Path, number: int, line: str) -> int:
+    if not line.strip().isdecimal():
+        raise ValueError(f"{path}, line {number}: {line[:40]!r} is not a time in milliseconds, like 17")
+    return int(line)
