@@ -13,6 +13,7 @@ from pyroute2 import NetlinkError
 from testbed.emulation.containers import WorldError, last_lines, start_containers
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
+from testbed.emulation.links.backend import Health
 from testbed.emulation.namespace import Namespace
 from testbed.emulation.network import Network, addresses
 from testbed.emulation.plan import Plan
@@ -61,9 +62,9 @@ class World:
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
 
-    def links_failure(self) -> str | None:
-        """Why the links carry nothing any more; None if they do."""
-        return self._links.failure()
+    def links_health(self) -> Health:
+        """How well the links have worked since this was asked last."""
+        return self._links.health()
 
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""

@@ -1,7 +1,7 @@
 """What every link backend can do."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from testbed.emulation.journal import Journal
@@ -17,11 +17,25 @@ class End:
     namespace: Namespace
 
 
+@dataclass(frozen=True)
+class Health:
+    """How well the links of a run work.
+
+    ``failure`` is why they carry nothing any more, None if they do. ``lateness`` is the most by which a frame came
+    late, in seconds; None where nobody takes note. ``lost`` are the frames of each link, by its name, that were lost
+    though no property of it asked for that.
+    """
+
+    failure: str | None = None
+    lateness: float | None = None
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+
 class Links(Protocol):
     """The links of one run."""
 
-    def failure(self) -> str | None:
-        """Why they carry nothing any more; None if they do."""
+    def health(self) -> Health:
+        """How well they have worked since they were asked last."""
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create the two interfaces of ``link``, each in its namespace, with what the link does between them."""

@@ -14,7 +14,7 @@ from pyroute2.netlink.rtnl import RTM_NEWQDISC, TC_H_ROOT
 from pyroute2.netlink.rtnl.tcmsg import sched_netem, tcmsg
 
 from testbed.emulation.links import QUEUE_FRAMES
-from testbed.emulation.links.backend import End, LinkBackend
+from testbed.emulation.links.backend import End, Health, LinkBackend
 from testbed.emulation.namespace import in_throwaway_namespace
 from testbed.spec.link import Direction, Link
 
@@ -25,9 +25,9 @@ _UNLIMITED = 10e9  # bit/s; for the length of a queue behind which nothing waits
 class KernelLinks:
     """The links of a run, all of which are in its namespaces."""
 
-    def failure(self) -> str | None:
+    def health(self) -> Health:
         """The kernel keeps them as long as there are namespaces."""
-        return None
+        return Health()
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create a veth pair across the namespaces and shape what leaves at each end."""

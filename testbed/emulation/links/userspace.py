@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import End, LinkBackend
+from testbed.emulation.links.backend import End, Health, LinkBackend
 from testbed.emulation.namespace import in_throwaway_namespace
 from testbed.spec.link import Link
 
@@ -43,9 +43,9 @@ class UserspaceLinks:
         journal.record_process(relay.pid)
         self._relay = relay
 
-    def failure(self) -> str | None:
+    def health(self) -> Health:
         """The devices go with the relay."""
-        return None if self._relay.poll() is None else "the relay of the links ended"
+        return Health() if self._relay.poll() is None else Health(failure="the relay of the links ended")
 
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create the two TAP devices and hand them to the relay."""
