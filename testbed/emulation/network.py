@@ -20,7 +20,8 @@ from mininet.net import Mininet
 from mininet.node import Host, Node, Switch
 from pyroute2 import IPRoute
 
-from testbed.emulation.links.backend import End, Links
+from testbed.emulation.links.backend import End
+from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
 from testbed.spec.link import Link
 from testbed.spec.topology import Topology
@@ -73,7 +74,7 @@ class Bridge(Switch):  # type: ignore[misc]
 class EmulatedLink(MininetLink):  # type: ignore[misc]
     """A Mininet link whose interfaces come from a link backend."""
 
-    def __init__(self, a: Node, b: Node, link: Link, links: Links, **params: Any) -> None:
+    def __init__(self, a: Node, b: Node, link: Link, links: RunningLinks, **params: Any) -> None:
         self._link = link
         self._links = links
         self._ends = (a, b)
@@ -101,7 +102,7 @@ class Traffic:
 class Network:
     """The network of one run. It is built by a thread that is in the run's namespace."""
 
-    def __init__(self, topology: Topology, containers: Mapping[str, Namespace], links: Links) -> None:
+    def __init__(self, topology: Topology, containers: Mapping[str, Namespace], links: RunningLinks) -> None:
         """``containers`` are the namespaces of the nodes' containers, by the node's name."""
         setLogLevel("error")  # its warnings are of cases that are meant, such as a node without a link
         Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
@@ -114,7 +115,7 @@ class Network:
             self.stop()
             raise
 
-    def _build(self, containers: Mapping[str, Namespace], links: Links) -> None:
+    def _build(self, containers: Mapping[str, Namespace], links: RunningLinks) -> None:
         _forbid_ipv6()
         for name, address in addresses(self._topology).items():
             with containers[name].entered():
