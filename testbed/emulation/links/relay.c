@@ -20,6 +20,8 @@
 
 #define FRAMES_AT_ONCE 64 /* read from one device before the others get their turn */
 #define EVENTS_AT_ONCE 64
+#define NAP 100000 /* ns */
+#define OVERSLEEP_STEP 500 /* ns */
 #define MOST_DESCRIPTORS 1048576 /* NR_OPEN; see watch() */
 
 enum { CONNECT = 1, SHAPE = 2, HEALTH = 3 };
@@ -52,6 +54,10 @@ static struct {
     size_t count;
     int64_t lateness;
     int64_t *lost;
+    int64_t oversleep; /* by how much an alarm comes late, as a rule */
+    int64_t woke;      /* when we did, the last time */
+    int64_t ago;       /* how long before that what woke us is taken to have happened */
+    bool busy;
 } relay;
 
 static int64_t now(void)
@@ -209,21 +215,52 @@ static void read_frames(struct tap *tap)
             break;
         }
         frame->size = size;
-        wire_accept(tap->wire, frame, now());
+        wire_accept(tap->wire, frame, now() - relay.ago);
     }
     deliver(tap, now());
 }
 
-/* Wait for frames, orders or the next event. epoll's own timeout counts whole milliseconds; ppoll's is exact. */
+/* Sleep until a descriptor is ready, which is true, or until `alarm`. epoll's own timeout counts whole milliseconds,
+ * ppoll's is exact. */
+static bool sleep_until(int64_t alarm)
+{
+    int64_t rest = alarm - now();
+    struct timespec timeout = {rest / 1000000000, rest % 1000000000};
+    struct pollfd all = {.fd = relay.poll, .events = POLLIN};
+    return rest > 0 && ppoll(&all, 1, &timeout, NULL) > 0;
+}
+
+/* A sleeper wakes late, on an idle machine by up to a tenth of a millisecond. So the alarm is set for as much sooner as
+ * it usually comes too late, and what wakes us is taken to have come that much sooner. */
+static void sleep_for_frames(int64_t next)
+{
+    int64_t asleep = now(), alarm = next - relay.oversleep;
+    bool ready = sleep_until(alarm);
+    int64_t awake = now();
+    if (ready) {
+        relay.ago = awake - asleep < relay.oversleep ? awake - asleep : relay.oversleep;
+    } else {
+        relay.oversleep += awake - alarm > relay.oversleep ? OVERSLEEP_STEP : -OVERSLEEP_STEP; /* finds the median */
+        while (now() < next)
+            ;
+    }
+    relay.busy = awake - relay.woke < NAP;
+    relay.woke = awake;
+}
+
+/* Wait for frames, orders or the next event. Who was woken twice within a nap is busy, and takes one first: to wake up
+ * costs more than to forward a frame. */
 static int wait_for(struct epoll_event *events)
 {
-    int64_t event = relay.count ? relay.heap[0]->event : NEVER;
-    int64_t rest = event == NEVER ? NEVER : event - now();
-    if (rest > 0) {
-        struct timespec timeout = {rest / 1000000000, rest % 1000000000};
-        struct pollfd all = {.fd = relay.poll, .events = POLLIN};
-        if (ppoll(&all, 1, event == NEVER ? NULL : &timeout, NULL) <= 0)
-            return 0;
+    int64_t next = relay.count ? relay.heap[0]->event : NEVER;
+    relay.ago = 0;
+    if (relay.busy) {
+        struct timespec end = {(relay.woke + NAP) / 1000000000, (relay.woke + NAP) % 1000000000};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL);
+        relay.busy = false;
+        relay.woke = now();
+    } else if (next > now()) {
+        sleep_for_frames(next);
     }
     return epoll_wait(relay.poll, events, EVENTS_AT_ONCE, 0);
 }
