@@ -15,8 +15,9 @@ from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import Health
 from testbed.emulation.namespace import Namespace
-from testbed.emulation.network import Network, addresses
+from testbed.emulation.network import Network
 from testbed.emulation.plan import Plan
+from testbed.emulation.routes import addresses
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
 
@@ -101,9 +102,10 @@ class World:
         name = f"tb-{journal.run}"
         journal.record("namespace", name)
         containers = {node: container.namespace for node, container in self.nodes.items()}
-        with Namespace.create(name).entered():
+        home = Namespace.create(name)
+        with home.entered():
             self._links = self.plan.links.open(journal)
-            return Network(self.plan.scenario.topology, containers, self._links)
+        return Network(self.plan.scenario.topology, home, containers, self._links)
 
 
 @contextmanager
