@@ -193,7 +193,8 @@ class Network:
         """``home`` is the run's namespace; ``containers`` are those of the nodes' containers, by the node's name."""
         setLogLevel("error")  # its warnings are of cases that are meant, such as a node without a link
         Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
-        self._mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
+        self.mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
+        """The same network to Mininet's own programs; commands in its nodes start a shell there."""
         self._topology = topology
         self._namespaces = {**containers, **dict.fromkeys(topology.switches, home)}
         try:
@@ -208,12 +209,12 @@ class Network:
         _set(_NO_IPV6)
         self._add_hosts()
         for name in self._topology.switches:
-            self._mininet.addSwitch(name, namespace=self._namespaces[name])
+            self.mininet.addSwitch(name, namespace=self._namespaces[name])
         interfaces = interface_names(self._topology)
         for link in self._topology.resolved_links:
             a, b = interfaces[link.name]
             # Without a MAC address of Mininet's it is the kernel that draws one.
-            self._mininet.addLink(
+            self.mininet.addLink(
                 link.a,
                 link.b,
                 cls=EmulatedLink,
@@ -224,8 +225,8 @@ class Network:
                 addr1=None,
                 addr2=None,
             )
-        self._mininet.build()
-        self._mininet.start()
+        self.mininet.build()
+        self.mininet.start()
 
     def _add_hosts(self) -> None:
         links = Counter(end for link in self._topology.resolved_links for end in (link.a, link.b))
@@ -236,14 +237,14 @@ class Network:
                 _set(_NO_IPV6)
                 if links[name] > 1:
                     _set(_FORWARD)
-            self._mininet.addHost(
+            self.mininet.addHost(
                 name, cls=ContainerHost, namespace=namespace, address=address[name], routes=tables[name]
             )
 
     def _place_meters(self) -> dict[Namespace, list[Meter]]:
         """Where each link is counted: at a switch if it has one, as the switches are all in one namespace."""
         meters = defaultdict(list)
-        for link, made in zip(self._topology.resolved_links, self._mininet.links, strict=True):
+        for link, made in zip(self._topology.resolved_links, self.mininet.links, strict=True):
             at_b = link.b in self._topology.switches or link.a not in self._topology.switches
             end, interface = (link.b, made.intf2) if at_b else (link.a, made.intf1)
             meters[self._namespaces[end]].append(Meter(link, interface.name, at_b))
@@ -266,7 +267,7 @@ class Network:
         interval = max(0.01, 2 * len(pairs) * PING_FRAME * 8 / min((way.rate for way in ways), default=math.inf))
         address = addresses(self._topology)
         pings = {
-            (source, target): self._mininet[source].popen(
+            (source, target): self.mininet[source].popen(
                 f"ping -c {count} -i {interval:.3f} -W 5 {address[target]}", text=True
             )
             for source, target in pairs
@@ -280,7 +281,7 @@ class Network:
 
     def stop(self) -> None:
         """End Mininet's shells. The links go on; interfaces and bridges go with the namespaces that they are in."""
-        for node in self._mininet.hosts + self._mininet.switches:
+        for node in self.mininet.hosts + self.mininet.switches:
             node.terminate()
 
 

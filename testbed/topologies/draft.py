@@ -6,9 +6,11 @@ from itertools import cycle
 from textwrap import wrap
 from typing import Final
 
+from ruamel.yaml import YAML
+
 from testbed.errors import SpecError
 from testbed.models import zoo
-from testbed.units import BANDWIDTH, DURATION
+from testbed.units import BANDWIDTH
 
 _DEVICE: Final = {"cpus": "0.1", "memory": "160MiB"}
 _DEVICE_KEYS: Final = ("model", "cpus", "memory", "context")
@@ -37,9 +39,11 @@ class Draft:
         """The topology file. ``device`` is said of every node; without a model they take those of the zoo in turn."""
         models = cycle([device["model"]] if "model" in device else [f"zoo/{name}" for name in zoo.NAMES])
         comment = [f"# {line}" for line in wrap(self.comment, 116)]
-        nodes = [f"  {name}: {_mapping({'model': next(models), **_DEVICE, **device})}" for name in self.nodes]
+        nodes = [f"  {_scalar(name)}: {_mapping({'model': next(models), **_DEVICE, **device})}" for name in self.nodes]
         links = [f"  - {_mapping(_entry(link))}" for link in self.links]
-        return "\n".join([*comment, f"name: {self.name}", "nodes:", *nodes, *(["links:", *links] if links else []), ""])
+        return "\n".join(
+            [*comment, f"name: {_scalar(self.name)}", "nodes:", *nodes, *(["links:", *links] if links else []), ""]
+        )
 
 
 def read_device(written: str) -> dict[str, str]:
@@ -55,10 +59,15 @@ def read_device(written: str) -> dict[str, str]:
 
 
 def _entry(link: DraftLink) -> dict[str, str]:
-    entry = {"endpoints": f"[{link.a}, {link.b}]"}
+    entry = {"endpoints": f"[{_scalar(link.a)}, {_scalar(link.b)}]"}
     if link.bandwidth is not None:
         entry["bandwidth"] = BANDWIDTH.format(link.bandwidth)
-    return entry | {"delay": DURATION.format(round(link.delay, 6))}
+    return entry | {"delay": f"{round(link.delay * 1e3, 3):g}ms"}
+
+
+def _scalar(name: str) -> str:
+    """As YAML writes a string; some names, like 7 or null, it would take for something else."""
+    return name if isinstance(YAML(typ="safe").load(name), str) else f'"{name}"'
 
 
 def _mapping(values: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ Place = tuple[float, float]
 
 
 class Geometric(BaseModel):
-    """Devices scattered over a square, each linked with those that are near: a random geometric graph (E. N. Gilbert, 1961).
+    """A random geometric graph (E. N. Gilbert, 1961): devices scattered over a square, each linked with those near it.
 
     Parts that would stay apart are joined where they are closest. A link's delay is ``delay`` times its length.
     """
@@ -45,7 +45,10 @@ class Geometric(BaseModel):
             if graph.has_edge(a, b)
         ]
         recipe = ",".join(f"{key}={value}" for key, value in self.model_dump(mode="json").items())
-        comment = f"Generated: testbed topology geometric:{recipe}"
+        comment = (
+            "A random geometric graph: devices scattered over a square, each linked with those near it, with delays "
+            f"in proportion to the distance. Made by: testbed topology geometric:{recipe} --yaml FILE"
+        )
         return Draft(f"geometric-{self.nodes}", comment, list(places), links)
 
 

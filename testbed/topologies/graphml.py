@@ -57,12 +57,16 @@ def _read(path: Path) -> Any:
 def _comment(path: Path, graph: Any, names: Mapping[Any, str], links: list[DraftLink]) -> str:
     parts = [f"Imported from {path.name}."]
     if left := len(graph) - len(names):
-        parts.append(f"{left} nodes that are not connected with these are left out.")
+        parts.append(f"Left out: {_count(left, 'node', 'nodes')} not connected with these.")
     if unplaced := sum(link.delay == 0 for link in links):
-        parts.append(f"The delay of {unplaced} links is 0 as the place of an end is not known.")
+        parts.append(f"The delay of {_count(unplaced, 'link', 'links')} is 0, as no place is known for an end.")
     if unlimited := sum(link.bandwidth is None for link in links):
-        parts.append(f"The bandwidth of {unlimited} links is not known; they are as fast as the host.")
+        parts.append(f"The bandwidth of {_count(unlimited, 'link', 'links')} is not known: as fast as the host.")
     return " ".join(parts)
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _names(labels: Mapping[Any, object]) -> dict[Any, str]:
