@@ -24,8 +24,9 @@ SwitchName = Annotated[
     str,
     *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
 ]
-_MOST_PORTS = 999  # so many fit into such a name, and into a Linux bridge, which takes 1,023 (BR_PORT_BITS)
 ModelName = Annotated[str, *matching("(zoo/|path:|hf:).+", "zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")]
+
+_MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux bridge takes 1,023 (BR_PORT_BITS)
 
 
 class Node(Spec):

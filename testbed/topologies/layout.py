@@ -16,9 +16,9 @@ from testbed.spec.topology import Topology
 Point = tuple[float, float]
 
 _ROUNDS: Final = 300
-_CLOSEST: Final = 0.75
+_STILL: Final = 1e-4  # where all points move by less in a round, that was the last
+_CLOSEST: Final = 0.75  # what two need between them to be drawn side by side
 _MOST_ENLARGED: Final = 1.5
-_STILL: Final = 1e-4  # of a link's length: where all points move less, they stay
 
 
 def graph_of(topology: Topology) -> Any:
@@ -32,10 +32,9 @@ def graph_of(topology: Topology) -> Any:
 def layout(topology: Topology) -> dict[str, Point]:
     """A place for every node and switch: links are about 1 long, or longer where two would come too close."""
     graph = graph_of(topology)
-    far = len(graph)  # to what cannot be reached
+    far = len(graph)  # to a switch without links
     hops = {a: dict.fromkeys(graph, far) | lengths for a, lengths in networkx.all_pairs_shortest_path_length(graph)}
     places = _circle(list(networkx.dfs_preorder_nodes(graph)))
-    places |= {name: (float(number), 0.0) for number, name in enumerate(graph) if name not in places}
     for _ in range(_ROUNDS):
         moved = 0.0
         for name in graph:
