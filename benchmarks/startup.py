@@ -16,12 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -76,8 +77,12 @@ def measure_ours(shape: str, links: int) -> dict[str, float]:
         for descriptor in descriptors:
             os.close(descriptor)
     finally:
+        relays = [record.name.partition("@")[0] for record in journal.records() if record.kind == "process"]
         journal.undo()
         journal.close()
+    for relay in relays:  # the clean-up kills it, and does not wait for ever until the kernel has removed its devices
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(int(relay)).wait()
     return {"build": built - begin, "stop": time.perf_counter() - built}
 
 
