@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from testbed.emulation.journal import Journal
+from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
 from testbed.emulation.network import Network
 from testbed.emulation.plan import choose_backend, prepare
@@ -62,16 +63,20 @@ def measure_ours(shape: str, links: int) -> dict[str, float]:
     journal = Journal.begin()
     try:
         name = f"tb-{journal.run}"
+        directory = Path("/run/testbed") / journal.run
+        journal.record("directory", str(directory))
+        directory.mkdir(parents=True)
         journal.record("namespace", name)
         home = Namespace.create(name)
         with home.entered():
-            backend = choose_backend(None).open(journal)
+            running = RunningLinks.begin(choose_backend(None, asked), journal, directory, seed=0)
         descriptors = _new_namespaces(len(asked.nodes))
         hosts = {
             node: Namespace(Path(f"/proc/{os.getpid()}/fd/{descriptor}"))
             for node, descriptor in zip(asked.nodes, descriptors, strict=True)
         }
-        network = Network(asked, home, hosts, backend)
+        network = Network(asked, home, hosts, running)
+        running.publish()
         built = time.perf_counter()
         network.stop()
         for descriptor in descriptors:

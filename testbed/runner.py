@@ -105,7 +105,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                 interrupted = True
             finally:
                 ending.enter_context(_undisturbed())
-                fidelity = fidelity.broken(world.links_health().failure)
+                fidelity = fidelity.broken(world.links.health().failure)
                 with stages.stage("collect"):
                     measurements = recording.write(directory)
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero))

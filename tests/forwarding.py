@@ -9,13 +9,16 @@
 
 import itertools
 import socket
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from conformance import make_namespace
 
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import LinkBackend
+from testbed.emulation.links.running import RunningLinks
+from testbed.emulation.namespace import Namespace
 from testbed.emulation.network import Network, Traffic
 from testbed.emulation.routes import addresses
 from testbed.spec.topology import Topology
@@ -53,13 +56,13 @@ class ForwardingConformance:
     backend: LinkBackend
 
     @pytest.fixture
-    def network(self) -> Iterator[Network]:
+    def network(self, tmp_path: Path) -> Iterator[Network]:
         journal = Journal.begin()
         try:
-            home = make_namespace(journal)
-            nodes = {name: make_namespace(journal) for name in TOPOLOGY.nodes}
+            home = _make_namespace(journal)
+            nodes = {name: _make_namespace(journal) for name in TOPOLOGY.nodes}
             with home.entered():
-                links = self.backend.open(journal)
+                links = RunningLinks.begin(self.backend, journal, tmp_path, seed=7)
             network = Network(TOPOLOGY, home, nodes, links)
             yield network
             network.stop()
@@ -105,6 +108,13 @@ class ForwardingConformance:
         before = _redirects(network)
         _ping(network, "a", "d", "-c", "3", "-i", "0.1")
         assert _redirects(network) == before == 0
+
+
+def _make_namespace(journal: Journal) -> Namespace:
+    """One that goes with the journal."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    journal.record("namespace", name)
+    return Namespace.create(name)
 
 
 def _ping(network: Network, source: str, target: str, *options: str) -> float | None:

@@ -48,7 +48,7 @@ class Exit:
 
 
 class NodeContainer:
-    """The running container of the node called ``name``."""
+    """The running container of the node called ``name``; ``namespace`` is its network's, named as the container is."""
 
     def __init__(self, name: str, container: Container) -> None:
         """Start ``container``; raises WorldError if it ends at once."""
@@ -58,18 +58,13 @@ class NodeContainer:
         container.reload()
         self.pid = int(container.attrs["State"]["Pid"])
         try:
-            # Held open, neither can come to mean something else when the container ends: a pid is used again.
+            # Held open, it cannot come to mean something else when the container ends: a pid is used again.
             self._process = os.pidfd_open(self.pid)
             self._end = select.poll()
             self._end.register(self._process)
-            self._network = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            self.namespace = Namespace.attach(str(container.name), self.pid)
         except (OSError, ValueError):
             raise WorldError(f"node {name!r} did not start: {last_lines(self.logs())}") from None
-
-    @property
-    def namespace(self) -> Namespace:
-        """The container's network namespace, by a path that other processes can open as well."""
-        return Namespace(Path(f"/proc/{os.getpid()}/fd/{self._network}"))
 
     def cap_cpu(self, cpus: float) -> None:
         """Let the container use ``cpus`` cores' worth of time from now on.
@@ -96,7 +91,6 @@ class NodeContainer:
     def close(self) -> None:
         """Let go of the container, which goes on."""
         os.close(self._process)
-        os.close(self._network)
 
 
 def last_lines(output: bytes, count: int = 5) -> str:
@@ -128,6 +122,7 @@ def start_containers(
         return NodeContainer(name, container)
 
     for name in nodes:
+        journal.record("namespace", container_name(journal.run, name))
         journal.record("container", container_name(journal.run, name))
     with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
         return dict(zip(nodes, pool.map(start, nodes), strict=True))

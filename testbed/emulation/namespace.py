@@ -33,6 +33,12 @@ class Namespace:
         return cls(Path("/run/netns") / name)
 
     @classmethod
+    def attach(cls, name: str, pid: int) -> "Namespace":
+        """The one that a process is in, which ``ip netns`` lists as ``name`` from now on."""
+        netns.attach(name, pid)
+        return cls(Path("/run/netns") / name)
+
+    @classmethod
     def of_process(cls, pid: int) -> "Namespace":
         """The one that a process is in."""
         return cls(Path(f"/proc/{pid}/ns/net"))

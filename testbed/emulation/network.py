@@ -33,7 +33,8 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_scope
 from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK
 
-from testbed.emulation.links.backend import End, Links
+from testbed.emulation.links.backend import End
+from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
 from testbed.emulation.routes import SUBNET, Route, addresses, interface_names, routing_tables
 from testbed.spec.link import Link
@@ -152,7 +153,7 @@ class Interface(Intf):  # type: ignore[misc]
 class EmulatedLink(MininetLink):  # type: ignore[misc]
     """A Mininet link whose interfaces come from a link backend."""
 
-    def __init__(self, a: NamespaceNode, b: NamespaceNode, link: Link, links: Links, **params: Any) -> None:
+    def __init__(self, a: NamespaceNode, b: NamespaceNode, link: Link, links: RunningLinks, **params: Any) -> None:
         self._link = link
         self._links = links
         self._ends = (a, b)
@@ -189,7 +190,9 @@ class Meter:
 class Network:
     """The network of one run."""
 
-    def __init__(self, topology: Topology, home: Namespace, containers: Mapping[str, Namespace], links: Links) -> None:
+    def __init__(
+        self, topology: Topology, home: Namespace, containers: Mapping[str, Namespace], links: RunningLinks
+    ) -> None:
         """``home`` is the run's namespace; ``containers`` are those of the nodes' containers, by the node's name."""
         setLogLevel("error")  # its warnings are of cases that are meant, such as a node without a link
         Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
@@ -205,7 +208,7 @@ class Network:
             raise
         self._meters = self._place_meters()
 
-    def _build(self, links: Links) -> None:
+    def _build(self, links: RunningLinks) -> None:
         _set(_NO_IPV6)
         self._add_hosts()
         for name in self._topology.switches:

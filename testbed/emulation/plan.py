@@ -2,22 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import docker
 
 from testbed.emulation.host import connect_docker, host_cpus, host_memory
 from testbed.emulation.image import ensure_image
 from testbed.emulation.links.backend import LinkBackend
-from testbed.emulation.links.kernel import KERNEL
-from testbed.emulation.links.userspace import USERSPACE
+from testbed.emulation.links.running import BACKENDS
 from testbed.errors import HostError, SpecError
 from testbed.models.source import Model, resolve_models
 from testbed.spec.scenario import Scenario
+from testbed.spec.topology import Topology
 from testbed.units import SIZE
-
-BACKENDS: Final = (KERNEL, USERSPACE)
-"""The link backends, the better first."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +39,38 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     """
     models = resolve_models(scenario.topology.nodes)
     _check_host(scenario)
-    backend = choose_backend(links)
+    backend = choose_backend(links, scenario.topology)
     client = connect_docker()
     return Plan(scenario, models, backend, ensure_image(client, report), client)
 
 
-def choose_backend(name: str | None) -> LinkBackend:
-    """The link backend called ``name``, or else the first that this host can have.
+def choose_backend(name: str | None, topology: Topology) -> LinkBackend:
+    """The link backend called ``name``, or else the first that this host can have and that can do all links.
 
-    Raises SpecError if there is no such backend, HostError if the host cannot have it.
+    Raises SpecError if there is no such backend or it cannot do what a link asks for, HostError if the host lacks it.
     """
     candidates = [backend for backend in BACKENDS if name in (None, backend.name)]
     if not candidates:
         known = ", ".join(backend.name for backend in BACKENDS)
         raise SpecError.of("--links", f"{name!r} is no link backend; known are {known}")
-    reasons = []
+    beyond = {backend.name: reason for backend in candidates if (reason := _beyond(backend, topology))}
+    if name in beyond:
+        raise SpecError.of("--links", beyond[name])
+    missing = {backend.name: reason for backend in candidates if (reason := backend.missing())}
     for backend in candidates:
-        if (reason := backend.missing()) is None:
+        if backend.name not in {*beyond, *missing}:
             return backend
-        reasons.append(f"{backend.name}: {reason}")
-    raise HostError(f"no link can be made; {'; '.join(reasons)}")
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in {**missing, **beyond}.items())
+    raise HostError(f"no link can be made; {reasons}")
+
+
+def _beyond(backend: LinkBackend, topology: Topology) -> str | None:
+    """The first thing asked of a link that the backend cannot do."""
+    for link in topology.resolved_links:
+        for direction in (link.up, link.down):
+            if reason := backend.cannot(direction):
+                return f"link {link.name}: the {backend.name} backend {reason}"
+    return None
 
 
 def _check_host(scenario: Scenario) -> None:

@@ -13,13 +13,16 @@ from pyroute2 import NetlinkError
 from testbed.emulation.containers import WorldError, last_lines, start_containers
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import Health
+from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
 from testbed.emulation.network import Network
 from testbed.emulation.plan import Plan
 from testbed.emulation.routes import addresses
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
+
+LINKS: Final = "links"
+"""The directory of a run's links, in its own."""
 
 SHARED: Final = Path("/run/testbed")
 """Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
@@ -37,6 +40,7 @@ class World:
     def __init__(self, plan: Plan, journal: Journal, step: Step) -> None:
         """Start every container, which takes the longest, and make the network while the agents load their models."""
         self.plan = plan
+        self._directory = SHARED / journal.run
         self.shared = self._share(journal)
         nodes = plan.scenario.topology.nodes
         models = {name: model.path for name, model in plan.models.items()}
@@ -63,10 +67,6 @@ class World:
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
 
-    def links_health(self) -> Health:
-        """How well the links have worked since this was asked last."""
-        return self._links.health()
-
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
         self.network.stop()
@@ -75,8 +75,8 @@ class World:
 
     def _share(self, journal: Journal) -> dict[str, Path]:
         """A directory for each node, with the agent's configuration in it."""
-        journal.record("directory", str(SHARED / journal.run))
-        directories = {name: SHARED / journal.run / name for name in self.plan.scenario.topology.nodes}
+        journal.record("directory", str(self._directory))
+        directories = {name: self._directory / "nodes" / name for name in self.plan.scenario.topology.nodes}
         for name, directory in directories.items():
             directory.mkdir(parents=True)
             (directory / places.CONFIG).write_text(self._configuration(name).model_dump_json())
@@ -102,10 +102,14 @@ class World:
         name = f"tb-{journal.run}"
         journal.record("namespace", name)
         containers = {node: container.namespace for node, container in self.nodes.items()}
+        directory = self._directory / LINKS
+        directory.mkdir()
         home = Namespace.create(name)
         with home.entered():
-            self._links = self.plan.links.open(journal)
-        return Network(self.plan.scenario.topology, home, containers, self._links)
+            self.links = RunningLinks.begin(self.plan.links, journal, directory, self.plan.scenario.seed)
+        network = Network(self.plan.scenario.topology, home, containers, self.links)
+        self.links.publish()
+        return network
 
 
 @contextmanager

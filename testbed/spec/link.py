@@ -3,9 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from testbed.spec.trace import FRAME, Trace
+from pydantic import BeforeValidator, PlainSerializer
+
+from testbed.spec.trace import FRAME, Trace, read_trace
 from testbed.units import DURATION
 
 Way = Literal["up", "down"]
@@ -54,6 +57,14 @@ class Queue:
     seconds: float | None = None
 
 
+Recording = Annotated[
+    Trace,
+    BeforeValidator(lambda trace: trace if isinstance(trace, Trace) else read_trace(Path(trace))),
+    PlainSerializer(lambda trace: trace.path),
+]
+"""A trace, which stands in JSON by its path."""
+
+
 @dataclass(frozen=True)
 class Direction:
     """One direction of a link.
@@ -72,7 +83,7 @@ class Direction:
     reorder: float = 0.0
     corrupt: float = 0.0
     queue: Queue | None = None
-    trace: Trace | None = None
+    trace: Recording | None = None
     cut: bool = False
 
     def __post_init__(self) -> None:

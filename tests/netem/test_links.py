@@ -1,13 +1,24 @@
 """The kernel backend under a kernel that has netem, and the choice between the backends."""
 
+import pytest
 from conformance import LinkConformance
 
 from testbed.emulation.links.kernel import KERNEL
-from testbed.emulation.plan import BACKENDS, choose_backend
+from testbed.emulation.links.running import BACKENDS
+from testbed.emulation.plan import choose_backend
+from testbed.errors import SpecError
+from testbed.spec.topology import Topology
+
+NODE = {"model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB"}
 
 
 class TestKernelLinks(LinkConformance):
     backend = KERNEL
+
+
+def _topology(**link: object) -> Topology:
+    parts = {"name": "t", "nodes": {"a": NODE}, "switches": ["s1"], "links": [{"endpoints": ["a", "s1"], **link}]}
+    return Topology.model_validate(parts)
 
 
 def test_this_kernel_lacks_nothing() -> None:
@@ -15,5 +26,12 @@ def test_this_kernel_lacks_nothing() -> None:
 
 
 def test_the_kernel_is_preferred() -> None:
-    assert choose_backend(None).name == "kernel"
-    assert choose_backend("userspace").name == "userspace"
+    assert choose_backend(None, _topology()).name == "kernel"
+    assert choose_backend("userspace", _topology()).name == "userspace"
+
+
+def test_what_the_kernel_cannot_do_is_left_to_the_other() -> None:
+    correlated = _topology(delay="10ms", jitter={"deviation": "2ms", "correlation": "50%"})
+    assert choose_backend(None, correlated).name == "userspace"
+    with pytest.raises(SpecError, match=r"a-s1.*correlate"):
+        choose_backend("kernel", correlated)

@@ -1,17 +1,11 @@
-"""Links between two interfaces, each with a bandwidth and a delay: one file per backend.
+"""Links between two interfaces, with all the properties of testbed.spec.link: one file per backend.
 
 =========== ==================================================================================
 backend     a link is
 =========== ==================================================================================
-kernel      a veth pair with netem at both ends; needs a kernel that has it
+kernel      a veth pair with TBF and netem; needs a kernel that has them
 userspace   a pair of TAP devices and a relay process between them; runs wherever there is TUN
 =========== ==================================================================================
+
+Those who use links go through RunningLinks, which knows what every link is at the moment.
 """
-
-from typing import Final
-
-FRAME: Final = 1514
-"""Bytes of a full Ethernet frame: 1,500 of payload and 14 of header, which is what the kernel counts, too."""
-
-QUEUE_FRAMES: Final = 1000
-"""Full frames that may wait for a link to become free; the length of Linux's own default queue (txqueuelen)."""

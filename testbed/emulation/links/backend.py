@@ -1,12 +1,14 @@
 """What every link backend can do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from testbed import seeds
 from testbed.emulation.journal import Journal
 from testbed.emulation.namespace import Namespace
-from testbed.spec.link import Link
+from testbed.spec.link import Direction, Link, Way
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,25 @@ class End:
 
     interface: str
     namespace: Namespace
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A link of a run as it stands: its number in the run, what it is asked to be, its ends, and what chance has.
+
+    ``changes`` counts how often its properties have changed.
+    """
+
+    number: int
+    link: Link
+    a: End
+    b: End
+    seed: int
+    changes: int = 0
+
+    def stream(self, way: Way) -> int:
+        """64 random bits for one direction: others after each change, so that none repeats what it drew before."""
+        return seeds.stream(self.seed, "link", self.link.name, way, self.changes).getrandbits(64)
 
 
 @dataclass(frozen=True)
@@ -32,23 +53,30 @@ class Health:
 
 
 class Links(Protocol):
-    """The links of one run."""
+    """The links of one run. Several processes may have them in hand at a time."""
 
-    def health(self) -> Health:
+    def connect(self, wiring: Wiring) -> None:
+        """Create the two interfaces of a link, each in its namespace, with what the link does between them."""
+
+    def shape(self, wiring: Wiring) -> None:
+        """Make a link that is connected what its wiring says, while it carries frames; none is dropped for that."""
+
+    def health(self, wirings: Sequence[Wiring]) -> Health:
         """How well they have worked since they were asked last."""
-
-    def connect(self, link: Link, a: End, b: End) -> None:
-        """Create the two interfaces of ``link``, each in its namespace, with what the link does between them."""
 
 
 @dataclass(frozen=True)
 class LinkBackend:
     """A way to make links.
 
-    ``missing`` tells what this host lacks for it, None if nothing. ``open`` begins the links of a run; what it makes
-    besides interfaces, which go with their namespaces, it records in the journal.
+    ``missing`` tells what this host lacks for it, None if nothing, and ``cannot`` what it cannot make a direction do.
+    ``begin`` begins the links of a run, which keep what they need to be found again in a directory; what it makes
+    besides interfaces, which go with their namespaces, it records in the journal. ``attach`` takes links in hand that
+    another process has begun.
     """
 
     name: str
     missing: Callable[[], str | None]
-    open: Callable[[Journal], Links]
+    cannot: Callable[[Direction], str | None]
+    begin: Callable[[Journal, Path], Links]
+    attach: Callable[[Path], Links]

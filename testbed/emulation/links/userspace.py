@@ -3,37 +3,128 @@
 a ──tap── relay: waits its turn, takes size ÷ bandwidth, then the delay ──tap── b      and the same from b to a
 """
 
+import array
+import ctypes
 import fcntl
-import json
 import os
 import socket
 import struct
 import subprocess
 import sys
-from dataclasses import asdict
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
 
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import End, Health, LinkBackend
+from testbed.emulation.links.backend import End, Health, LinkBackend, Wiring
+from testbed.emulation.links.jitter import QUANTILES, quantiles
 from testbed.emulation.namespace import in_throwaway_namespace
-from testbed.spec.link import Link
+from testbed.spec.link import Direction
+from testbed.spec.trace import Trace
 
-# linux/if_tun.h
-_TUNSETIFF = 0x400454CA
-_IFF_TAP = 0x0002
-_IFF_NO_PI = 0x1000
+# linux/if_tun.h, linux/sockios.h
+_TUNSETIFF: Final = 0x400454CA
+_IFF_TAP: Final = 0x0002
+_IFF_NO_PI: Final = 0x1000
+_SIOCSIFTXQLEN: Final = 0x8943
+
+_DEVICE_QUEUE: Final = 10_000
+"""Frames that a TAP device holds for the relay. With the usual 500 a burst on a fast link would be lost unasked."""
+
+_NO_LIMIT: Final = 2**62
+_SOCKET: Final = "relay.sock"
+
+
+class Properties(ctypes.Structure):
+    """``struct properties`` of wire.h."""
+
+    _fields_ = (
+        ("ns_per_byte", ctypes.c_double),
+        ("delay", ctypes.c_int64),
+        ("jitter", ctypes.c_double),
+        ("correlation", ctypes.c_double),
+        ("to_bad", ctypes.c_double),
+        ("to_good", ctypes.c_double),
+        ("in_good", ctypes.c_double),
+        ("in_bad", ctypes.c_double),
+        ("duplicate", ctypes.c_double),
+        ("reorder", ctypes.c_double),
+        ("corrupt", ctypes.c_double),
+        ("queue_frames", ctypes.c_int64),
+        ("queue_bytes", ctypes.c_int64),
+        ("opportunities", ctypes.c_int64),
+        ("recording", ctypes.c_int64),
+        ("cut", ctypes.c_int64),
+        ("quantiles", ctypes.c_float * QUANTILES),
+    )
+
+    @classmethod
+    def of(cls, way: Direction) -> "Properties":
+        """What the relay is to make of a direction."""
+        room = way.room
+        queue_bytes = room.bytes
+        if room.seconds is not None:
+            queue_bytes = round(min(room.seconds * way.rate / 8, _NO_LIMIT))
+        return cls(
+            ns_per_byte=8e9 / way.bandwidth if way.bandwidth else 0.0,
+            delay=round(way.delay * 1e9),
+            jitter=way.jitter.deviation * 1e9,
+            correlation=way.jitter.correlation,
+            to_bad=way.loss.to_bad,
+            to_good=way.loss.to_good,
+            in_good=way.loss.in_good,
+            in_bad=way.loss.in_bad,
+            duplicate=way.duplicate,
+            reorder=way.reorder,
+            corrupt=way.corrupt,
+            queue_frames=_NO_LIMIT if room.packets is None else room.packets,
+            queue_bytes=_NO_LIMIT if queue_bytes is None else queue_bytes,
+            opportunities=len(way.trace.opportunities) if way.trace else 0,
+            recording=zlib.crc32(nanoseconds(way.trace)) if way.trace else 0,
+            cut=way.cut,
+            quantiles=(ctypes.c_float * QUANTILES)(*quantiles(way.jitter.distribution)),
+        )
+
+
+class What(IntEnum):
+    """The orders that the relay knows."""
+
+    CONNECT = 1
+    SHAPE = 2
+    HEALTH = 3
+
+
+class Order(ctypes.Structure):
+    """``struct order`` of relay.c."""
+
+    _fields_ = (
+        ("what", ctypes.c_int64),
+        ("link", ctypes.c_int64),
+        ("seed", ctypes.c_uint64 * 2),
+        ("way", Properties * 2),
+    )
 
 
 class UserspaceLinks:
     """The links of a run, which one relay serves."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, directory: Path) -> None:
+        """Speak with the relay whose socket is in ``directory``."""
+        self._relay = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._relay.connect(str(directory / _SOCKET))
+
+    @classmethod
+    def begin(cls, journal: Journal, directory: Path) -> "UserspaceLinks":
         """Start the relay."""
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "testbed.emulation.links.relay", str(theirs.fileno())]
-        with theirs:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(str(directory / _SOCKET))
+            listener.listen()
             relay = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "testbed.emulation.links.relay", str(listener.fileno())],
+                pass_fds=[listener.fileno()],
                 start_new_session=True,
                 # A kept run's relay outlives the runner; it must not hold the pipe that the runner writes into.
                 stdin=subprocess.DEVNULL,
@@ -41,30 +132,80 @@ class UserspaceLinks:
                 stderr=subprocess.DEVNULL,
             )
         journal.record_process(relay.pid)
-        self._relay = relay
+        return cls(directory)
 
-    def health(self) -> Health:
-        """The devices go with the relay."""
-        return Health() if self._relay.poll() is None else Health(failure="the relay of the links ended")
-
-    def connect(self, link: Link, a: End, b: End) -> None:
+    def connect(self, wiring: Wiring) -> None:
         """Create the two TAP devices and hand them to the relay."""
-        taps = [_open_tap(end) for end in (a, b)]
-        order = {"up": asdict(link.up), "down": asdict(link.down)}
-        socket.send_fds(self._control, [json.dumps(order).encode()], taps)
-        for tap in taps:
-            os.close(tap)
-        if not self._control.recv(16):
-            raise RuntimeError(f"the relay ended while it was given the link {link.name}")
+        with _open_tap(wiring.a) as a, _open_tap(wiring.b) as b:
+            self._order(What.CONNECT, wiring, [a, b])
+
+    def shape(self, wiring: Wiring) -> None:
+        """Tell the relay."""
+        self._order(What.SHAPE, wiring, [])
+
+    def health(self, wirings: Sequence[Wiring]) -> Health:
+        """The devices go with the relay, so that nothing is carried without it."""
+        try:
+            answer = array.array("q", self._exchange(Order(what=What.HEALTH), [], 8 * (len(wirings) + 1)))
+        except OSError:
+            return Health(failure="the relay of the links ended")
+        lost = {wiring.link.name: frames for wiring, frames in zip(wirings, answer[1:], strict=True) if frames}
+        return Health(lateness=answer[0] / 1e9, lost=lost)
+
+    def _order(self, what: What, wiring: Wiring, devices: list[int]) -> None:
+        link = wiring.link
+        order = Order(what=what, link=wiring.number)
+        order.seed = (wiring.stream("up"), wiring.stream("down"))
+        order.way = (Properties.of(link.up), Properties.of(link.down))
+        with _recordings(link.up.trace, link.down.trace) as recordings:
+            (error,) = struct.unpack("q", self._exchange(order, [*devices, *recordings], 8))
+        if error:
+            raise OSError(error, f"the relay refused the link {link.name}")
+
+    def _exchange(self, order: Order, files: list[int], size: int) -> bytes:
+        socket.send_fds(self._relay, [bytes(order)], files)
+        answer = self._relay.recv(size)
+        if len(answer) != size:
+            raise ConnectionError("the relay of the links ended")
+        return answer
 
 
-def _open_tap(end: End) -> int:
-    """A TAP device in the end's namespace; it stays there and lives as long as the descriptor."""
-    with end.namespace.entered():
+def nanoseconds(trace: Trace) -> bytes:
+    """The opportunities of a trace as the relay takes them: 64-bit numbers."""
+    return array.array("q", (time * 1_000_000 for time in trace.opportunities)).tobytes()
+
+
+@contextmanager
+def _recordings(*traces: Trace | None) -> Iterator[list[int]]:
+    """Files in memory with the opportunities of each trace, which are gone once nobody has them open."""
+    files = []
+    try:
+        for trace in traces:
+            if trace is not None:
+                files.append(os.memfd_create("recording"))
+                os.write(files[-1], nanoseconds(trace))
+        yield files
+    finally:
+        for file in files:
+            os.close(file)
+
+
+@contextmanager
+def _open_tap(end: End) -> Iterator[int]:
+    """A TAP device in the end's namespace; it stays there, and lives as long as anybody has it open."""
+    with end.namespace.entered(), closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as any_socket:
         descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-        request = struct.pack("16sH22x", end.interface.encode(), _IFF_TAP | _IFF_NO_PI)
-        fcntl.ioctl(descriptor, _TUNSETIFF, request)
-    return descriptor
+        try:
+            name = end.interface.encode()
+            fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name, _IFF_TAP | _IFF_NO_PI))
+            fcntl.ioctl(any_socket, _SIOCSIFTXQLEN, struct.pack("16si20x", name, _DEVICE_QUEUE))
+        except BaseException:
+            os.close(descriptor)
+            raise
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _missing() -> str | None:
@@ -82,5 +223,5 @@ def _missing() -> str | None:
     return None
 
 
-USERSPACE = LinkBackend("userspace", _missing, UserspaceLinks)
+USERSPACE = LinkBackend("userspace", _missing, lambda _: None, UserspaceLinks.begin, UserspaceLinks)
 """The backend for kernels without netem."""

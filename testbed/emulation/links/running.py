@@ -1,0 +1,139 @@
+"""The links of a run, which any process may change while they carry frames.
+
+What they are at the moment stands in a file that the processes share. Whoever changes a link holds a lock, tells the
+backend, writes the file anew and notes the change as an event of the run.
+"""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from testbed.emulation.journal import Journal
+from testbed.emulation.links.backend import End, Health, LinkBackend, Links, Wiring
+from testbed.emulation.links.kernel import KERNEL
+from testbed.emulation.links.userspace import USERSPACE
+from testbed.errors import SpecError
+from testbed.spec.link import Link, Way
+
+BACKENDS: Final = (KERNEL, USERSPACE)
+"""The link backends, the better first."""
+
+EVENTS: Final = "events.jsonl"
+"""The file of the run's events that are changes of links, in the links' directory."""
+
+_STATE: Final = "links.json"
+_LOCK: Final = "lock"
+_BOTH: Final[tuple[Way, Way]] = ("up", "down")
+
+
+@dataclass(frozen=True)
+class _State:
+    """What stands in the file: which backend made the links, and every link by its name."""
+
+    backend: str
+    seed: int
+    wirings: dict[str, Wiring]
+
+
+_STATES: Final = TypeAdapter(_State)
+
+
+class RunningLinks:
+    """The links of one run. ``directory`` is what its processes share of them."""
+
+    def __init__(self, directory: Path, backend: LinkBackend, links: Links, state: _State) -> None:
+        """For :meth:`begin` and :meth:`attach`."""
+        self._directory = directory
+        self._backend = backend
+        self._links = links
+        self._state = state
+        self._written = 0  # when the file was, of which this is the state; nanoseconds
+
+    @classmethod
+    def begin(cls, backend: LinkBackend, journal: Journal, directory: Path, seed: int) -> "RunningLinks":
+        """Begin the links of a run, whose ``directory`` is there, with the run's ``seed``."""
+        return cls(directory, backend, backend.begin(journal, directory), _State(backend.name, seed, {}))
+
+    @classmethod
+    def attach(cls, directory: Path) -> "RunningLinks":
+        """Take links in hand that another process has begun and published."""
+        state = _STATES.validate_json((directory / _STATE).read_bytes())
+        backend = next(backend for backend in BACKENDS if backend.name == state.backend)
+        return cls(directory, backend, backend.attach(directory), state)
+
+    def connect(self, link: Link, a: End, b: End) -> None:
+        """Create a link between two ends."""
+        wiring = Wiring(len(self._state.wirings), link, a, b, self._state.seed)
+        self._links.connect(wiring)
+        self._state.wirings[link.name] = wiring
+
+    def publish(self) -> None:
+        """Let other processes see the links, once all are connected."""
+        with self._locked():
+            self._write()
+
+    def current(self) -> list[Wiring]:
+        """Every link as it is now."""
+        with self._locked():
+            return list(self._state.wirings.values())
+
+    def change(self, name: str, said: Mapping[str, Any], ways: Sequence[Way] = _BOTH) -> Link:
+        """Change the properties that are ``said``, in the terms of Direction, in one direction or both.
+
+        Frames that wait or are on their way stay there. Raises SpecError if there is no such link, if the properties
+        do not fit each other or those that stay, or if the backend cannot have them.
+        """
+        with self._locked():
+            if name not in self._state.wirings:
+                raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
+            before = self._state.wirings[name]
+            after = replace(before, link=self._changed(before.link, said, ways), changes=before.changes + 1)
+            self._links.shape(after)
+            self._state.wirings[name] = after
+            self._write()
+            self._note(name, said, ways)
+        return after.link
+
+    def health(self) -> Health:
+        """How well they have worked since this was asked last."""
+        return self._links.health(self.current())
+
+    def _changed(self, link: Link, said: Mapping[str, Any], ways: Sequence[Way]) -> Link:
+        try:
+            changed = {way: getattr(link, way).changed(said) for way in ways}
+        except ValueError as error:
+            raise SpecError.of(link.name, str(error)) from None
+        for way, direction in changed.items():
+            if reason := self._backend.cannot(direction):
+                raise SpecError.of(f"{link.name} {way}", f"links of the {self._backend.name} backend {reason}")
+        return replace(link, **changed)
+
+    def _note(self, name: str, said: Mapping[str, Any], ways: Sequence[Way]) -> None:
+        event = {"t": time.monotonic(), "node": "", "event": "link", "link": name, "ways": list(ways)}
+        with (self._directory / EVENTS).open("a") as file:
+            file.write(json.dumps({**event, **to_jsonable_python(dict(said))}) + "\n")
+
+    def _write(self) -> None:
+        new = self._directory / f"{_STATE}.new"
+        new.write_bytes(_STATES.dump_json(self._state))
+        new.rename(self._directory / _STATE)
+        self._written = (self._directory / _STATE).stat().st_mtime_ns
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes out, and know what they have done."""
+        with (self._directory / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = self._directory / _STATE
+            if state.exists() and state.stat().st_mtime_ns != self._written:
+                self._state = _STATES.validate_json(state.read_bytes())
+                self._written = state.stat().st_mtime_ns
+            yield
