@@ -108,6 +108,30 @@ def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
         raise SpecError(problems)
 
 
+@app.command(epilog="Example: `testbed topology geometric:nodes=20,radius=0.3,seed=7 --yaml my.yaml`")
+def topology(
+    source: Annotated[
+        str, typer.Argument(help="A topology file, a .graphml file, or a recipe like geometric:nodes=20.")
+    ],
+    svg: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+    yaml: Annotated[Path | None, typer.Option(help="Write what is imported or generated as a topology file.")] = None,
+    node: Annotated[str, typer.Option(help="What each of its nodes is, like model=zoo/alpha,cpus=0.2.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Draw a topology with each link's numbers; import one from GraphML, or generate one."""
+    from testbed.topologies import source as sources
+    from testbed.topologies.svg import draw
+    from testbed.topologies.terminal import print_topology
+
+    shown = sources.load(source, node, yaml)
+    if svg is not None:
+        sources.write("--svg", svg, draw(shown))
+    if as_json:
+        out.print_json(json.dumps(sources.as_dict(shown)))
+    else:
+        print_topology(shown, out)
+
+
 @app.command(epilog="Example: `testbed doctor`")
 def doctor(as_json: AsJson = False) -> None:
     """Check everything the testbed relies on, and say what mends it."""

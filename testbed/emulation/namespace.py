@@ -48,7 +48,8 @@ class Namespace:
         """Put the calling thread into it for a while; processes and threads started meanwhile are born there."""
         before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
-            netns.setns(str(self.path), flags=0)  # by default it would make a namespace that is not there
+            with self.path.open("rb") as there:
+                netns.setns(there.fileno())
             try:
                 yield
             finally:

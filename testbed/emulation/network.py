@@ -1,51 +1,88 @@
 """The network of a run: Mininet's hosts, switches and links, where a host's network is a container's.
 
-    container a ─ eth0 ══ link ══ s1-eth1 ─ bridge s1 ─ s1-eth2 ══ link ══ eth0 ─ container b
+    container a ─ eth0 ══ link ══ s1-eth1 ─ bridge s1 ─ s1-eth2 ══ link ══ eth0 ─ container b ─ eth1 ══ link ══ eth0 ─ c
     └ its own namespace                     └ the run's namespace           └ its own namespace
 
-Mininet keeps the graph and runs commands in the nodes; the links are made by a backend.
+Mininet keeps the graph and runs commands in the nodes; the links are made by a backend. Nothing here costs a process:
+what the kernel is asked for, it is asked by netlink, by a thread that enters the namespaces; a node's shell starts when
+somebody first gives it a command.
+
+A node has one address, however many interfaces, on its loopback as a router's would be. Its routes say over which
+interface which addresses are: on the link itself where switches join them (10.0.0.0/16 dev eth0 in a), or through the
+node at the link's other end (10.0.0.0/16 via 10.0.0.2 dev eth0 onlink in c). A node with several links forwards. Two
+nodes talk over the same path both ways, so no reverse-path filter drops anything, and ARP is answered by the interface
+that the answer is routed over (arp_filter), also if a node has two on one segment.
 """
 
-import ipaddress
+import math
 import re
-from collections.abc import Mapping
+import socket
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import Any, Final
 
+from mininet.link import Intf
 from mininet.link import Link as MininetLink
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import Host, Node, Switch
 from pyroute2 import IPRoute
+from pyroute2.netlink.rtnl import rt_scope
+from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK
 
 from testbed.emulation.links.backend import End
 from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
+from testbed.emulation.routes import SUBNET, Route, addresses, interface_names, routing_tables
 from testbed.spec.link import Link
 from testbed.spec.topology import Topology
 
 PING_FRAME = 98
 """Bytes of a ping's frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Ethernet."""
 
-SUBNET = ipaddress.ip_network("10.0.0.0/16")
-"""Where the nodes' addresses come from. It is seen in the run's namespaces only."""
+# linux/Documentation/networking/ip-sysctl.rst. What `default` says, interfaces that are made later begin with.
+_NO_IPV6: Final = {
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+}
+_FORWARD: Final = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/arp_filter": "1",
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+}
 
 
-def addresses(topology: Topology) -> dict[str, str]:
-    """The IP address of every node: the first of :data:`SUBNET`, in the order of the file."""
-    return {name: str(address) for name, address in zip(topology.nodes, SUBNET.hosts(), strict=False)}
+class NamespaceNode(Node):  # type: ignore[misc]
+    """A Mininet node in a network namespace that is there already, with the programs and files of this machine."""
 
+    namespace: Namespace
 
-class ContainerHost(Host):  # type: ignore[misc]
-    """A Mininet host in the network namespace of a container, with the programs and files of this machine."""
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 (Mininet's name)
+        """Called by Mininet for every node that is made: not yet."""
 
-    def __init__(self, name: str, namespace: Namespace, **params: Any) -> None:
-        self.namespace = namespace
-        # Mininet would make a namespace and move interfaces into it; the container's is there, and its link's backend
-        # puts the interface straight into it.
-        super().__init__(name, inNamespace=False, **params)
+    def cmd(self, *args: Any, **kwargs: Any) -> str:
+        """The output of a command."""
+        self._need_shell()
+        output: str = super().cmd(*args, **kwargs)
+        return output
+
+    def sendCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802 (Mininet's name)
+        """Start a command, whose output is read later."""
+        self._need_shell()
+        super().sendCmd(*args, **kwargs)
+
+    def popen(self, *args: Any, **kwargs: Any) -> "Popen[bytes]":
+        """Start a process in the namespace; no shell takes part."""
+        process: Popen[bytes] = super().popen(*args, **{"mncmd": [], **kwargs})
+        return process
+
+    def _need_shell(self) -> None:
+        if self.shell is None:
+            super().startShell()
 
     def _popen(self, cmd: list[str], **params: Any) -> "Popen[bytes]":
         # Mininet's own way in, `mnexec -a`, enters the mount namespace as well, where the image has no tools.
@@ -53,28 +90,70 @@ class ContainerHost(Host):  # type: ignore[misc]
         return process
 
 
-class Bridge(Switch):  # type: ignore[misc]
+class ContainerHost(NamespaceNode, Host):  # type: ignore[misc]
+    """A Mininet host in the network namespace of a container."""
+
+    def __init__(self, name: str, namespace: Namespace, address: str, routes: Sequence[Route], **params: Any) -> None:
+        self.namespace = namespace
+        self._address = address
+        self._routes = routes
+        # Mininet would make a namespace and move interfaces into it; the container's is there, and its links' backend
+        # puts the interfaces straight into it.
+        super().__init__(name, inNamespace=False, **params)
+
+    def config(self, **_: object) -> dict[str, str]:
+        """Called by Mininet once the links are there: bring all up, with address and routes."""
+        with self.namespace.entered(), IPRoute() as ip:
+            loopback, *interfaces = (socket.if_nametoindex(name) for name in ("lo", *self.intfNames()))
+            for index in (loopback, *interfaces):
+                ip.link("set", index=index, state="up")
+            ip.addr("add", index=loopback, address=self._address, prefixlen=SUBNET.max_prefixlen)
+            for route in self._routes:
+                self._add(ip, route)
+        for interface in self.intfList():
+            interface.ip, interface.prefixLen = self._address, SUBNET.max_prefixlen  # what Mininet's IP() tells
+        return {}
+
+    def _add(self, ip: IPRoute, route: Route) -> None:
+        hop = route.hop
+        # The next node is at the other end of the link, or on the segment: the kernel need not look for a route to it.
+        way = {"gateway": hop.via, "flags": RTNH_F_ONLINK} if hop.via else {"scope": rt_scope["link"]}
+        ip.route("add", dst=str(route.prefix), oif=socket.if_nametoindex(hop.interface), prefsrc=self._address, **way)
+
+
+class Bridge(NamespaceNode, Switch):  # type: ignore[misc]
     """A Linux bridge in the run's namespace, which is started by a thread that is there."""
 
-    @property
-    def namespace(self) -> Namespace:
-        """The run's namespace, which its shell is in."""
-        return Namespace.of_process(self.pid)
+    controlIntf = None  # noqa: N815 (Mininet's name)
+
+    def __init__(self, name: str, namespace: Namespace, **params: Any) -> None:
+        self.namespace = namespace
+        # With this Mininet asks for no control interface, which it would bring up with a shell. Nothing is moved: links
+        # put their ends where they belong. The number is an OpenFlow id, of which a bridge makes no use.
+        super().__init__(name, dpid="1", **{**params, "inNamespace": True})
+        self.inNamespace = False  # its shell, should it get one, needs no namespace of its own
 
     def start(self, _controllers: object) -> None:
         """Make the bridge with its ports. It looks into no multicast, of which it would send reports of its own."""
         with IPRoute() as ip:
             ip.link("add", ifname=self.name, kind="bridge", br_mcast_snooping=0, state="up")
-            index = ip.link_lookup(ifname=self.name)[0]
+            index = socket.if_nametoindex(self.name)
             for port in self.intfNames():
-                if port != "lo":
-                    ip.link("set", index=ip.link_lookup(ifname=port)[0], master=index, state="up")
+                ip.link("set", index=socket.if_nametoindex(port), master=index, state="up")
+
+
+class Interface(Intf):  # type: ignore[misc]
+    """A Mininet interface that is configured together with the others of its node."""
+
+    def config(self, **_: object) -> dict[str, str]:
+        """Called by Mininet for every interface that is made: not yet, and by no command."""
+        return {}
 
 
 class EmulatedLink(MininetLink):  # type: ignore[misc]
     """A Mininet link whose interfaces come from a link backend."""
 
-    def __init__(self, a: Node, b: Node, link: Link, links: RunningLinks, **params: Any) -> None:
+    def __init__(self, a: NamespaceNode, b: NamespaceNode, link: Link, links: RunningLinks, **params: Any) -> None:
         self._link = link
         self._links = links
         self._ends = (a, b)
@@ -85,11 +164,6 @@ class EmulatedLink(MininetLink):  # type: ignore[misc]
         a, b = (End(name, node.namespace) for name, node in zip((name1, name2), self._ends, strict=True))
         self._links.connect(self._link, a, b)
 
-    def intfName(self, node: Node, n: int) -> str:  # noqa: N802 (Mininet's name)
-        """``eth0`` in a container; ``s1-eth2`` on a switch, which finds its ports by that name."""
-        name: str = f"eth{n}" if isinstance(node, ContainerHost) else super().intfName(node, n)
-        return name
-
 
 @dataclass(frozen=True)
 class Traffic:
@@ -99,60 +173,109 @@ class Traffic:
     down: int
 
 
-class Network:
-    """The network of one run. It is built by a thread that is in the run's namespace."""
+@dataclass(frozen=True)
+class Meter:
+    """Where a link's bytes are counted: at the interface of one of its ends."""
 
-    def __init__(self, topology: Topology, containers: Mapping[str, Namespace], links: RunningLinks) -> None:
-        """``containers`` are the namespaces of the nodes' containers, by the node's name."""
+    link: Link
+    interface: str
+    at_b: bool
+
+    def read(self, counters: Mapping[str, tuple[int, int]]) -> Traffic:
+        """From the bytes received and sent by the interfaces beside it; one that is gone went with its link's relay."""
+        received, sent = counters.get(self.interface, (0, 0))
+        return Traffic(up=received, down=sent) if self.at_b else Traffic(up=sent, down=received)
+
+
+class Network:
+    """The network of one run."""
+
+    def __init__(
+        self, topology: Topology, home: Namespace, containers: Mapping[str, Namespace], links: RunningLinks
+    ) -> None:
+        """``home`` is the run's namespace; ``containers`` are those of the nodes' containers, by the node's name."""
         setLogLevel("error")  # its warnings are of cases that are meant, such as a node without a link
         Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
-        self._mininet = Mininet(controller=None, switch=Bridge, ipBase=str(SUBNET), build=False)
+        self.mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
+        """The same network to Mininet's own programs; commands in its nodes start a shell there."""
         self._topology = topology
-        self._ports: dict[Link, str] = {}
+        self._namespaces = {**containers, **dict.fromkeys(topology.switches, home)}
         try:
-            self._build(containers, links)
+            with home.entered():
+                self._build(links)
         except BaseException:
             self.stop()
             raise
+        self._meters = self._place_meters()
 
-    def _build(self, containers: Mapping[str, Namespace], links: RunningLinks) -> None:
-        _forbid_ipv6()
-        for name, address in addresses(self._topology).items():
-            with containers[name].entered():
-                _forbid_ipv6()
-            self._mininet.addHost(
-                name, cls=ContainerHost, namespace=containers[name], ip=f"{address}/{SUBNET.prefixlen}"
-            )
+    def _build(self, links: RunningLinks) -> None:
+        _set(_NO_IPV6)
+        self._add_hosts()
         for name in self._topology.switches:
-            self._mininet.addSwitch(name, dpid="1")  # an OpenFlow id, of which a bridge makes no use
+            self.mininet.addSwitch(name, namespace=self._namespaces[name])
+        interfaces = interface_names(self._topology)
         for link in self._topology.resolved_links:
-            # Without a MAC address of Mininet's the kernel draws one, and four commands a link are saved.
-            made = self._mininet.addLink(
-                link.a, link.b, cls=EmulatedLink, link=link, links=links, addr1=None, addr2=None
+            a, b = interfaces[link.name]
+            # Without a MAC address of Mininet's it is the kernel that draws one.
+            self.mininet.addLink(
+                link.a,
+                link.b,
+                cls=EmulatedLink,
+                link=link,
+                links=links,
+                intfName1=a,
+                intfName2=b,
+                addr1=None,
+                addr2=None,
             )
-            self._ports[link] = made.intf2.name if link.b in self._topology.switches else made.intf1.name
-        self._mininet.build()
-        self._mininet.start()
+        self.mininet.build()
+        self.mininet.start()
+
+    def _add_hosts(self) -> None:
+        links = Counter(end for link in self._topology.resolved_links for end in (link.a, link.b))
+        address, tables = addresses(self._topology), routing_tables(self._topology)
+        for name in self._topology.nodes:
+            namespace = self._namespaces[name]
+            with namespace.entered():
+                _set(_NO_IPV6)
+                if links[name] > 1:
+                    _set(_FORWARD)
+            self.mininet.addHost(
+                name, cls=ContainerHost, namespace=namespace, address=address[name], routes=tables[name]
+            )
+
+    def _place_meters(self) -> dict[Namespace, list[Meter]]:
+        """Where each link is counted: at a switch if it has one, as the switches are all in one namespace."""
+        meters = defaultdict(list)
+        for link, made in zip(self._topology.resolved_links, self.mininet.links, strict=True):
+            at_b = link.b in self._topology.switches or link.a not in self._topology.switches
+            end, interface = (link.b, made.intf2) if at_b else (link.a, made.intf1)
+            meters[self._namespaces[end]].append(Meter(link, interface.name, at_b))
+        return meters
 
     def traffic(self) -> dict[str, Traffic]:
-        """What every link has carried so far, by the link's name, as counted at an end of it that is a switch."""
-        counters = _interface_counters(self._mininet[self._topology.switches[0]].pid) if self._ports else {}
-        gone = (0, 0)  # a port goes with the relay, should that end
-        return {link.name: self._traffic(link, *counters.get(port, gone)) for link, port in self._ports.items()}
-
-    def _traffic(self, link: Link, received: int, sent: int) -> Traffic:
-        at_b = link.b in self._topology.switches
-        return Traffic(up=received, down=sent) if at_b else Traffic(up=sent, down=received)
+        """What every link has carried so far, by the link's name, as counted at one end of it."""
+        carried = {}
+        for namespace, meters in self._meters.items():
+            with namespace.entered():
+                counters = _interface_counters()
+            carried.update({meter.link.name: meter.read(counters) for meter in meters})
+        return {link.name: carried[link.name] for link in self._topology.resolved_links}
 
     def round_trips(self, count: int = 5) -> dict[tuple[str, str], float | None]:
         """Seconds of the shortest of ``count`` pings from each node to the next in the file; None if all were lost."""
         pairs = [(node, near[0]) for node in self._topology.nodes if (near := self._following(node))]
         # All at once, but so that the slowest link is free most of the time: a ping must not wait for another.
-        bandwidths = [way.bandwidth for link in self._ports for way in (link.up, link.down) if way.bandwidth]
-        interval = max(0.01, 2 * len(pairs) * PING_FRAME * 8 / min(bandwidths, default=float("inf")))
-        for source, target in pairs:
-            self._mininet[source].sendCmd(f"ping -c {count} -i {interval:.3f} -W 5 {self._mininet[target].IP()}")
-        return {pair: _shortest(self._mininet[pair[0]].waitOutput()) for pair in pairs}
+        ways = [way for link in self._topology.resolved_links for way in (link.up, link.down)]
+        interval = max(0.01, 2 * len(pairs) * PING_FRAME * 8 / min((way.rate for way in ways), default=math.inf))
+        address = addresses(self._topology)
+        pings = {
+            (source, target): self.mininet[source].popen(
+                f"ping -c {count} -i {interval:.3f} -W 5 {address[target]}", text=True
+            )
+            for source, target in pairs
+        }
+        return {pair: _shortest(ping.communicate()[0]) for pair, ping in pings.items()}
 
     def _following(self, node: str) -> list[str]:
         near = self._topology.neighbours(node)
@@ -161,21 +284,21 @@ class Network:
 
     def stop(self) -> None:
         """End Mininet's shells. The links go on; interfaces and bridges go with the namespaces that they are in."""
-        for node in self._mininet.hosts + self._mininet.switches:
+        for node in self.mininet.hosts + self.mininet.switches:
             node.terminate()
 
 
-def _forbid_ipv6() -> None:
-    """No router solicitations and the like: what the links carry is what the nodes send."""
-    for scope in ("all", "default"):
-        setting = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
+def _set(settings: Mapping[str, str]) -> None:
+    """Write what the kernel has settings for, in the namespace of this thread."""
+    for name, value in settings.items():
+        setting = Path("/proc/sys/net", name)
         if setting.exists():
-            setting.write_text("1")
+            setting.write_text(value)
 
 
-def _interface_counters(pid: int) -> dict[str, tuple[int, int]]:
-    """Bytes received and sent by every interface in the namespace of a process (proc(5), /proc/PID/net/dev)."""
-    lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+def _interface_counters() -> dict[str, tuple[int, int]]:
+    """Bytes received and sent by every interface in the namespace of this thread (proc(5), /proc/PID/net/dev)."""
+    lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
     fields = {name.strip(): values.split() for name, values in (line.split(":") for line in lines)}
     return {name: (int(values[0]), int(values[8])) for name, values in fields.items()}
 

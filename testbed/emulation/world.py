@@ -15,8 +15,9 @@ from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
-from testbed.emulation.network import Network, addresses
+from testbed.emulation.network import Network
 from testbed.emulation.plan import Plan
+from testbed.emulation.routes import addresses
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
 
@@ -101,13 +102,14 @@ class World:
         name = f"tb-{journal.run}"
         journal.record("namespace", name)
         containers = {node: container.namespace for node, container in self.nodes.items()}
-        with Namespace.create(name).entered():
-            directory = self._directory / LINKS
-            directory.mkdir()
+        directory = self._directory / LINKS
+        directory.mkdir()
+        home = Namespace.create(name)
+        with home.entered():
             self.links = RunningLinks.begin(self.plan.links, journal, directory, self.plan.scenario.seed)
-            network = Network(self.plan.scenario.topology, containers, self.links)
-            self.links.publish()
-            return network
+        network = Network(self.plan.scenario.topology, home, containers, self.links)
+        self.links.publish()
+        return network
 
 
 @contextmanager

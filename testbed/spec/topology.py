@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from testbed.spec.explain import Mistake, MistakesError
 from testbed.spec.link import Link
 from testbed.spec.model import Spec, matching
+from testbed.spec.routing import Paths
 from testbed.spec.shape import TwoWayShape, direction
 from testbed.units import Size
 
@@ -24,6 +25,8 @@ SwitchName = Annotated[
     *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
 ]
 ModelName = Annotated[str, *matching("(zoo/|path:|hf:).+", "zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")]
+
+_MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux bridge takes 1,023 (BR_PORT_BITS)
 
 
 class Node(Spec):
@@ -75,33 +78,34 @@ class Topology(Spec):
             for a, b in [entry.endpoints]
         )
 
+    @cached_property
+    def paths(self) -> Paths:
+        """The shortest paths between nodes and switches, over nodes and switches."""
+        return Paths(self.resolved_links)
+
     def route(self, source: str, target: str) -> list[Link]:
-        """The links from one node to another, in their order; empty if there is no way."""
-        return self._routes(source).get(target, [])
+        """The links that packets from one node to another take, in their order; the way back is the same."""
+        return self.paths.path(source, target)
 
     def neighbours(self, node: str) -> list[str]:
         """The nodes that ``node`` can reach, in the order of the file."""
-        reached = self._routes(node)
+        reached = self.paths.reachable(node)
         return [other for other in self.nodes if other in reached and other != node]
-
-    def _routes(self, source: str) -> dict[str, list[Link]]:
-        routes: dict[str, list[Link]] = {source: []}
-        frontier = [source]
-        while frontier:
-            here = frontier.pop(0)
-            for link in self.resolved_links:
-                there = {link.a: link.b, link.b: link.a}.get(here)
-                if there is not None and there not in routes:
-                    routes[there] = [*routes[here], link]
-                    frontier += [there] if there in self.switches else []  # a node does not forward
-        return routes
 
     @model_validator(mode="after")
     def _check(self) -> "Topology":
         """Find what single values cannot show."""
-        found = [*self._name_mistakes(), *self._endpoint_mistakes(), *self._property_mistakes(), *self._loops()]
+        found = [
+            *self._name_mistakes(),
+            *self._endpoint_mistakes(),
+            *self._repetitions(),
+            *self._property_mistakes(),
+            *self._loops(),
+        ]
         if found:
             raise MistakesError(found)
+        if islands := list(self._islands()):  # which nothing above was the reason of
+            raise MistakesError(islands)
         return self
 
     def _name_mistakes(self) -> Iterator[Mistake]:
@@ -110,21 +114,39 @@ class Topology(Spec):
                 yield ("switches",), f"the name {name!r} is taken twice; nodes and switches need names of their own"
 
     def _endpoint_mistakes(self) -> Iterator[Mistake]:
-        attached: Counter[str] = Counter()
-        misnamed = False
+        ports: Counter[str] = Counter()
         for index, link in enumerate(self.links):
             for end, name in enumerate(link.endpoints):
                 if name not in self.nodes and name not in self.switches:
                     known = ", ".join([*self.nodes, *self.switches])
                     yield ("links", index, "endpoints", end), f"there is no {name!r} to link to; known are {known}"
-                    misnamed = True
-            if set(link.endpoints) <= set(self.nodes):
-                yield ("links", index, "endpoints"), "one end must be a switch; put one between the two"
-            attached.update(name for name in link.endpoints if name in self.nodes)
-        for name in self.nodes:
-            lacks_one = attached[name] == 0 and len(self.nodes) > 1 and not misnamed  # a misnamed end may be its own
-            if attached[name] > 1 or lacks_one:
-                yield ("nodes", name), f"needs exactly one link to a switch, and has {attached[name]}"
+            if len(set(link.endpoints)) == 1 and link.endpoints[0] in self.nodes:
+                yield ("links", index, "endpoints"), f"links {link.endpoints[0]!r} to itself; name two different ends"
+            ports.update(link.endpoints)
+        for index, name in enumerate(self.switches):
+            if ports[name] > _MOST_PORTS:
+                yield ("switches", index), f"{name!r} has {ports[name]} links; a switch can have {_MOST_PORTS}"
+
+    def _repetitions(self) -> Iterator[Mistake]:
+        """Links that the same two ends have already (between switches, those are loops), or whose name is taken."""
+        ends: dict[frozenset[str], int] = {}
+        names: dict[str, int] = {}
+        for index, link in enumerate(self.links):
+            pair, name = frozenset(link.endpoints), "-".join(link.endpoints)
+            first = ends.setdefault(pair, index)
+            if first != index and not pair <= set(self.switches):
+                yield ("links", index), f"links the same two ends as links[{first}]; leave one of the two out"
+            namesake = names.setdefault(name, index)
+            if namesake not in (index, first):
+                yield ("links", index), f"would be called {name!r}, as links[{namesake}] is; swap the ends of one"
+
+    def _islands(self) -> Iterator[Mistake]:
+        mainland, *others = self.nodes
+        reached = self.paths.reachable(mainland)
+        for name in others:
+            if name not in reached:
+                yield ("nodes", name), f"cannot be reached from {mainland!r}; a link between the two sides is missing"
+                reached |= self.paths.reachable(name)
 
     def _property_mistakes(self) -> Iterator[Mistake]:
         for index, link in enumerate(self.links):

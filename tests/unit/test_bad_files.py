@@ -115,15 +115,33 @@ MISTAKES = {
         "",
         "  b:",
         "nodes.b",
-        "needs exactly one link to a switch, and has 0",
+        "cannot be reached from 'a'; a link between the two sides is missing",
     ),
-    "two links on a node": (
+    "the same link twice": (
         TOPOLOGY,
         "[b, s1]",
-        "[b, s1]\n  - endpoints: [a, s1]",
-        "  a:",
-        "nodes.a",
-        "needs exactly one link to a switch, and has 2",
+        "[b, s1]\n  - endpoints: [s1, a]",
+        "[s1, a]",
+        "links[2]",
+        "links the same two ends as links[0]; leave one of the two out",
+    ),
+    "two links of one name": (
+        TOPOLOGY,
+        "  b: {model: zoo/beta, cpus: 0.3, memory: 160MiB}\nswitches: [s1]\nlinks:\n",
+        "  b: {model: zoo/beta, cpus: 0.3, memory: 160MiB}\n  b-a: {model: zoo/beta, cpus: 0.3, memory: 160MiB}\n"
+        "  a-b: {model: zoo/beta, cpus: 0.3, memory: 160MiB}\nswitches: [s1]\nlinks:\n  - endpoints: [a, b-a]\n"
+        "  - endpoints: [a-b, a]\n",
+        "[a-b, a]",
+        "links[1]",
+        "would be called 'a-b-a', as links[0] is; swap the ends of one",
+    ),
+    "link to itself": (
+        TOPOLOGY,
+        "[b, s1]",
+        "[b, s1]\n  - endpoints: [b, b]",
+        "[b, b]",
+        "links[2].endpoints",
+        "links 'b' to itself; name two different ends",
     ),
     "link with one end": (TOPOLOGY, "[b, s1]", "[b]", "[b]", "links[1].endpoints", "at least 2 items"),
     "loop of switches": (

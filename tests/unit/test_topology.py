@@ -66,11 +66,11 @@ def test_a_route_names_its_links_in_their_order() -> None:
     assert topology.route("a", "a") == []
 
 
-def test_nodes_on_separate_islands_are_no_neighbours() -> None:
-    topology = _topology("a b c d", "s1 s2", "a s1", "b s1", "c s2", "d s2")
-    assert topology.neighbours("a") == ["b"]
-    assert topology.neighbours("d") == ["c"]
-    assert topology.route("a", "c") == []
+def test_an_island_is_refused_once() -> None:
+    with pytest.raises(ValidationError) as refusal:
+        _topology("a b c d", "s1 s2", "a s1", "b s1", "c s2", "d s2")
+    assert str(refusal.value).count("cannot be reached") == 1
+    assert "nodes.c: cannot be reached from 'a'" in str(refusal.value)
 
 
 def test_neighbours_stand_in_the_order_of_the_file() -> None:
@@ -112,9 +112,34 @@ def test_a_loop_of_switches_is_refused_at_the_link_that_closes_it() -> None:
         _topology("a", "s1", "s1 s1", "a s1")
 
 
-def test_two_nodes_cannot_be_linked_without_a_switch() -> None:
-    with pytest.raises(ValidationError, match="one end must be a switch"):
-        _topology("a b", "", "a b")
+def test_a_loop_of_nodes_is_none_of_switches() -> None:
+    topology = _topology("a b c", "s1 s2", "a s1", "a s2", "b s1", "b s2", "b c", "c a")
+    assert topology.neighbours("c") == ["a", "b"]
+
+
+def test_two_ends_have_one_link() -> None:
+    with pytest.raises(ValidationError, match=r"links\[1\]: links the same two ends as links\[0\]"):
+        _topology("a b", "", "a b", "b a")
+    with pytest.raises(ValidationError, match=r"links\[1\]: links the same two ends as links\[0\]"):
+        _topology("a", "s1", "a s1", "a s1")
+    with pytest.raises(ValidationError, match=r"links\[0\]\.endpoints: links 'a' to itself"):
+        _topology("a b", "", "a a", "a b")
+
+
+def test_two_links_have_two_names() -> None:
+    ends = ({"endpoints": ["a", "b-c"]}, {"endpoints": ["a-b", "c"]}, {"endpoints": ["a", "c"]})
+    with pytest.raises(ValidationError, match=r"links\[1\]: would be called 'a-b-c', as links\[0\] is; swap"):
+        _topology("a b-c a-b c", "", *ends)
+    swapped = {"endpoints": ["c", "a-b"]}
+    assert len(_topology("a b-c a-b c", "", ends[0], swapped, ends[2]).resolved_links) == 3
+
+
+def test_a_switch_has_room_for_999_links() -> None:
+    """The thousandth port of a switch with a long name would have a name that Linux does not take."""
+    names = [f"n{number}" for number in range(1000)]
+    _topology(" ".join(names[1:]), "s1", *(f"{name} s1" for name in names[1:]))
+    with pytest.raises(ValidationError, match=r"switches\[0\]: 's1' has 1000 links; a switch can have 999"):
+        _topology(" ".join(names), "s1", *(f"{name} s1" for name in names))
 
 
 @pytest.mark.parametrize("switches", ["s1 s1", "a"])

@@ -1,0 +1,1 @@
+"""What makes topology files out of something else, and what shows them."""

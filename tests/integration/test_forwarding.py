@@ -1,0 +1,9 @@
+"""Nodes with several links, over the userspace backend on this host."""
+
+from forwarding import ForwardingConformance
+
+from testbed.emulation.links.userspace import USERSPACE
+
+
+class TestForwarding(ForwardingConformance):
+    backend = USERSPACE
