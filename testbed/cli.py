@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -130,6 +130,46 @@ def topology(
         out.print_json(json.dumps(sources.as_dict(shown)))
     else:
         print_topology(shown, out)
+
+
+Property = Annotated[str | None, typer.Option(metavar="VALUE", rich_help_panel="Properties, as in a topology file")]
+
+
+@app.command(epilog="Example: `testbed link 3fa9c1 a-s1 --delay 80ms --way up`; without a property it shows the links")
+def link(
+    run: Annotated[str, typer.Argument(help="The run, which goes on or was kept.")],
+    name: Annotated[str | None, typer.Argument(help="The link, like a-s1.")] = None,
+    way: Annotated[Literal["up", "down", "both"], typer.Option(help="The direction that is meant.")] = "both",
+    state: Annotated[
+        Literal["up", "down"] | None, typer.Option(help="down: every frame is lost, until it is up again.")
+    ] = None,
+    preset: Property = None,
+    bandwidth: Property = None,
+    delay: Property = None,
+    jitter: Property = None,
+    loss: Property = None,
+    duplicate: Property = None,
+    reorder: Property = None,
+    corrupt: Property = None,
+    queue: Property = None,
+    trace: Property = None,
+) -> None:
+    """Change a link of a run while it carries frames. Nothing that waits or is on its way is dropped for that."""
+    from testbed.emulation.world import running_links
+    from testbed.spec.link import WAYS
+    from testbed.spec.shape import read_shape
+    from testbed.topologies.terminal import print_links
+
+    _require_root()
+    links = running_links(run)
+    given = {"preset": preset, "bandwidth": bandwidth, "delay": delay, "jitter": jitter, "loss": loss, "trace": trace}
+    given |= {"duplicate": duplicate, "reorder": reorder, "corrupt": corrupt, "queue": queue}
+    shape = read_shape({key: value for key, value in given.items() if value is not None})
+    cut = {} if state is None else {"cut": state == "down"}
+    said = {one: cut | shape.said_of(one) for one in WAYS if way in (one, "both")}
+    if name is not None and any(said.values()):
+        links.change(name, said)
+    print_links([wiring.link for wiring in links.current() if name in (None, wiring.link.name)], out)
 
 
 @app.command(epilog="Example: `testbed doctor`")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
@@ -24,7 +25,7 @@ from testbed.emulation.links.backend import End, LinkBackend
 from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
 from testbed.errors import SpecError
-from testbed.spec.link import Direction, Jitter, Link, Loss, Queue
+from testbed.spec.link import WAYS, Direction, Jitter, Link, Loss, Queue, Way
 
 FULL_FRAME = 1514
 ETHERNET_TCP_PAYLOAD = 1448  # bytes of payload in a full frame, with TCP timestamps
@@ -64,6 +65,10 @@ class Laboratory:
         self.links.connect(Link("a", "b", up, down), *(End("eth0", self.namespace(host)) for host in "ab"))
         for host in "ab":
             self._configure(host)
+
+    def change(self, said: dict[str, Any], *ways: Way) -> None:
+        """Change what is said of the link straight from ``a`` to ``b``, in both directions or those named."""
+        self.links.change("a-b", dict.fromkeys(ways or WAYS, said))
 
     def join_by_bridge(self, **ways: Direction) -> None:
         """A link from each host to one bridge, alike in both directions."""
@@ -320,23 +325,23 @@ class LinkConformance:
         way = Direction(delay=0.100)
         laboratory.join(way, way)
         assert 200 <= laboratory.round_trip("a", "b") <= 205
-        laboratory.links.change("a-b", {"delay": 0.010})
+        laboratory.change({"delay": 0.010})
         assert 20 <= laboratory.round_trip("a", "b") <= 21
 
     def test_a_change_leaves_what_it_does_not_name(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(delay=0.020, jitter=Jitter(0.001)), Direction(delay=0.030))
-        laboratory.links.change("a-b", {"delay": 0.005}, ["down"])
+        laboratory.change({"delay": 0.005}, "down")
         assert 23 <= laboratory.round_trip("a", "b") <= 27
-        laboratory.links.change("a-b", {"bandwidth": 1e6}, ["up"])
+        laboratory.change({"bandwidth": 1e6}, "up")
         assert 2.5 <= laboratory.round_trip("a", "b", 1056) - laboratory.round_trip("a", "b") <= 13
-        laboratory.links.change("a-b", {"bandwidth": None, "jitter": Jitter()}, ["up"])
+        laboratory.change({"bandwidth": None, "jitter": Jitter()}, "up")
         assert 25 <= laboratory.round_trip("a", "b", 1056) <= 26
 
     def test_what_waits_is_sent_at_the_new_rate(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(bandwidth=1e5), PLAIN)
         with laboratory.datagrams() as datagrams:
             datagrams.send(200, size=FULL_FRAME - HEADERS)  # 24 s at 100 kbit/s
-            laboratory.links.change("a-b", {"bandwidth": None})
+            laboratory.change({"bandwidth": None})
             begin = time.monotonic()
             assert datagrams.received(silence=3.0) == list(range(200))
             assert time.monotonic() - begin < 10  # of which 3 s are silence
@@ -345,18 +350,18 @@ class LinkConformance:
         way = Direction(delay=0.001)
         laboratory.join(way, way)
         with laboratory.datagrams() as datagrams:
-            laboratory.links.change("a-b", {"cut": True}, ["up"])
+            laboratory.change({"cut": True}, "up")
             datagrams.send(100, interval=0.0005)
-            laboratory.links.change("a-b", {"cut": False}, ["up"])
+            laboratory.change({"cut": False}, "up")
             datagrams.send(100, interval=0.0005)
             assert datagrams.received() == list(range(100, 200))
 
     def test_another_process_may_change_the_links(self, laboratory: Laboratory, tmp_path: Path) -> None:
         laboratory.join(PLAIN, PLAIN)
         laboratory.links.publish()
-        RunningLinks.attach(tmp_path).change("a-b", {"delay": 0.040}, ["up"])
+        RunningLinks.attach(tmp_path).change("a-b", {"up": {"delay": 0.040}})
         assert 40 <= laboratory.round_trip("a", "b") <= 42
-        laboratory.links.change("a-b", {"delay": 0.010}, ["down"])
+        laboratory.change({"delay": 0.010}, "down")
         assert 50 <= laboratory.round_trip("a", "b") <= 52
         (link,) = (wiring.link for wiring in RunningLinks.attach(tmp_path).current())
         assert (link.up.delay, link.down.delay) == (0.040, 0.010)
@@ -364,9 +369,9 @@ class LinkConformance:
     def test_what_cannot_be_is_refused_and_changes_nothing(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(delay=0.010, jitter=Jitter(0.005)), PLAIN)
         with pytest.raises(SpecError, match="jitter"):
-            laboratory.links.change("a-b", {"delay": 0.001})
+            laboratory.change({"delay": 0.001})
         with pytest.raises(SpecError, match=r"a-c.*a-b"):
-            laboratory.links.change("a-c", {"delay": 0.001})
+            laboratory.links.change("a-c", {"up": {"delay": 0.001}})
         assert laboratory.links.current()[0].link.up.delay == 0.010
 
     def test_many_changes_under_load_lose_and_reorder_nothing(self, laboratory: Laboratory) -> None:
@@ -380,7 +385,7 @@ class LinkConformance:
                 bandwidth = draw.choice([None, draw.uniform(20e6, 100e6)])
                 jitter = Jitter(draw.uniform(0, delay), draw.choice(["normal", "uniform", "pareto"]))
                 said = {"delay": delay, "bandwidth": bandwidth, "jitter": jitter, "queue": Queue(packets=5000)}
-                laboratory.links.change("a-b", said, ["up"])
+                laboratory.change(said, "up")
 
         changing = threading.Thread(target=change_on_and_on)
         with laboratory.datagrams() as datagrams:

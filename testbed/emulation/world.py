@@ -13,16 +13,27 @@ from pyroute2 import NetlinkError
 from testbed.emulation.containers import WorldError, last_lines, start_containers
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.running import RunningLinks
+from testbed.emulation.links.running import EVENTS, RunningLinks
 from testbed.emulation.namespace import Namespace
 from testbed.emulation.network import Network
 from testbed.emulation.plan import Plan
 from testbed.emulation.routes import addresses
+from testbed.errors import SpecError
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
 
 LINKS: Final = "links"
 """The directory of a run's links, in its own."""
+
+
+def running_links(run: str) -> RunningLinks:
+    """The links of a run that goes on or was kept; raises SpecError if there is none."""
+    try:
+        return RunningLinks.attach(SHARED / run / LINKS)
+    except FileNotFoundError:
+        standing = ", ".join(sorted(path.name for path in SHARED.glob("*"))) or "none"
+        raise SpecError.of("link", f"there is no run {run!r}; standing are: {standing}") from None
+
 
 SHARED: Final = Path("/run/testbed")
 """Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
@@ -56,6 +67,11 @@ class World:
     def events(self, node: str) -> Path:
         """The file that a node writes its events to."""
         return self.shared[node] / places.EVENTS
+
+    @property
+    def link_events(self) -> Path:
+        """The file that those who change links note it in."""
+        return self._directory / LINKS / EVENTS
 
     def wait_until_ready(self) -> None:
         """Wait for every agent to have its model loaded, then give each node the CPU of its device and no more."""

@@ -5,7 +5,7 @@ docs/results.md lists them and what they carry.
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ HOST: Final = ""
 
 
 class EventLog:
-    """All events of a run as they come in: the host's own, and the nodes' from the files that they write."""
+    """All events of a run as they come in: the runner's own, and others' from the files that they write."""
 
-    def __init__(self, node_files: Mapping[str, Path]) -> None:
-        self._files = {node: _Tail(path) for node, path in node_files.items()}
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._files = [_Tail(path) for path in files]
         self.events: list[Event] = []
 
     def emit(self, event: str, **fields: object) -> None:
@@ -28,8 +28,8 @@ class EventLog:
         self.events.append({"t": time.monotonic(), "node": HOST, "event": event, **fields})
 
     def collect(self) -> list[Event]:
-        """Take in what the nodes have written since the last call, and return it."""
-        new = [event for tail in self._files.values() for event in tail.read()]
+        """Take in what has been written since the last call, and return it."""
+        new = [event for tail in self._files for event in tail.read()]
         self.events += new
         return new
 

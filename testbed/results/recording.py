@@ -9,7 +9,7 @@ from testbed.emulation.containers import Exit
 from testbed.emulation.world import World
 from testbed.results.board import NodeBoard
 from testbed.results.directory import RunDirectory
-from testbed.results.events import EventLog, write_events
+from testbed.results.events import HOST, EventLog, write_events
 from testbed.results.metrics import Measurements
 from testbed.results.samples import Sampler
 
@@ -24,7 +24,7 @@ class Recording:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._log = EventLog({name: world.events(name) for name in world.nodes})
+        self._log = EventLog([*(world.events(name) for name in world.nodes), world.link_events])
         nodes = world.plan.scenario.topology.nodes
         self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
         self._sampler = Sampler(world, self.boards)
@@ -75,7 +75,8 @@ class Recording:
     def _catch_up(self) -> None:
         """Take in the nodes' events, and then who has ended: the last word on a node."""
         for event in self._log.collect():
-            self.boards[event["node"]].apply(event)
+            if event["node"] != HOST:
+                self.boards[event["node"]].apply(event)
         for name, node in self._world.nodes.items():
             if name not in self._exits and (end := node.exit()) is not None:
                 self._exits[name] = end

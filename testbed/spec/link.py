@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, PlainSerializer
 
@@ -12,6 +12,7 @@ from testbed.spec.trace import FRAME, Trace, read_trace
 from testbed.units import DURATION
 
 Way = Literal["up", "down"]
+WAYS: Final[tuple[Way, Way]] = ("up", "down")
 """Up is from a link's first endpoint to its second."""
 
 
@@ -129,3 +130,7 @@ class Link:
     def name(self) -> str:
         """``a-s1``"""
         return f"{self.a}-{self.b}"
+
+    def way(self, way: Way) -> Direction:
+        """One of the two."""
+        return self.up if way == "up" else self.down

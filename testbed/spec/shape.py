@@ -7,9 +7,10 @@ defaults; the most specific place that says it counts:
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     TypeAdapter,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -26,6 +28,8 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 
+from testbed.errors import Problem, SpecError
+from testbed.spec.explain import dotted, explain
 from testbed.spec.link import Direction, Jitter, Loss, Queue, Way
 from testbed.spec.model import Spec
 from testbed.spec.trace import read_trace
@@ -186,6 +190,13 @@ class Shape(Properties):
             raise ValueError(f"there is no preset {preset!r}; known are {', '.join(presets())}")
         return preset
 
+    def said_of(self, way: Way) -> dict[str, Any]:
+        """What is said of one direction, in the terms of :class:`Direction`, once all layers are on each other."""
+        said: dict[str, Any] = {}
+        for layer in self.layers(way):
+            said |= layer
+        return said
+
     def layers(self, way: Way) -> Iterator[dict[str, Any]]:
         """First the preset, then what is said here."""
         if self.preset is not None:
@@ -209,9 +220,17 @@ def direction(way: Way, *shapes: Shape) -> Direction:
     """What ``shapes``, of which the later count more, make of one direction; raises ValueError if they do not fit."""
     said: dict[str, Any] = {}
     for shape in shapes:
-        for layer in shape.layers(way):
-            said |= layer
+        said |= shape.said_of(way)
     return Direction(**said)
+
+
+def read_shape(given: Mapping[str, str]) -> Shape:
+    """A shape from the options of a command line; raises SpecError."""
+    try:
+        return Shape.model_validate(given)
+    except ValidationError as error:
+        mistakes = chain.from_iterable(explain(detail, Shape) for detail in error.errors())
+        raise SpecError([Problem(f"--{dotted(loc[:1])}", 0, message) for loc, message in mistakes]) from None
 
 
 @cache

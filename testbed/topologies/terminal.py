@@ -1,5 +1,6 @@
 """A topology in the terminal: its links as a tree, and their numbers as a table."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import networkx
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from testbed.spec.link import Link
 from testbed.spec.topology import Topology
 from testbed.topologies import numbers
 from testbed.topologies.layout import graph_of
@@ -21,7 +23,7 @@ def print_topology(topology: Topology, console: Console) -> None:
     parts = ", ".join(f"{count} {_plural(word, count)}" for count, word in counts if count)
     console.print(Text.assemble((topology.name, "bold"), f": {parts}"))
     console.print(Padding(Group(*_trees(topology)), (1, 0, 1, 2)))
-    console.print(_links(topology))
+    print_links(topology.resolved_links, console)
 
 
 def _plural(word: str, count: int) -> str:
@@ -67,9 +69,10 @@ def _name(topology: Topology, name: str) -> Text:
     return Text.assemble((name, "bold"), (f"  {node.model}, {node.cpus:g} CPUs, {SIZE.readable(node.memory)}", "dim"))
 
 
-def _links(topology: Topology) -> Table:
+def print_links(links: Iterable[Link], console: Console) -> None:
+    """A line for each link, or for each of its directions where they differ."""
     table = Table("link", "bandwidth", "delay", "loss", "", box=None, padding=(0, 2, 0, 2), header_style="dim")
-    for link in topology.resolved_links:
+    for link in links:
         for source, sign, target, way in numbers.directions(link):
             table.add_row(
                 f"{source} {sign} {target}",
@@ -78,4 +81,4 @@ def _links(topology: Topology) -> Table:
                 numbers.loss(way),
                 numbers.others(way),
             )
-    return table
+    console.print(table)

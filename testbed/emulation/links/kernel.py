@@ -85,7 +85,7 @@ def _set_up(end: End, wiring: Wiring, out: Way, into: Way) -> None:
         arrivals = _arrivals(end, wiring)
         here.send([_link(arrivals, "ifb")])
         leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, arrivals))
-        direction = _direction(wiring, out)
+        direction = wiring.link.way(out)
         here.send(
             [
                 _qdisc(CREATE, leaving, _ROOT, _TBF, "tbf", _tbf(direction)),
@@ -100,7 +100,7 @@ def _set_up(end: End, wiring: Wiring, out: Way, into: Way) -> None:
 def _change(end: End, wiring: Wiring, out: Way, into: Way) -> None:
     with end.namespace.entered(), RouteSocket() as here:
         leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(end, wiring)))
-        direction = _direction(wiring, out)
+        direction = wiring.link.way(out)
         try:
             here.send([_queue(CHANGE, leaving, direction)])
         except FileNotFoundError:
@@ -114,10 +114,6 @@ def _change(end: End, wiring: Wiring, out: Way, into: Way) -> None:
                 _qdisc(CHANGE, arriving, _ROOT, _NETEM, "netem", _netem(wiring, into)),
             ]
         )
-
-
-def _direction(wiring: Wiring, way: Way) -> Direction:
-    return wiring.link.up if way == "up" else wiring.link.down
 
 
 def _arrivals(end: End, wiring: Wiring) -> str:
@@ -191,7 +187,7 @@ def _queue(flags: int, index: int, direction: Direction) -> bytes:
 
 
 def _netem(wiring: Wiring, way: Way) -> bytes:
-    direction = _direction(wiring, way)
+    direction = wiring.link.way(way)
     rate = _bytes_per_second(direction)
     overtaking = 1 if direction.reorder else 0  # the gap: how many are held back for one that is not
     fixed = struct.pack("=IIIIII", 0, _MOST, 0, overtaking, _share(direction.duplicate), 0)

@@ -7,7 +7,7 @@ backend, writes the file anew and notes the change as an event of the run.
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,6 @@ EVENTS: Final = "events.jsonl"
 
 _STATE: Final = "links.json"
 _LOCK: Final = "lock"
-_BOTH: Final[tuple[Way, Way]] = ("up", "down")
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,8 @@ class RunningLinks:
         with self._locked():
             return list(self._state.wirings.values())
 
-    def change(self, name: str, said: Mapping[str, Any], ways: Sequence[Way] = _BOTH) -> Link:
-        """Change the properties that are ``said``, in the terms of Direction, in one direction or both.
+    def change(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> Link:
+        """Change the properties that are ``said`` of one direction or both, in the terms of Direction.
 
         Frames that wait or are on their way stay there. Raises SpecError if there is no such link, if the properties
         do not fit each other or those that stay, or if the backend cannot have them.
@@ -95,20 +94,20 @@ class RunningLinks:
             if name not in self._state.wirings:
                 raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
             before = self._state.wirings[name]
-            after = replace(before, link=self._changed(before.link, said, ways), changes=before.changes + 1)
+            after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
             self._links.shape(after)
             self._state.wirings[name] = after
             self._write()
-            self._note(name, said, ways)
+            self._note(name, said)
         return after.link
 
     def health(self) -> Health:
         """How well they have worked since this was asked last."""
         return self._links.health(self.current())
 
-    def _changed(self, link: Link, said: Mapping[str, Any], ways: Sequence[Way]) -> Link:
+    def _changed(self, link: Link, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         try:
-            changed = {way: getattr(link, way).changed(said) for way in ways}
+            changed = {way: link.way(way).changed(properties) for way, properties in said.items()}
         except ValueError as error:
             raise SpecError.of(link.name, str(error)) from None
         for way, direction in changed.items():
@@ -116,10 +115,10 @@ class RunningLinks:
                 raise SpecError.of(f"{link.name} {way}", f"links of the {self._backend.name} backend {reason}")
         return replace(link, **changed)
 
-    def _note(self, name: str, said: Mapping[str, Any], ways: Sequence[Way]) -> None:
-        event = {"t": time.monotonic(), "node": "", "event": "link", "link": name, "ways": list(ways)}
+    def _note(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> None:
+        event = {"t": time.monotonic(), "node": "", "event": "link", "link": name, **said}
         with (self._directory / EVENTS).open("a") as file:
-            file.write(json.dumps({**event, **to_jsonable_python(dict(said))}) + "\n")
+            file.write(json.dumps(to_jsonable_python(event)) + "\n")
 
     def _write(self) -> None:
         new = self._directory / f"{_STATE}.new"
