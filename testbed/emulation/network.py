@@ -7,7 +7,6 @@ Mininet keeps the graph and runs commands in the nodes; the links are made by a 
 """
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,6 @@ from testbed.emulation.links.backend import End, Links
 from testbed.emulation.namespace import Namespace
 from testbed.spec.link import Link
 from testbed.spec.topology import Topology
-
-PING_FRAME = 98
-"""Bytes of a ping's frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Ethernet."""
 
 SUBNET = ipaddress.ip_network("10.0.0.0/16")
 """Where the nodes' addresses come from. It is seen in the run's namespaces only."""
@@ -76,13 +72,14 @@ class EmulatedLink(MininetLink):  # type: ignore[misc]
     def __init__(self, a: Node, b: Node, link: Link, links: Links, **params: Any) -> None:
         self._link = link
         self._links = links
-        self._ends = (a, b)
+        self._nodes = (a, b)
         super().__init__(a, b, **params)
 
     def makeIntfPair(self, name1: str, name2: str, *_: object, **__: object) -> None:  # noqa: N802 (Mininet's name)
         """Called by Mininet between naming the interfaces and configuring them."""
-        a, b = (End(name, node.namespace) for name, node in zip((name1, name2), self._ends, strict=True))
+        a, b = (End(name, node.namespace) for name, node in zip((name1, name2), self._nodes, strict=True))
         self._links.connect(self._link, a, b)
+        self.ends = (a, b)
 
     def intfName(self, node: Node, n: int) -> str:  # noqa: N802 (Mininet's name)
         """``eth0`` in a container; ``s1-eth2`` on a switch, which finds its ports by that name."""
@@ -108,6 +105,8 @@ class Network:
         self._mininet = Mininet(controller=None, switch=Bridge, ipBase=str(SUBNET), build=False)
         self._topology = topology
         self._ports: dict[Link, str] = {}
+        self.ends: dict[Link, tuple[End, End]] = {}
+        """Of every link: where its ``a`` and where its ``b`` is."""
         try:
             self._build(containers, links)
         except BaseException:
@@ -129,6 +128,7 @@ class Network:
             made = self._mininet.addLink(
                 link.a, link.b, cls=EmulatedLink, link=link, links=links, addr1=None, addr2=None
             )
+            self.ends[link] = made.ends
             self._ports[link] = made.intf2.name if link.b in self._topology.switches else made.intf1.name
         self._mininet.build()
         self._mininet.start()
@@ -142,21 +142,6 @@ class Network:
     def _traffic(self, link: Link, received: int, sent: int) -> Traffic:
         at_b = link.b in self._topology.switches
         return Traffic(up=received, down=sent) if at_b else Traffic(up=sent, down=received)
-
-    def round_trips(self, count: int = 5) -> dict[tuple[str, str], float | None]:
-        """Seconds of the shortest of ``count`` pings from each node to the next in the file; None if all were lost."""
-        pairs = [(node, near[0]) for node in self._topology.nodes if (near := self._following(node))]
-        # All at once, but so that the slowest link is free most of the time: a ping must not wait for another.
-        bandwidths = [way.bandwidth for link in self._ports for way in (link.up, link.down) if way.bandwidth]
-        interval = max(0.01, 2 * len(pairs) * PING_FRAME * 8 / min(bandwidths, default=float("inf")))
-        for source, target in pairs:
-            self._mininet[source].sendCmd(f"ping -c {count} -i {interval:.3f} -W 5 {self._mininet[target].IP()}")
-        return {pair: _shortest(self._mininet[pair[0]].waitOutput()) for pair in pairs}
-
-    def _following(self, node: str) -> list[str]:
-        near = self._topology.neighbours(node)
-        names = list(self._topology.nodes)
-        return sorted(near, key=lambda other: (names.index(other) - names.index(node)) % len(names))
 
     def stop(self) -> None:
         """End Mininet's shells. The links go on; interfaces and bridges go with the namespaces that they are in."""
@@ -177,9 +162,3 @@ def _interface_counters(pid: int) -> dict[str, tuple[int, int]]:
     lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
     fields = {name.strip(): values.split() for name, values in (line.split(":") for line in lines)}
     return {name: (int(values[0]), int(values[8])) for name, values in fields.items()}
-
-
-def _shortest(ping: str) -> float | None:
-    """The minimum in ping's closing line, in seconds."""
-    match = re.search(r"= ([\d.]+)/", ping)
-    return float(match[1]) / 1e3 if match else None

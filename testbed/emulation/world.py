@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -13,12 +13,13 @@ from pyroute2 import NetlinkError
 from testbed.emulation.containers import WorldError, last_lines, start_containers
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import Health
+from testbed.emulation.links.backend import End, Health
 from testbed.emulation.namespace import Namespace
 from testbed.emulation.network import Network, addresses
 from testbed.emulation.plan import Plan
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
+from testbed.spec.link import Link
 
 SHARED: Final = Path("/run/testbed")
 """Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
@@ -61,6 +62,10 @@ class World:
                 time.sleep(_GLANCE)
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
+
+    def links(self) -> Mapping[Link, tuple[End, End]]:
+        """Every link as it is asked to be now, and where its ends ``a`` and ``b`` are."""
+        return self.network.ends
 
     def links_health(self) -> Health:
         """How well the links have worked since this was asked last."""
