@@ -4,9 +4,8 @@
 
 Every link is measured by itself, whether its ends are nodes or switches, and so all can be measured at once. The frames
 are Ethernet's own, without addresses of IP. They go to a group address that no bridge forwards (01-80-C2-00-00-0E; IEEE
-802.1Q, reserved addresses) and carry an EtherType that is set aside for experiments (0x88B5; IEEE 802). On a bridge's
-port a packet socket (packet(7)) sends what goes out there and gets what comes in. They wait in the queues of the link
-like all others.
+802.1Q, reserved addresses) and carry an EtherType that nothing else uses. On a bridge's port a packet socket (packet(7))
+sends what goes out there and gets what comes in. They wait in the queues of the link like all others.
 
 The kernel stamps a frame as it comes in (SO_TIMESTAMPNS, socket(7)), by the clock that the sender reads. So delays are
 those of one way, and nothing here has to be on time but the sending.
@@ -29,8 +28,10 @@ from testbed.spec.trace import FRAME
 SMALL_FRAME: Final = 60
 """Bytes of the frames that measure delay: the smallest of Ethernet, without its checksum."""
 
+ETHERTYPE: Final = 0x88B5
+"""The first of two that IEEE 802 sets aside for local experiments."""
+
 _NEAREST_BRIDGE = bytes.fromhex("0180c200000e")
-_ETHERTYPE = 0x88B5
 _TAG = struct.Struct("!4sII")  # this module's mark, the frame's number, and a checksum of both
 _MARK = b"tb-p"
 _HEADER = 14  # bytes of an Ethernet header
@@ -111,7 +112,7 @@ def _open(end: End) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER)
     opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     try:
-        opened.bind((end.interface, _ETHERTYPE))
+        opened.bind((end.interface, ETHERTYPE))
     except OSError:
         opened.close()
         raise
@@ -126,7 +127,7 @@ class _Wire:
         self.train = train_over(direction)
         self._source = source
         self._target = target
-        self._header = _NEAREST_BRIDGE + source.getsockname()[4] + _ETHERTYPE.to_bytes(2)
+        self._header = _NEAREST_BRIDGE + source.getsockname()[4] + ETHERTYPE.to_bytes(2)
         self._sent: list[int] = []  # nanoseconds of CLOCK_REALTIME, by the frame's number
         self._arrived: dict[int, int] = {}
         self._single = 0  # the frames before this number were sent singly

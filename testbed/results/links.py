@@ -21,7 +21,7 @@ from testbed.units import BANDWIDTH
 # host; the conformance tests of the links allow half a millisecond, too.
 _DELAY_OFF: Final = ((0.001, 0.05), (0.025, 0.5))  # seconds and share of the delay, the larger of which counts
 _RATE_OFF: Final = (0.05, 0.5)  # share of the rate
-_LOSS_OFF: Final = (0.0, 0.25)  # share of frames
+_LOSS_OFF: Final = (1e-6, 0.25)  # share of frames; the first stands for none, but for rounding
 _JITTER_OFF: Final = (1.5, 0.001)  # factor, and seconds
 
 # A run judges dozens of losses and means. With intervals of 95 % nearly every run would have one that is off by chance.

@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 from testbed.results.directory import RunDirectory
-from testbed.results.fidelity import Fidelity
+from testbed.results.fidelity import Fidelity, Finding
 from testbed.results.metrics import Measurements
 from testbed.results.summary import StageTime, Summary, write_junit
 from testbed.spec.scenario import Scenario
 
-BROKEN = Fidelity("invalid", ["round trip a–b: asked 40.0 ms, measured nothing came back"])
-DISTORTED = Fidelity("distorted", ["the nodes may use more CPU together than the host has"])
+BROKEN = Fidelity("quick", [Finding("invalid", "the relay of the links ended")], links={})
+DISTORTED = Fidelity("quick", [Finding("distorted", "the nodes may use more CPU together than the host has")], links={})
 
 
 def _measurements(answered: bool) -> Measurements:
