@@ -3,9 +3,9 @@
     a: packet socket ──► ══ link ══ ──► packet socket: b        and the same from b to a
 
 Every link is measured by itself, whether its ends are nodes or switches, and so all can be measured at once. The frames
-are Ethernet's own, without addresses of IP. They go to a group address that no bridge forwards (01-80-C2-00-00-0E; IEEE
-802.1Q, reserved addresses) and carry an EtherType that nothing else uses. On a bridge's port a packet socket (packet(7))
-sends what goes out there and gets what comes in. They wait in the queues of the link like all others.
+are Ethernet's own, without addresses of IP. They go to a group address that no bridge forwards (01-80-C2-00-00-0E, a
+reserved address of IEEE 802.1Q) and carry an EtherType that nothing else uses. On a bridge's port a packet socket
+(packet(7)) sends what goes out there and gets what comes in. They wait in the queues of the link like all others.
 
 The kernel stamps a frame as it comes in (SO_TIMESTAMPNS, socket(7)), by the clock that the sender reads. So delays are
 those of one way, and nothing here has to be on time but the sending.

@@ -82,11 +82,9 @@ class HostWatch:
 
     def look(self) -> None:
         """Note what the counters say. To be called at the beginning and the end of play, and in between."""
-        now = HostCounters.now()
-        # One look a window, and the last.
         if len(self._seen) > 1 and self._seen[-1].t - self._seen[-2].t < _WINDOW:
-            self._seen.pop()
-        self._seen.append(now)
+            self._seen.pop()  # this look takes the place of one that came too soon after the window's beginning
+        self._seen.append(HostCounters.now())
 
     def load(self) -> HostLoad | None:
         """What they come to; None if nothing played."""

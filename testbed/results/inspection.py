@@ -14,7 +14,7 @@ from testbed.results.links import Seen, as_figures, judge_links
 EFFORTS: Final[Mapping[Mode, Effort | None]] = {"off": None, "quick": QUICK, "full": FULL}
 """How the modes measure links."""
 
-# With all cores busy the relay of the userspace backend was late by 4 to 9 ms at worst, and by up to 6 ms without:
+# The relay of the userspace backend was late by 4 ms at worst on an idle host, and by up to 9 ms beside busy loops:
 # single frames that waited for another process's turn on the core. Twice that is no such accident any more.
 _LATEST: Final = 0.020  # seconds
 
@@ -59,8 +59,8 @@ class Inspection:
             findings.append(Finding("distorted", "the nodes may use more CPU together than the host has"))
         if self._effort is None:
             return Fidelity(self._mode, findings)
-        for seen in (self._before or {}, self._after):
-            findings += judge_links(seen)
+        findings += judge_links(self._before or {}, "before play")
+        findings += judge_links(self._after, "after play")
         findings += host.findings() if host else ()
         return Fidelity(
             self._mode,

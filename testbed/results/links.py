@@ -75,15 +75,16 @@ Seen = Mapping[Link, Mapping[Way, Observation]]
 """Links as they were asked to be at the time, and what was seen of both of their directions."""
 
 
-def judge_links(seen: Seen) -> Iterator[Finding]:
-    """What was not as asked."""
+def judge_links(seen: Seen, when: str) -> Iterator[Finding]:
+    """What was not as asked when it was measured: ``before play``, say."""
     for link, ways in seen.items():
         for way, observation in ways.items():
-            yield from judge_direction(f"link {link.name} {way}", getattr(link, way), observation)
+            for finding in judge_direction(getattr(link, way), observation):
+                yield Finding(finding.verdict, f"link {link.name} {way}: {finding.reason} {when}")
 
 
-def judge_direction(name: str, direction: Direction, observation: Observation) -> Iterator[Finding]:
-    """What was not as asked of one direction, which the sentences call ``name``."""
+def judge_direction(direction: Direction, observation: Observation) -> Iterator[Finding]:
+    """What was not as asked of one direction."""
     comparison = Comparison(direction, observation)
     asked, measured = comparison.asked, comparison.measured
     for what, severity, readable in (
@@ -94,7 +95,7 @@ def judge_direction(name: str, direction: Direction, observation: Observation) -
     ):
         if severity is not None:
             wanted, had = readable(getattr(asked, what)), readable(getattr(measured, what))
-            yield Finding(severity, f"{name}: {what} asked {wanted}, measured {had}")
+            yield Finding(severity, f"{what} asked {wanted}, measured {had}")
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _milliseconds(seconds: float) -> str:
 def as_figures(before: Seen, after: Seen) -> dict[str, Any]:
     """For ``summary.json``: of each link and direction what was asked and what was measured, before and after play.
 
-    ``rtt`` is the sum of both directions' delays.
+    ``rtt`` is the sum of both directions' delays. Where a property was changed, it is asked what it was changed to.
     """
     figures: dict[str, Any] = {}
     for moment, seen in (("before", before), ("after", after)):

@@ -62,7 +62,7 @@ def test_both_directions_of_a_link_are_measured_as_they_were_made(laboratory: La
             assert expected <= median(observation.delays) <= expected + 0.001
             assert observation.rates == pytest.approx([made.bandwidth], rel=0.03)
             assert observation.received == observation.sent
-    assert list(judge_links(seen)) == []
+    assert list(judge_links(seen, "now")) == []
 
 
 def test_what_measures_one_link_crosses_no_other(laboratory: Laboratory) -> None:
@@ -83,7 +83,7 @@ def test_what_measures_one_link_crosses_no_other(laboratory: Laboratory) -> None
     ],
 )
 def test_a_link_that_is_not_what_it_is_said_to_be_is_found(laboratory: Laboratory, up: Direction, reason: str) -> None:
-    (finding, *others) = judge_links(measure(_ends(laboratory, up), QUICK))
+    (finding, *others) = judge_links(measure(_ends(laboratory, up), QUICK), "now")
     assert finding.reason.startswith(reason)
     assert [other.reason.split(":")[0] for other in others] == ["link b-s1 up"]
 

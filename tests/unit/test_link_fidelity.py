@@ -20,8 +20,8 @@ def _observation(delay: float = 0.010 + SENDING, rate: float = 10e6, lost: int =
 
 def _verdicts(direction: Direction, observation: Observation) -> dict[str, str]:
     """What is off, by the property that the sentence names."""
-    findings = judge_direction("up", direction, observation)
-    return {finding.reason.split()[1]: finding.verdict for finding in findings}
+    findings = judge_direction(direction, observation)
+    return {finding.reason.split()[0]: finding.verdict for finding in findings}
 
 
 def _repeated(delays: tuple[float, ...], times: int) -> Observation:
@@ -149,10 +149,10 @@ def test_a_recorded_link_may_keep_a_frame_waiting_but_not_bring_it_too_soon(tmp_
 
 def test_the_sentence_names_link_way_and_both_values() -> None:
     seen: Any = {Link("a", "s1", PLAIN, PLAIN): {"up": _observation(0.0132), "down": _observation(rate=5.5e6, lost=2)}}
-    assert [finding.reason for finding in judge_links(seen)] == [
-        "link a-s1 up: delay asked 10.0 ms, measured 13.2 ms",
-        "link a-s1 down: rate asked 10 mbit, measured 5.5 mbit",
-        "link a-s1 down: loss asked 0.00%, measured 0.78%",
+    assert [finding.reason for finding in judge_links(seen, "before play")] == [
+        "link a-s1 up: delay asked 10.0 ms, measured 13.2 ms before play",
+        "link a-s1 down: rate asked 10 mbit, measured 5.5 mbit before play",
+        "link a-s1 down: loss asked 0.00%, measured 0.78% before play",
     ]
 
 
