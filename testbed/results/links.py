@@ -135,11 +135,12 @@ class Comparison:
         return "distorted" if large > factor * small and large - small > seconds else None
 
     def rate(self) -> Severity | None:
-        """A frame that is lost may or may not have taken its time on the link."""
+        """A frame that is lost, and the copy of one that comes twice, may or may not have taken time on the link."""
         asked, measured, train = self.asked.rate, self.measured.rate, train_over(self.direction)
         if asked is None or measured is None or train is None:
             return None
-        off = max(measured - asked, asked * (1 - self.direction.loss.mean) - measured) / asked
+        least = asked * (1 - self.direction.loss.mean) / (1 + self.direction.duplicate)
+        off = max(measured - asked, least - measured) / asked
         seconds = train.frames * train.length * 8 / asked
         chance = _DEVIATIONS * self.direction.jitter.deviation / seconds
         distorted, invalid = _RATE_OFF

@@ -103,6 +103,13 @@ def test_frames_that_are_lost_may_but_need_not_have_taken_their_time() -> None:
     assert _verdicts(lossy, _observation(rate=7e6, lost=51)) == {"rate": "distorted"}
 
 
+def test_copies_may_but_need_not_have_taken_their_time() -> None:
+    doubling = Direction(bandwidth=10e6, delay=0.010, duplicate=0.25)
+    assert _verdicts(doubling, _observation(rate=8e6)) == {}
+    assert _verdicts(doubling, _observation(rate=10e6)) == {}
+    assert _verdicts(doubling, _observation(rate=7e6)) == {"rate": "distorted"}
+
+
 def test_a_rate_that_could_not_be_measured_is_not_judged() -> None:
     assert _verdicts(PLAIN, Observation(50, 50, (0.010,) * 50, ())) == {}
 
