@@ -14,10 +14,11 @@ from testbed.results.fidelity import Finding
 
 _WINDOW: Final = 1.0  # seconds; the kernel counts in hundredths, so that this is known to about a part in a hundred
 
-# Nodes are capped below what the host has. A run of the first scenario leaves nine tenths of two cores idle, and six
-# tenths in its worst second; with a busy loop on one of them, still a third; with one on each, nothing.
+# Nodes are capped below what the host has. A run of the first scenario leaves nine tenths of two cores idle; beside a
+# busy loop, four tenths; beside one on each core, nothing in any second. Seconds without idle time occur on every host
+# that somebody works on: up to a tenth of play were seen beside a busy loop on one core.
 _SATURATED: Final = 0.05  # share of idle time below which a second left nothing to spare
-_MOST_SATURATED: Final = 0.1  # share of such seconds
+_MOST_SATURATED: Final = 0.25  # share of such seconds
 _MOST_STOLEN: Final = 0.05  # share of time that a hypervisor may keep for others
 
 

@@ -40,8 +40,8 @@ def test_the_last_moment_is_too_short_to_be_the_worst_second() -> None:
     [
         ([0.9] * 20, False),
         ([0.06] * 20, False),  # little, but enough
-        ([0.0] * 2 + [0.9] * 18, False),  # a moment
-        ([0.0] * 3 + [0.9] * 17, True),
+        ([0.0] * 5 + [0.9] * 15, False),  # moments
+        ([0.0] * 6 + [0.9] * 14, True),
         ([0.0] * 20, True),
     ],
 )
