@@ -15,7 +15,7 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from statistics import median
@@ -44,7 +44,7 @@ _TIMESPEC = struct.Struct("@ll")
 _BUFFER = 64 * 2**20  # bytes; frames that wait in a link still count as the sender's
 
 _INTERVAL = 0.01  # seconds between two single frames of a direction
-_SINGLE_FRAMES_PER_SECOND = 2000  # over all links; a relay in Python forwards ten times as many
+_SINGLE_FRAMES_PER_SECOND = 2000  # over all links; the relay was seen to forward eight times as many in time
 _FEWEST = 5  # single frames of a direction
 _TRAIN_SECONDS = 0.25  # that a train takes to be sent by its link
 _TRAIN_FRAMES = (10, 250)  # in a train; a TAP device has room for 500 (txqueuelen)
@@ -160,14 +160,15 @@ class _Wire:
                 if number is not None and number < len(self._sent):
                     self._arrived.setdefault(number, _stamp(ancillary))
 
-    def send_train(self, train: Train) -> Callable[[], None]:
-        """Send a train; returns what takes down its rate once it has arrived."""
+    def send_train(self, train: Train) -> range:
+        """Send a train; returns the numbers of its frames."""
         first = len(self._sent)
         for _ in range(train.frames):
             self.send(train.length)
-        return lambda: self._take_rate(range(first, first + train.frames), train.length)
+        return range(first, first + train.frames)
 
-    def _take_rate(self, numbers: range, length: int) -> None:
+    def take_rate(self, numbers: range, length: int) -> None:
+        """Note the rate at which a train arrived, if it was sent fast enough to fill the link."""
         offered = (self._sent[numbers[-1]] - self._sent[numbers[0]]) / 1e9
         if (len(numbers) - 1) * length * 8 < _HEADROOM * self.direction.rate * offered:
             return
@@ -204,7 +205,7 @@ def _send_singly(wires: Sequence[_Wire], seconds: float) -> None:
         interval = _interval(wire.direction, len(wires), seconds)
         count = max(_FEWEST, int(seconds / interval))
         schedule += [(interval * (number + place / len(wires)), place) for number in range(count)]
-    begin = time.monotonic()
+    begin = time.monotonic() + _INTERVAL  # the kernel begins to stamp frames a moment after it was asked to
     for due, place in sorted(schedule):
         time.sleep(max(0.0, begin + due - time.monotonic()))
         wires[place].send_singly()
@@ -219,10 +220,10 @@ def _interval(direction: Direction, wires: int, seconds: float) -> float:
 
 
 def _send_trains(wires: Sequence[_Wire]) -> None:
-    arrived = [wire.send_train(wire.train) for wire in wires if wire.train]
+    sent = [(wire, wire.send_train(train), train.length) for wire in wires if (train := wire.train)]
     _receive(wires)
-    for take_rate in arrived:
-        take_rate()
+    for wire, numbers, length in sent:
+        wire.take_rate(numbers, length)
 
 
 def train_over(direction: Direction) -> Train | None:

@@ -29,8 +29,8 @@ class HostLoad:
     ``idle`` is the mean, ``idle_least`` that of the worst second, ``saturated`` the share of seconds with next to no
     idle time. ``stolen`` went to other virtual machines. ``pressure`` is the share of play in which some task waited
     for a core (PSI; Documentation/accounting/psi.rst of Linux), None where the kernel does not count it. It is not
-    judged: a node that waits behind its own cap counts as well, so that a busy run on an idle host has 29 %, and a light
-    one beside a busy loop on every core 7 %.
+    judged: a node that waits behind its own cap counts as well, so that a busy run on an idle host has 29 %, and a
+    light one beside a busy loop on every core 7 %.
     """
 
     idle: float
