@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from testbed.errors import HostError, SpecError, TestbedError
+from testbed.results.fidelity import Mode
 
 app = typer.Typer(
     name="testbed",
@@ -51,6 +52,9 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed instead of the scenario's.")] = None,
     assignments: Assignments = None,
     links: Annotated[str | None, typer.Option(help="Link backend: kernel or userspace. By default probed.")] = None,
+    fidelity: Annotated[
+        Mode, typer.Option(help="How thoroughly to measure the links, before play and after.")
+    ] = "quick",
     junit: Annotated[Path | None, typer.Option(help="Write all results as JUnit XML, too.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave nodes and network standing.")] = False,
     as_json: AsJson = False,
@@ -74,7 +78,7 @@ def run(
     try:
         for scenario in loaded:
             with watching(err, scenario.name) as view:
-                summaries.append(runner.run(scenario, runner.Options(directory, links, keep), view))
+                summaries.append(runner.run(scenario, runner.Options(directory, links, fidelity, keep), view))
             if not as_json:
                 print_summary(summaries[-1], out)
             if summaries[-1].interrupted:

@@ -1,4 +1,4 @@
-"""One run from start to end: check → build → warm up → play → collect → judge → tear down."""
+"""One run from start to end: check → build → warm up → play → cool down → collect → judge → tear down."""
 
 import asyncio
 import signal
@@ -18,7 +18,8 @@ from testbed.emulation.world import World
 from testbed.patterns.participant import JobError
 from testbed.results.board import NodeBoard
 from testbed.results.directory import RunDirectory
-from testbed.results.fidelity import Fidelity, judge_fidelity
+from testbed.results.fidelity import Mode
+from testbed.results.inspection import Inspection
 from testbed.results.manifest import manifest
 from testbed.results.recording import SAMPLE_INTERVAL, Recording
 from testbed.results.summary import StageTime, Summary
@@ -41,10 +42,14 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """How to run. ``out`` is the run directory, ``links`` the name of a backend; ``keep`` leaves the world standing."""
+    """How to run. ``out`` is the run directory, ``links`` the name of a backend, ``fidelity`` how to measure links.
+
+    ``keep`` leaves the world standing.
+    """
 
     out: Path | None = None
     links: str | None = None
+    fidelity: Mode = "quick"
     keep: bool = False
 
 
@@ -94,21 +99,23 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
         with stages.stage("build"):
             world = World(plan, journal, stages.step)
         with closing(world), directory.keeping_logs(world.nodes):
-            recording = Recording(world)
-            fidelity, interrupted = Fidelity(), False
+            recording, inspection = Recording(world), Inspection(world, options.fidelity)
+            interrupted = False
             try:
                 with stages.stage("warm up"):
-                    fidelity = _warm_up(world, stages)
+                    _warm_up(world, inspection, stages)
                 with stages.stage("play"):
                     _play(world, recording, view)
+                with stages.stage("cool down"), stages.step("measuring links"):
+                    inspection.after_play()
             except KeyboardInterrupt:
                 interrupted = True
             finally:
                 ending.enter_context(_undisturbed())
-                fidelity = fidelity.broken(world.links.health().failure)
                 with stages.stage("collect"):
                     measurements = recording.write(directory)
-                    directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero))
+                    fidelity = inspection.judge(recording.host_load, recording.throttled)
+                    directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
     summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
     directory.write_summary(summary)
     return summary
@@ -146,15 +153,14 @@ def _journal(stages: Stages, keep: bool) -> Iterator[Journal]:
         watch.wait()
 
 
-def _warm_up(world: World, stages: Stages) -> Fidelity:
+def _warm_up(world: World, inspection: Inspection, stages: Stages) -> None:
     """Every model loaded, every neighbour reached once over the links, and the links measured."""
     with stages.step("loading models"):
         world.wait_until_ready()
     with stages.step("reaching neighbours"):
         asyncio.run(_reach_neighbours(world))
     with stages.step("measuring links"):
-        trips = world.network.round_trips()
-    return judge_fidelity(world.plan.scenario.topology, trips, world.plan.oversubscribed)
+        inspection.before_play()
 
 
 async def _reach_neighbours(world: World) -> None:

@@ -14,8 +14,6 @@ nodes talk over the same path both ways, so no reverse-path filter drops anythin
 that the answer is routed over (arp_filter), also if a node has two on one segment.
 """
 
-import math
-import re
 import socket
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -39,9 +37,6 @@ from testbed.emulation.namespace import Namespace
 from testbed.emulation.routes import SUBNET, Route, addresses, interface_names, routing_tables
 from testbed.spec.link import Link
 from testbed.spec.topology import Topology
-
-PING_FRAME = 98
-"""Bytes of a ping's frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Ethernet."""
 
 # linux/Documentation/networking/ip-sysctl.rst. What `default` says, interfaces that are made later begin with.
 _NO_IPV6: Final = {
@@ -262,26 +257,6 @@ class Network:
             carried.update({meter.link.name: meter.read(counters) for meter in meters})
         return {link.name: carried[link.name] for link in self._topology.resolved_links}
 
-    def round_trips(self, count: int = 5) -> dict[tuple[str, str], float | None]:
-        """Seconds of the shortest of ``count`` pings from each node to the next in the file; None if all were lost."""
-        pairs = [(node, near[0]) for node in self._topology.nodes if (near := self._following(node))]
-        # All at once, but so that the slowest link is free most of the time: a ping must not wait for another.
-        ways = [way for link in self._topology.resolved_links for way in (link.up, link.down)]
-        interval = max(0.01, 2 * len(pairs) * PING_FRAME * 8 / min((way.rate for way in ways), default=math.inf))
-        address = addresses(self._topology)
-        pings = {
-            (source, target): self.mininet[source].popen(
-                f"ping -c {count} -i {interval:.3f} -W 5 {address[target]}", text=True
-            )
-            for source, target in pairs
-        }
-        return {pair: _shortest(ping.communicate()[0]) for pair, ping in pings.items()}
-
-    def _following(self, node: str) -> list[str]:
-        near = self._topology.neighbours(node)
-        names = list(self._topology.nodes)
-        return sorted(near, key=lambda other: (names.index(other) - names.index(node)) % len(names))
-
     def stop(self) -> None:
         """End Mininet's shells. The links go on; interfaces and bridges go with the namespaces that they are in."""
         for node in self.mininet.hosts + self.mininet.switches:
@@ -301,9 +276,3 @@ def _interface_counters() -> dict[str, tuple[int, int]]:
     lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
     fields = {name.strip(): values.split() for name, values in (line.split(":") for line in lines)}
     return {name: (int(values[0]), int(values[8])) for name, values in fields.items()}
-
-
-def _shortest(ping: str) -> float | None:
-    """The minimum in ping's closing line, in seconds."""
-    match = re.search(r"= ([\d.]+)/", ping)
-    return float(match[1]) / 1e3 if match else None

@@ -1,82 +1,60 @@
-"""How far the emulation delivered what the topology asked for.
+"""How far the emulation delivered what the topology asked for: the verdict, and what it is made of."""
 
-So far it compares, before play, the round trip between nodes with the delays and the bandwidths on the way.
-"""
-
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from testbed.emulation.network import PING_FRAME
-from testbed.spec.topology import Topology
-
-# Beyond the first pair a round trip is distorted, beyond the second the links are not those that were asked for. In
-# each, the larger of the two counts: seconds, and the share of the round trip.
-_DISTORTED: Final = (0.002, 0.05)
-_INVALID: Final = (0.050, 1.0)
+Mode = Literal["off", "quick", "full"]
+"""How thoroughly the links are measured."""
 
 Verdict = Literal["valid", "distorted", "invalid", "unmeasured"]
+"""``distorted``: the numbers are those of links or devices that differ from what was asked. ``invalid``: of nothing."""
+
+_WORSE: Final[tuple[Verdict, ...]] = ("distorted", "invalid")
 
 
 @dataclass(frozen=True)
-class RoundTrip:
-    """Between two nodes, in seconds: what the links' properties add up to, and what was measured."""
+class Finding:
+    """One thing that was not as asked, as a sentence, and how bad that is."""
 
-    source: str
-    target: str
-    asked: float
-    measured: float | None
-
-    @property
-    def verdict(self) -> Verdict:
-        """How good it is."""
-        if self.measured is None:
-            return "invalid"
-        off = abs(self.measured - self.asked)
-        for verdict, (seconds, share) in (("invalid", _INVALID), ("distorted", _DISTORTED)):
-            if off > max(seconds, share * self.asked):
-                return verdict  # type: ignore[return-value]
-        return "valid"
-
-    def __str__(self) -> str:
-        measured = "nothing came back" if self.measured is None else f"{self.measured * 1e3:.1f} ms"
-        return f"round trip {self.source}–{self.target}: asked {self.asked * 1e3:.1f} ms, measured {measured}"
+    verdict: Literal["distorted", "invalid"]
+    reason: str
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The verdict on a run's emulation, with the reasons for any but ``valid``."""
+    """What was found out about a run's emulation.
 
-    verdict: Verdict = "unmeasured"
-    reasons: list[str] = field(default_factory=list)
-    round_trips: list[RoundTrip] = field(default_factory=list)
+    ``links``, ``host`` and ``health`` are the figures behind the findings, as they go into ``summary.json``; each is
+    None where nobody looked. Whether links were measured makes the difference between valid and unmeasured.
+    """
 
-    def broken(self, reason: str | None) -> "Fidelity":
-        """The verdict after ``reason`` broke the emulation, or the same if there is none."""
-        return self if reason is None else replace(self, verdict="invalid", reasons=[*self.reasons, reason])
+    mode: Mode = "off"
+    findings: Sequence[Finding] = ()
+    links: Mapping[str, Any] | None = None
+    host: Mapping[str, Any] | None = None
+    health: Mapping[str, Any] | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all findings."""
+        if self.findings:
+            return max((finding.verdict for finding in self.findings), key=_WORSE.index)
+        return "unmeasured" if self.links is None else "valid"
+
+    @property
+    def reasons(self) -> list[str]:
+        """The findings as sentences, the worst first; each of them once."""
+        ordered = sorted(self.findings, key=lambda finding: -_WORSE.index(finding.verdict))
+        return list(dict.fromkeys(finding.reason for finding in ordered))
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""
-        return asdict(self)
-
-
-def judge_fidelity(
-    topology: Topology, measured: Mapping[tuple[str, str], float | None], oversubscribed: bool
-) -> Fidelity:
-    """From round trips measured between pairs of nodes."""
-    trips = [RoundTrip(*pair, expected_round_trip(topology, *pair), seconds) for pair, seconds in measured.items()]
-    reasons = [str(trip) for trip in trips if trip.verdict != "valid"]
-    if oversubscribed:
-        reasons.append("the nodes may use more CPU together than the host has")
-    if any(trip.verdict == "invalid" for trip in trips):
-        return Fidelity("invalid", reasons, trips)
-    return Fidelity("distorted" if reasons else "valid", reasons, trips)
-
-
-def expected_round_trip(topology: Topology, source: str, target: str) -> float:
-    """Seconds that a ping takes over links with the properties asked for."""
-    return sum(
-        way.delay + (PING_FRAME * 8 / way.bandwidth if way.bandwidth else 0.0)
-        for link in topology.route(source, target)
-        for way in (link.up, link.down)
-    )
+        return {
+            "verdict": self.verdict,
+            "reasons": self.reasons,
+            "mode": self.mode,
+            "links": self.links,
+            "host": self.host,
+            "health": self.health,
+        }

@@ -11,6 +11,7 @@ from typing import Any, Final
 import psutil
 
 from testbed.emulation.plan import Plan
+from testbed.results.fidelity import Fidelity
 
 _PACKAGES: Final = (
     "testbed",
@@ -30,7 +31,7 @@ _NOT_REPRODUCED: Final = (
 )
 
 
-def manifest(plan: Plan, run: str, zero: float) -> dict[str, Any]:
+def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str, Any]:
     """The manifest of a run; ``zero`` is the beginning of play on CLOCK_MONOTONIC."""
     image = plan.docker.images.get(plan.image)
     return {
@@ -52,6 +53,7 @@ def manifest(plan: Plan, run: str, zero: float) -> dict[str, Any]:
         },
         "links": plan.links.name,
         "oversubscribed": plan.oversubscribed,
+        "fidelity": {"verdict": fidelity.verdict, "mode": fidelity.mode},
         "versions": {
             "python": platform.python_version(),
             "docker_engine": plan.docker.version()["Version"],

@@ -10,6 +10,7 @@ from testbed.emulation.world import World
 from testbed.results.board import NodeBoard
 from testbed.results.directory import RunDirectory
 from testbed.results.events import HOST, EventLog, write_events
+from testbed.results.host import HostLoad, HostWatch
 from testbed.results.metrics import Measurements
 from testbed.results.samples import Sampler
 
@@ -28,6 +29,7 @@ class Recording:
         nodes = world.plan.scenario.topology.nodes
         self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
         self._sampler = Sampler(world, self.boards)
+        self._host = HostWatch()
         self._exits: dict[str, Exit] = {}
         self.zero = time.monotonic()
         """The beginning of play on CLOCK_MONOTONIC, once it has begun."""
@@ -36,6 +38,7 @@ class Recording:
         """Play begins now."""
         self.zero = time.monotonic()
         self._count_traffic()
+        self._host.look()
 
     def end(self) -> None:
         """Play is over."""
@@ -59,6 +62,7 @@ class Recording:
         """Take in what the nodes have done, and one sample of each."""
         self._catch_up()
         self._sampler.sample()
+        self._host.look()
 
     def write(self, directory: RunDirectory) -> Measurements:
         """Write all events and samples, and return what can be computed from them."""
@@ -67,6 +71,16 @@ class Recording:
         write_events(events, directory.events)
         self._sampler.write(directory.samples, self.zero)
         return Measurements(events, self._sampler.peaks)
+
+    @property
+    def host_load(self) -> HostLoad | None:
+        """How busy the host was; None if nothing played."""
+        return self._host.load()
+
+    @property
+    def throttled(self) -> dict[str, float]:
+        """Seconds that each node's cap kept it waiting."""
+        return self._sampler.throttled
 
     def _count_traffic(self) -> None:
         links = {name: asdict(traffic) for name, traffic in self._world.network.traffic().items()}

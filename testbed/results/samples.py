@@ -41,7 +41,10 @@ class Sampler:
         self._boards = boards
         self._cgroups = {name: Cgroup(node.pid) for name, node in world.nodes.items()}
         self._rows: list[dict[str, Any]] = []
+        self._throttled_before: dict[str, float] = {}
         self.peaks: dict[str, int] = {}
+        self.throttled: dict[str, float] = {}
+        """Seconds that each node's cap has kept it waiting since the first sample."""
 
     def sample(self) -> None:
         """Take one sample of every node that runs and of every link."""
@@ -60,6 +63,7 @@ class Sampler:
         board = self._boards[name]
         board.memory = usage.memory
         self.peaks[name] = usage.memory_peak
+        self.throttled[name] = usage.throttled - self._throttled_before.setdefault(name, usage.throttled)
         return {**asdict(usage), "rss": _resident(self._cgroups[name].processes()), "queue": board.queue}
 
     def write(self, path: Path, zero: float) -> None:

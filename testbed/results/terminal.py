@@ -8,12 +8,14 @@ from rich.text import Text
 
 from testbed.emulation.doctor import Finding
 from testbed.models.source import Model
+from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import wilson_interval
 from testbed.results.summary import Summary
 from testbed.spec.expectation import METRICS
 from testbed.units import DURATION, SIZE
 
 _VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
+_FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yellow", "unmeasured": "dim"}
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -23,13 +25,23 @@ def print_summary(summary: Summary, console: Console) -> None:
     )
     for judgement in summary.judgements:
         console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
-    for reason in summary.fidelity.reasons:
-        console.print(Text(f"  emulation {summary.fidelity.verdict}: {reason}", "yellow"))
+    _print_fidelity(summary.fidelity, console)
     for prompt, reason in summary.measurements.failures.items():
         console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
     console.print(_metrics(summary), _nodes(summary))
     stages = "  ".join(f"{name} {stage.seconds:.1f}s" for name, stage in summary.stages.items())
     console.print(Text(f"{stages}\n{summary.directory}", "dim"))
+
+
+def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
+    """One line, and another for each thing that was not as asked."""
+    style = _FIDELITY_STYLES[fidelity.verdict]
+    known = [f"{len(fidelity.links)} links measured"] if fidelity.links else []
+    known += [f"host {fidelity.host['idle']:.0%} idle"] if fidelity.host else []
+    detail = f" ({', '.join(known)})" if known else ""
+    console.print(Text.assemble("  emulation ", (fidelity.verdict, style), (detail, "dim")))
+    for reason in fidelity.reasons:
+        console.print(Text(f"    {reason}", style))
 
 
 def _metrics(summary: Summary) -> Table:

@@ -1,5 +1,6 @@
 """Verdicts, exit codes, and what summary.json and junit.xml make of them."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,15 +9,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from testbed.results.directory import RunDirectory
-from testbed.results.fidelity import Fidelity
+from testbed.results.fidelity import Fidelity, Finding
 from testbed.results.metrics import Measurements
 from testbed.results.summary import StageTime, Summary, write_junit
+from testbed.results.terminal import print_summary
 from testbed.spec.scenario import Scenario
 
-BROKEN = Fidelity("invalid", ["round trip a–b: asked 40.0 ms, measured nothing came back"])
-DISTORTED = Fidelity("distorted", ["the nodes may use more CPU together than the host has"])
+BROKEN = Fidelity("quick", [Finding("invalid", "the relay of the links ended")], links={})
+DISTORTED = Fidelity("quick", [Finding("distorted", "the nodes may use more CPU together than the host has")], links={})
 
 
 def _measurements(answered: bool) -> Measurements:
@@ -131,3 +134,25 @@ def test_junit_is_green_exactly_when_the_run_passed(
     summary = make_summary(answered, fidelity=fidelity, interrupted=interrupted)
     (suite,) = _suites([summary], tmp_path / "junit.xml")
     assert (not _failures(suite)) == (summary.exit_code == 0)
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "lines"),
+    [
+        (Fidelity(), ["  emulation unmeasured"]),
+        (
+            Fidelity("quick", links={"a-s1": {}, "b-s1": {}}, host={"idle": 0.9}),
+            ["  emulation valid (2 links measured, host 90% idle)"],
+        ),
+        (DISTORTED, ["  emulation distorted", "    the nodes may use more CPU together than the host has"]),
+    ],
+)
+def test_the_terminal_shows_fidelity_beside_the_verdict(
+    make_summary: Callable[..., Summary], fidelity: Fidelity, lines: list[str]
+) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(make_summary(fidelity=fidelity), console)
+    shown = console.file.getvalue().splitlines()
+    assert shown[0] == "small passed"
+    begin = shown.index(lines[0])
+    assert shown[begin : begin + len(lines)] == lines

@@ -21,7 +21,7 @@ from testbed.emulation.links.backend import End, Health, LinkBackend, Links, Wir
 from testbed.emulation.links.kernel import KERNEL
 from testbed.emulation.links.userspace import USERSPACE
 from testbed.errors import SpecError
-from testbed.spec.link import Link, Way
+from testbed.spec.link import WAYS, Link, Way
 
 BACKENDS: Final = (KERNEL, USERSPACE)
 """The link backends, the better first."""
@@ -107,18 +107,18 @@ class RunningLinks:
 
     def _changed(self, link: Link, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         try:
-            changed = {way: link.way(way).changed(properties) for way, properties in said.items()}
+            up, down = (link.way(way).changed(said.get(way, {})) for way in WAYS)
         except ValueError as error:
             raise SpecError.of(link.name, str(error)) from None
-        for way, direction in changed.items():
+        for way, direction in (("up", up), ("down", down)):
             if reason := self._backend.cannot(direction):
                 raise SpecError.of(f"{link.name} {way}", f"links of the {self._backend.name} backend {reason}")
-        return replace(link, **changed)
+        return replace(link, up=up, down=down)
 
     def _note(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> None:
-        event = {"t": time.monotonic(), "node": "", "event": "link", "link": name, **said}
+        event: dict[str, Any] = {"t": time.monotonic(), "node": "", "event": "link", "link": name}
         with (self._directory / EVENTS).open("a") as file:
-            file.write(json.dumps(to_jsonable_python(event)) + "\n")
+            file.write(json.dumps(to_jsonable_python(event | dict(said))) + "\n")
 
     def _write(self) -> None:
         new = self._directory / f"{_STATE}.new"

@@ -1,0 +1,9 @@
+"""Links of the kernel backend, measured under a kernel that has netem."""
+
+from probing import ProbeSuite
+
+from testbed.emulation.links.kernel import KERNEL
+
+
+class TestProbeOnKernelLinks(ProbeSuite):
+    backend = KERNEL

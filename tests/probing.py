@@ -1,0 +1,86 @@
+"""What measuring links must find out, whatever they are made of. A lane subclasses this for each backend it can run."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median, stdev
+
+import pytest
+from conformance import Laboratory, LinkConformance
+
+from testbed.emulation.links.backend import LinkBackend, Wiring
+from testbed.emulation.probe import ETHERTYPE, FULL, QUICK, SMALL_FRAME, measure
+from testbed.results.links import judge_links
+from testbed.spec.link import Direction, Jitter, Loss
+
+WAY = Direction(bandwidth=10e6, delay=0.010)
+
+
+class ProbeSuite:
+    """The suite; ``backend`` is what makes the links."""
+
+    backend: LinkBackend
+    laboratory = LinkConformance.laboratory
+
+    def test_both_directions_are_measured_as_they_were_made(self, laboratory: Laboratory) -> None:
+        laboratory.join(WAY, Direction(bandwidth=5e6, delay=0.030))
+        ((link, ways),) = measure(laboratory.links.current(), QUICK).items()
+        for way, observation in ways.items():
+            made = link.way(way)
+            assert made.bandwidth
+            expected = made.delay + SMALL_FRAME * 8 / made.bandwidth
+            assert expected <= median(observation.delays) <= expected + 0.001
+            assert observation.rates == pytest.approx([made.bandwidth], rel=0.03)
+            assert observation.received == observation.sent
+        assert list(judge_links({link: ways}, "now")) == []
+
+    def test_a_link_that_does_all_it_was_asked_to_is_found_right(self, laboratory: Laboratory) -> None:
+        rough = Direction(20e6, 0.020, Jitter(0.004), Loss(to_bad=0.01, to_good=0.3), duplicate=0.02, reorder=0.02)
+        laboratory.join(rough, replace(WAY, loss=Loss(in_good=0.05), corrupt=0.01))
+        seen = measure(laboratory.links.current(), FULL)
+        assert list(judge_links(seen, "now")) == []
+        (ways,) = seen.values()
+        assert stdev(ways["up"].delays) == pytest.approx(0.005, rel=0.3)  # 4 ms of jitter, and what skips the delay
+        assert 0.01 <= 1 - ways["down"].received / ways["down"].sent <= 0.12
+
+    def test_what_measures_one_link_crosses_no_other(self, laboratory: Laboratory) -> None:
+        laboratory.join_by_bridge(a=WAY, b=WAY)
+        to_b = laboratory.links.current()[1]
+        with laboratory.namespace("a").entered():
+            elsewhere = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
+        with elsewhere:
+            assert measure([to_b], QUICK)[to_b.link]["up"].received > 0
+            with pytest.raises(BlockingIOError):
+                elsewhere.recv(2048, socket.MSG_DONTWAIT)
+
+    @pytest.mark.parametrize(
+        ("claimed", "reason"),
+        [
+            (replace(WAY, delay=0.030), "link a-b up: delay asked 30.0 ms, measured 10."),
+            (replace(WAY, bandwidth=8e6), "link a-b up: rate asked 8 mbit, measured 10 mbit"),
+            (replace(WAY, loss=Loss(in_good=0.5)), "link a-b up: loss asked 50.00%, measured 0.00%"),
+            (replace(WAY, cut=True), "link a-b up: loss asked 100.00%, measured 0.00%"),
+        ],
+    )
+    def test_a_link_that_is_not_what_it_is_said_to_be_is_found(
+        self, laboratory: Laboratory, claimed: Direction, reason: str
+    ) -> None:
+        laboratory.join(WAY, WAY)
+        (finding,) = judge_links(measure(_claiming(laboratory.links.current(), claimed), QUICK), "now")
+        assert finding.reason.startswith(reason)
+
+    def test_a_link_that_was_changed_is_held_against_what_it_is_now(self, laboratory: Laboratory) -> None:
+        laboratory.join(WAY, WAY)
+        laboratory.change({"delay": 0.040, "bandwidth": 2e6}, "up")
+        assert list(judge_links(measure(laboratory.links.current(), QUICK), "now")) == []
+
+    def test_an_interface_that_is_gone_is_an_error(self, laboratory: Laboratory) -> None:
+        laboratory.join(WAY, WAY)
+        (wiring,) = laboratory.links.current()
+        with pytest.raises(OSError, match="No such device"):
+            measure([replace(wiring, a=replace(wiring.a, interface="eth9"))], QUICK)
+
+
+def _claiming(wirings: Sequence[Wiring], up: Direction) -> list[Wiring]:
+    """The same links, of which ``up`` is claimed to have been asked."""
+    return [replace(wiring, link=replace(wiring.link, up=up)) for wiring in wirings]
