@@ -55,9 +55,9 @@ class World:
         self.shared = self._share(journal)
         nodes = plan.scenario.topology.nodes
         models = {name: model.path for name, model in plan.models.items()}
-        with step("starting containers"), _explained("the containers cannot be started"):
+        with step("starting containers"), explained("the containers cannot be started"):
             self.nodes = start_containers(plan.docker, journal, plan.image, nodes, models, self.shared)
-        with step("making the network"), _explained("the network cannot be made"):
+        with step("making the network"), explained("the network cannot be made"):
             self.network = self._connect(journal)
 
     def socket(self, node: str) -> Path:
@@ -82,6 +82,13 @@ class World:
                 time.sleep(_GLANCE)
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
+
+    def restart(self, name: str) -> None:
+        """Start a node that has ended, in a network as before; raises WorldError. Its CPU is capped from the start."""
+        node = self.nodes[name]
+        self.network.move(name, node.start_again(), node.pid)
+        self.links.moved(node.namespace)
+        self.network.bring_up(name)
 
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
@@ -129,7 +136,7 @@ class World:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Turn what engine and kernel refuse into a sentence."""
     try:
         yield

@@ -1,6 +1,6 @@
 """What is looked at in every run to tell its fidelity: the links before and after play, host and links during it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Final
 
@@ -51,10 +51,14 @@ class Inspection:
             self._unmeasurable.append(Finding("invalid", f"the links cannot be measured: {error}"))
             return None
 
-    def judge(self, host: HostLoad | None, throttled: Mapping[str, float]) -> Fidelity:
-        """The fidelity as far as it is known; ``throttled`` are seconds that nodes' caps kept them waiting."""
+    def judge(self, host: HostLoad | None, throttled: Mapping[str, float], failed_faults: Iterable[str]) -> Fidelity:
+        """The fidelity as far as it is known.
+
+        ``throttled`` are seconds that nodes' caps kept them waiting, ``failed_faults`` why faults were not carried out.
+        """
         health = self._health or self._world.links.health()
         findings = [*self._unmeasurable, *_health_findings(health)]
+        findings += (Finding("invalid", reason) for reason in failed_faults)
         if self._world.plan.oversubscribed:
             findings.append(Finding("distorted", "the nodes may use more CPU together than the host has"))
         if self._effort is None:

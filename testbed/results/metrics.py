@@ -51,10 +51,9 @@ class Measurements:
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """What there is to say of each node."""
-        exits = {event["who"]: event["reason"] for event in self._of("exited")}
         return {
             node: {
-                "state": exits.get(node, "ran to the end"),
+                "state": self.states.get(node, "ran to the end"),
                 "inferences": sum(event["node"] == node for event in self._of("end")),
                 "tokens": sum(event["tokens"] for event in self._of("end") if event["node"] == node),
                 "busy_seconds": sum(end - start for owner, start, end in self.services if owner == node),
@@ -63,6 +62,17 @@ class Measurements:
             }
             for node, queue in self.queues.items()
         }
+
+    @cached_property
+    def states(self) -> dict[str, str]:
+        """How the nodes ended that had ended at the end; one that was started again had not."""
+        states: dict[str, str] = {}
+        for event in self.events:
+            if event["event"] == "exited":
+                states[event["who"]] = event["reason"]
+            elif event["event"] == "ready":
+                states.pop(event["node"], None)
+        return states
 
     @cached_property
     def prompts(self) -> dict[str, Event]:
@@ -112,11 +122,11 @@ class Measurements:
         """The queue of every node."""
         changes: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
         for event in self.events:
-            if event["event"] == "ready":
+            if event["event"] == "ready" and event["t"] <= 0:
                 changes[event["node"]] = [(0.0, 0)]
-            elif event["event"] == "exited":
-                steps = changes[event["who"]]
-                steps.append((event["t"], -sum(step for _, step in steps)))  # what waited there went with it
+            elif event["event"] in ("ready", "exited"):  # what waited there went with it
+                steps = changes[event["who"] if event["event"] == "exited" else event["node"]]
+                steps.append((event["t"], -sum(step for _, step in steps)))
             elif step := {"enqueue": 1, "end": -1, "job_failed": -1}.get(event["event"]):
                 changes[event["node"]].append((event["t"], step))
         return {node: Queue.of(changes[node], self.duration) for node in sorted(changes)}
