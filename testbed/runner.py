@@ -115,7 +115,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                 ending.enter_context(_undisturbed())
                 with stages.stage("collect"):
                     measurements = recording.write(directory)
-                    fidelity = inspection.judge(recording.host_load, recording.throttled, recording.failed_faults)
+                    fidelity = inspection.judge(recording)
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
     summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
     directory.write_summary(summary)

@@ -98,6 +98,11 @@ class Recording:
         return self._sampler.throttled
 
     @property
+    def ended(self) -> set[str]:
+        """The nodes that ended, whether or not they were started again."""
+        return {event["who"] for event in self._log.events if event["event"] == "exited"}
+
+    @property
     def failed_faults(self) -> list[str]:
         """Why faults could not be carried out."""
         return [event["reason"] for event in self._log.events if event["event"] == "fault_failed"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from testbed.results.faults import FaultRecord, fault_records
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import Measurements, Metrics, wilson_interval
 from testbed.spec.expectation import Expectation
@@ -55,6 +56,11 @@ class Summary:
         return self.measurements.metrics()
 
     @cached_property
+    def faults(self) -> list[FaultRecord]:
+        """What became of each entry of the timeline."""
+        return list(fault_records(self.scenario.timeline, self.measurements.events))
+
+    @cached_property
     def judgements(self) -> list[Judgement]:
         """Every expectation, held against its metric."""
         return [Judgement(expectation, self.metrics[expectation.metric]) for expectation in self.scenario.expectations]
@@ -91,6 +97,7 @@ class Summary:
                 }
                 for judgement in self.judgements
             ],
+            "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
             "nodes": self.measurements.nodes(),
             "links": self.measurements.traffic,

@@ -158,6 +158,11 @@ class TimelineEntry(Spec):
         return None if self.heal is not None else getattr(self, self.kind)
 
     @property
+    def subject(self) -> str:
+        """What it happens to, for people: a node, a link, the sides of a partition, or the fault that it heals."""
+        return self.fault.subject if self.fault else self.heal or ""
+
+    @property
     def label(self) -> str:
         """Its name, which it has once it is in a scenario."""
         return self.name or ""
