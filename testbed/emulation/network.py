@@ -18,6 +18,7 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final
@@ -42,6 +43,9 @@ from testbed.spec.topology import Topology
 # that a node has; what a node is deaf to must come before it.
 _LOCAL: Final = {"table": 255, "protocol": rt_proto["kernel"]}
 _DEAF_PRIORITY, _LOCAL_AFTER_DEAF = 1, 2
+
+_PROTOCOLS: Final = (socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+"""What a node can be deaf to. A rule for all protocols would hold for ARP as well, and so for what is forwarded."""
 
 # linux/Documentation/networking/ip-sysctl.rst. What `default` says, interfaces that are made later begin with.
 _NO_IPV6: Final = {
@@ -267,7 +271,7 @@ class Network:
             if not before:
                 _move_local_rule(ip, 0, _LOCAL_AFTER_DEAF)
             for change, others in (("add", after - before), ("del", before - after)):
-                for other in others:
+                for other, protocol in product(others, _PROTOCOLS):
                     ip.rule(
                         change,
                         priority=_DEAF_PRIORITY,
@@ -276,6 +280,7 @@ class Network:
                         src_len=32,
                         dst=address[node],
                         dst_len=32,
+                        ip_proto=protocol,
                     )
             if not after:
                 _move_local_rule(ip, _LOCAL_AFTER_DEAF, 0)
