@@ -34,6 +34,9 @@ CFS_PERIOD: Final = 10_000
 
 _SMALLEST_QUOTA: Final = 1_000  # microseconds; the kernel takes no less (min_cfs_quota_period)
 
+_USE_MEMORY: Final = "dd if=/dev/zero of=/dev/shm/used bs=1M count=32"
+"""A tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
+
 
 class WorldError(TestbedError):
     """A world cannot be built."""
@@ -93,16 +96,17 @@ class NodeContainer:
             self._container.update(cpu_period=period, cpu_quota=round(period * cpus))
 
     def cap_memory(self, cap: int) -> None:
-        """Let the container use ``cap`` bytes of memory from now on.
+        """Let the container use ``cap`` bytes of memory from now on; a process is killed if that is not enough.
 
-        Cgroups of version 1 take no cap below what is in use and cannot be reclaimed (memory.limit_in_bytes); then it
-        becomes what is in use, and whoever needs more is killed.
+        Cgroups of version 1 take no cap below what is in use (memory.limit_in_bytes). There the cap becomes what is in
+        use, and then a little more is used: so the kernel finds itself out of memory, as it does on version 2.
         """
-        try:
-            self._update_memory(cap)
-        except APIError:
-            with self._running():
+        with self._running():
+            try:
+                self._update_memory(cap)
+            except APIError:
                 self._update_memory(max(cap, Cgroup(self.pid).read().memory))
+                self._container.exec_run(_USE_MEMORY, detach=True)
 
     def _update_memory(self, cap: int) -> None:
         self._container.update(mem_limit=cap, memswap_limit=cap)  # the two together: no swap

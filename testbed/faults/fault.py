@@ -62,7 +62,7 @@ class NodeFault(Fault):
     """A fault of one node."""
 
     short = "node"
-    node: str
+    node: str = Field(description="its name in the topology file")
 
     @property
     def subject(self) -> str:

@@ -12,8 +12,7 @@ from testbed.units import SIZE, Size
 
 
 class Memory(ConditionFault):
-    """A node's memory is capped lower. If it needs more than the cap it ends, out of memory. On cgroups of version 1 a
-    cap below what is in use becomes what is in use: the node ends when it next needs a page."""
+    """A node's memory is capped lower. A node that needs more than the cap ends, out of memory."""
 
     memory: Size = Field(description="cap on all that its processes use; below the node's own")
 

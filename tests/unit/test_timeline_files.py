@@ -1,5 +1,6 @@
 """Timelines in files: what is read, what names entries get, and what is refused, with its line and a remedy."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from testbed.errors import SpecError
 from testbed.faults import FAULTS
 from testbed.results.directory import RunDirectory
 from testbed.spec.scenario import load_scenario
+from testbed.spec.shape import TwoWayShape
 
 ENTRIES = {
     "cut": "cut: a-s1",
@@ -142,3 +144,15 @@ def test_what_cannot_be_is_refused_with_its_line(files: Any, mistake: str) -> No
 )
 def test_what_can_be_is_taken(files: Any, entries: list[str]) -> None:
     assert len(files.load(scenario=_with(files, *entries)).timeline) == len(entries)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_the_documentation_says_what_the_schema_says(kind: str) -> None:
+    """A section for each fault, with its docstring word for word and every key that is its own."""
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+    section = " ".join(page.split(f"\n## `{kind}`\n")[1].split("\n## ")[0].split())
+    fault = FAULTS[kind]
+    assert " ".join((fault.__doc__ or "").split()) in section
+    for name, field in fault.model_fields.items():
+        if name not in TwoWayShape.model_fields:
+            assert f"| `{name}` | {field.description}" in section
