@@ -34,6 +34,8 @@ CFS_PERIOD: Final = 10_000
 
 _SMALLEST_QUOTA: Final = 1_000  # microseconds; the kernel takes no less (min_cfs_quota_period)
 
+_DEATH: Final = 200  # milliseconds that processes have for dying by themselves once they are killed
+
 _USE_MEMORY: Final = "dd if=/dev/zero of=/dev/shm/used bs=1M count=32"
 """A tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
 
@@ -76,11 +78,10 @@ class NodeContainer:
             self._process = os.pidfd_open(self.pid)
         except (DockerException, OSError, ValueError):
             raise WorldError(f"node {self.name!r} did not start: {last_lines(self.logs())}") from None
-        self._end = select.poll()
-        self._end.register(self._process)
 
     def start_again(self) -> Namespace:
         """Start the container, which has ended, once more; returns the empty network that it then has."""
+        self.wait()
         self.close()
         self._start()
         self._exit = None
@@ -125,8 +126,9 @@ class NodeContainer:
     def kill(self) -> None:
         """End all processes at once, unless they have ended; returns when they have."""
         with self._running():
-            self._container.kill()
-        self.wait()
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+            if not self._ends_within(_DEATH):  # frozen ones die when they are thawed, which the engine does
+                self._container.kill()
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -140,7 +142,12 @@ class NodeContainer:
     @property
     def ended(self) -> bool:
         """Whether it has ended; the engine may learn of it a moment later."""
-        return self._exit is not None or bool(self._end.poll(0))
+        return self._exit is not None or self._ends_within(0)
+
+    def _ends_within(self, milliseconds: int) -> bool:
+        end = select.poll()  # one for each caller: several threads may not wait on the same
+        end.register(self._process)
+        return bool(end.poll(milliseconds))
 
     def exit(self) -> Exit | None:
         """How it ended; None while it runs, or while the engine does not know."""
