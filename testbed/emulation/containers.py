@@ -79,13 +79,12 @@ class NodeContainer:
         except (DockerException, OSError, ValueError):
             raise WorldError(f"node {self.name!r} did not start: {last_lines(self.logs())}") from None
 
-    def start_again(self) -> Namespace:
-        """Start the container, which has ended, once more; returns the empty network that it then has."""
+    def start_again(self) -> None:
+        """Start the container, which has ended, once more; the namespace that it is in then is a new and empty one."""
         self.wait()
         self.close()
         self._start()
         self._exit = None
-        return Namespace.of_process(self.pid)
 
     def cap_cpu(self, cpus: float) -> None:
         """Let the container use ``cpus`` cores' worth of time from now on.

@@ -203,16 +203,17 @@ class Network:
         self.mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
         """The same network to Mininet's own programs; commands in its nodes start a shell there."""
         self._topology = topology
+        self._links = links
         self._namespaces = {**containers, **dict.fromkeys(topology.switches, home)}
         try:
             with home.entered():
-                self._build(links)
+                self._build()
         except BaseException:
             self.stop()
             raise
         self._meters = self._place_meters()
 
-    def _build(self, links: RunningLinks) -> None:
+    def _build(self) -> None:
         _set(_NO_IPV6)
         self._add_hosts()
         for name in self._topology.switches:
@@ -226,7 +227,7 @@ class Network:
                 link.b,
                 cls=EmulatedLink,
                 link=link,
-                links=links,
+                links=self._links,
                 intfName1=a,
                 intfName2=b,
                 addr1=None,
@@ -285,18 +286,16 @@ class Network:
             if not after:
                 _move_local_rule(ip, _LOCAL_AFTER_DEAF, 0)
 
-    def move(self, node: str, into: Namespace, pid: int) -> None:
-        """Move a node's interfaces into the namespace of its new container, whose process is ``pid``."""
-        host = self.mininet[node]
-        with into.path.open() as there, self._namespaces[node].entered(), IPRoute() as ip:
+    def move(self, node: str, pid: int) -> None:
+        """Move a node into the namespace of process ``pid``, with its links, address and routes."""
+        host, namespace = self.mininet[node], self._namespaces[node]
+        with Namespace.of_process(pid).path.open() as there, namespace.entered(), IPRoute() as ip:
             for name in host.intfNames():
                 ip.link("set", index=socket.if_nametoindex(name), net_ns_fd=there.fileno())
-        self._namespaces[node].replace(pid)
+        namespace.replace(pid)
         self._prepare(node)
-
-    def bring_up(self, node: str) -> None:
-        """Bring up the interfaces of a node, with its address and routes."""
-        self.mininet[node].config()
+        self._links.moved(namespace)
+        host.config()
 
     def traffic(self) -> dict[str, Traffic]:
         """What every link has carried so far, by the link's name, as counted at one end of it."""

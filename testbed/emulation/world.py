@@ -85,10 +85,8 @@ class World:
 
     def restart(self, name: str) -> None:
         """Start a node that has ended, in a network as before; raises WorldError. Its CPU is capped from the start."""
-        node = self.nodes[name]
-        self.network.move(name, node.start_again(), node.pid)
-        self.links.moved(node.namespace)
-        self.network.bring_up(name)
+        self.nodes[name].start_again()
+        self.network.move(name, self.nodes[name].pid)
 
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
