@@ -262,6 +262,15 @@ class LinkConformance:
         assert fitting <= len(arrived) <= fitting + 3  # those that are being sent meanwhile
         assert arrived[:fitting] == list(range(fitting))
 
+    def test_what_a_queue_drops_is_not_lost_unasked(self, laboratory: Laboratory) -> None:
+        laboratory.join(Direction(bandwidth=10e6, delay=0.001, queue=Queue(packets=5)), PLAIN)
+        laboratory.links.health()
+        with laboratory.datagrams() as datagrams:
+            datagrams.send(200)
+            datagrams.received()
+        health = laboratory.links.health()
+        assert (health.failure, health.lost) == (None, {}), "what the queue drops was asked for"
+
     # Chance
 
     @pytest.mark.parametrize("distribution", ["normal", "uniform", "pareto"])

@@ -7,7 +7,8 @@ backend, writes the file anew and notes the change as an event of the run.
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,7 @@ class RunningLinks:
         self._backend = backend
         self._links = links
         self._state = state
+        self._dropped: Counter[str] = Counter()  # by each link's interfaces, when health was asked for
         self._written = 0  # when the file was, of which this is the state; nanoseconds
 
     @classmethod
@@ -102,8 +104,14 @@ class RunningLinks:
         return after.link
 
     def health(self) -> Health:
-        """How well they have worked since this was asked last."""
-        return self._links.health(self.current())
+        """How well they have worked since this was asked last.
+
+        To what the backend knows come the frames that the interfaces dropped instead of sending them.
+        """
+        wirings = self.current()
+        health, before = self._links.health(wirings), self._dropped
+        self._dropped = _dropped(wirings)
+        return replace(health, lost=dict(Counter(health.lost) + (self._dropped - before)))
 
     def _changed(self, link: Link, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         try:
@@ -136,3 +144,14 @@ class RunningLinks:
                 self._state = _STATES.validate_json(state.read_bytes())
                 self._written = state.stat().st_mtime_ns
             yield
+
+
+def _dropped(wirings: Sequence[Wiring]) -> Counter[str]:
+    """Frames that the interfaces of each link have dropped so far; none where the link is gone."""
+    ends = [(wiring.link.name, end) for wiring in wirings for end in (wiring.a, wiring.b)]
+    counters = {namespace: namespace.counters() for namespace in {end.namespace for _, end in ends}}
+    dropped: Counter[str] = Counter()
+    for name, end in ends:
+        if end.interface in counters[end.namespace]:
+            dropped[name] += counters[end.namespace][end.interface].dropped
+    return dropped
