@@ -1,4 +1,4 @@
-"""Native code: the relay of the userspace links, which testbed/emulation/links/relay.py loads. All else: pyproject.toml."""
+"""Native code: the relay of the userspace links, which relay.py beside it loads. All else is in pyproject.toml."""
 
 from setuptools import Extension, setup
 

@@ -29,6 +29,7 @@ from pydantic import (
 from ruamel.yaml import YAML
 
 from testbed.errors import Problem, SpecError
+from testbed.spec.document import read_value
 from testbed.spec.explain import dotted, explain
 from testbed.spec.link import Direction, Jitter, Loss, Queue, Way
 from testbed.spec.model import Spec
@@ -225,9 +226,10 @@ def direction(way: Way, *shapes: Shape) -> Direction:
 
 
 def read_shape(given: Mapping[str, str]) -> Shape:
-    """A shape from the options of a command line; raises SpecError."""
+    """A shape from the options of a command line, whose values are YAML; raises SpecError."""
+    written = {key: read_value(f"--{key}", text) for key, text in given.items()}
     try:
-        return Shape.model_validate(given)
+        return Shape.model_validate(written)
     except ValidationError as error:
         mistakes = chain.from_iterable(explain(detail, Shape) for detail in error.errors())
         raise SpecError([Problem(f"--{dotted(loc[:1])}", 0, message) for loc, message in mistakes]) from None
