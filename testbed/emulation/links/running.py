@@ -97,7 +97,11 @@ class RunningLinks:
                 raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
             before = self._state.wirings[name]
             after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
-            self._links.shape(after)
+            try:
+                self._links.shape(after)
+            except SpecError:  # half of it may have been done
+                self._links.shape(before)
+                raise
             self._state.wirings[name] = after
             self._write()
             self._note(name, said)
