@@ -273,11 +273,14 @@ class LinkConformance:
 
     # Chance
 
-    @pytest.mark.parametrize("distribution", ["normal", "uniform", "pareto"])
-    def test_the_delay_has_the_deviation_that_is_asked_for(self, laboratory: Laboratory, distribution: str) -> None:
+    @pytest.mark.parametrize(("distribution", "pings"), [("normal", 500), ("uniform", 300), ("pareto", 1200)])
+    def test_the_delay_has_the_deviation_that_is_asked_for(
+        self, laboratory: Laboratory, distribution: str, pings: int
+    ) -> None:
+        # So many that 15 % are four standard deviations of what is measured: a Pareto's tail is long.
         jitter = Jitter(0.004, distribution)  # type: ignore[arg-type]
         laboratory.join(Direction(delay=0.020, jitter=jitter), PLAIN)
-        output = laboratory.ping("a", "b", "-c", "500", "-i", "0.015")
+        output = laboratory.ping("a", "b", "-c", str(pings), "-i", "0.015")
         assert 0.85 * 4 <= deviation(output) <= 1.15 * 4
         mean = float(output.rsplit("=", 1)[1].split("/")[1])
         assert 19.3 <= mean <= 21.3
@@ -302,7 +305,7 @@ class LinkConformance:
         with laboratory.datagrams() as datagrams:
             datagrams.send(20_000, interval=0.0001)
             arrived = datagrams.received()
-        assert abs(1 - len(arrived) / 20_000 - loss.mean) <= 0.012
+        assert abs(1 - len(arrived) / 20_000 - loss.mean) <= 0.018  # 3.5 standard deviations of such bursts
         assert 3.3 <= mean_gap(arrived) <= 4.7  # in a row: 1 ÷ 0.25
 
     def test_some_frames_come_twice(self, laboratory: Laboratory) -> None:
