@@ -114,7 +114,9 @@ class MininetBench:
         order = json.dumps({"up": _in_mininets_words(up), "down": _in_mininets_words(down)})
         with _new_namespace(self.journal).entered():
             command = [sys.executable, str(Path(__file__).with_name("tclink.py")), order]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
         self.journal.record_process(process.pid)
         self.ending.enter_context(process)  # which closes its standard input and waits
         assert process.stdout is not None

@@ -1,16 +1,12 @@
 """What was measured, as JSON lines: a line is written when its measurement is done, so a broken run goes on there."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import sqrt
 from pathlib import Path
-from statistics import fmean, median, stdev
 from typing import Literal
 
 from pydantic import TypeAdapter
 
 from link_table.grid import Cell
-from testbed.results.metrics import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -42,28 +38,6 @@ class CellResult:
     trouble: str = ""
     kind: Literal["cell"] = "cell"
 
-    @property
-    def round_trip(self) -> float:
-        """Seconds: the median burst's, as a busy host makes single bursts slow and none fast."""
-        return median(self.round_trips)
-
-    @property
-    def tcp_rate(self) -> float:
-        """Bits per second over the whole time."""
-        return fmean(self.rates)
-
-    @property
-    def loss(self) -> float:
-        """The share of frames that was lost."""
-        return 1 - self.received / self.sent
-
-    @property
-    def loss_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the share."""
-        interval = wilson_interval(self.sent - self.received, self.sent)
-        assert interval is not None
-        return interval
-
 
 @dataclass(frozen=True)
 class CaseResult:
@@ -92,12 +66,6 @@ class CaseResult:
 
 Result = HostNote | CellResult | CaseResult
 _LINE: TypeAdapter[Result] = TypeAdapter(Result)
-
-
-def noise(values: Iterable[float]) -> float:
-    """By how much a mean of these repeated measurements may be off: twice its standard error."""
-    repeats = list(values)
-    return 2 * stdev(repeats) / sqrt(len(repeats)) if len(repeats) > 1 else 0.0
 
 
 class Store:

@@ -3,24 +3,21 @@
 from collections.abc import Iterator, Sequence
 
 from link_table.grid import Cell
+from link_table.quantities import LOSS, QUANTITIES, Quantity
 from link_table.results import CellResult, Store
-from link_table.verdict import RATE_TOLERANCE, judge, loss_held, rate_error, round_trip_error, round_trip_tolerance
-
-_MISSED = " ✗"
+from link_table.verdict import judge
 
 
 def report(store: Store) -> str:
-    """Everything that is known, for people."""
-    cells = sorted({cell for _, cell in store.cells})
-    contenders = list(dict.fromkeys(contender for contender, _ in store.cells))
+    """Everything that is known."""
     sections = [
         "# Links: asked and measured",
         "\n".join(_hosts(store)),
         "## Verdict",
         "\n".join(_verdicts(store)),
         "## Cells",
-        "RTT in ms, TCP's rate in Mbit/s, loss in per cent; ✗: outside of what is allowed.",
-        "\n".join(_table(store, cells, contenders)),
+        "RTT in ms, TCP's rate in Mbit/s, loss in %; ✗: farther from what is asked than is allowed.",
+        "\n".join(_table(store)),
         "\n".join(_troubles(store)),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
@@ -33,50 +30,39 @@ def _hosts(store: Store) -> Iterator[str]:
 
 
 def _verdicts(store: Store) -> Iterator[str]:
-    yield from _row("contender", "asked", "measured", "")
-    yield from _row("---", "---", "---", "---")
+    yield _row("links", "asked", "measured", "")
+    yield _row("---", "---", "---", "---")
     for verdict in judge(store):
-        yield from _row(
-            verdict.contender, verdict.criterion, verdict.measured, "held" if verdict.held else "**missed**"
-        )
+        yield _row(verdict.contender, verdict.criterion, verdict.measured, "held" if verdict.held else "**missed**")
 
 
-def _table(store: Store, cells: Sequence[Cell], contenders: Sequence[str]) -> Iterator[str]:
-    columns = [[f"{quantity}, {contender}" for contender in contenders] for quantity in ("RTT", "TCP", "lost")]
-    heads = ["Mbit/s", "delay", "loss", "RTT", *columns[0], "TCP", *columns[1], *columns[2]]
-    yield from _row(*heads)
-    yield from _row(*("---:" for _ in heads))
-    for cell in cells:
+def _table(store: Store) -> Iterator[str]:
+    contenders = list(dict.fromkeys(contender for contender, _ in store.cells))
+    heads = ["Mbit/s", "delay", "loss", *(head for quantity in QUANTITIES for head in _heads(quantity, contenders))]
+    yield _row(*heads)
+    yield _row(*("---:" for _ in heads))
+    for cell in sorted({cell for _, cell in store.cells}):
         results = [store.cells.get((contender, cell)) for contender in contenders]
-        yield from _row(
-            f"{cell.bandwidth / 1e6:g}",
-            f"{cell.delay * 1e3:g}",
-            f"{cell.loss * 100:g}",
-            f"{cell.round_trip * 1e3:.2f}",
-            *map(_round_trip, results),
-            f"{cell.tcp_rate / 1e6:.2f}" if not cell.loss else "",
-            *map(_rate, results),
-            *map(_loss, results),
-        )
+        link = (f"{cell.bandwidth / 1e6:g}", f"{cell.delay * 1e3:g}", f"{cell.loss * 1e2:g}")
+        yield _row(*link, *(entry for quantity in QUANTITIES for entry in _entries(quantity, cell, results)))
 
 
-def _round_trip(result: CellResult | None) -> str:
-    if not result or not result.round_trips:
+def _heads(quantity: Quantity, contenders: Sequence[str]) -> list[str]:
+    """What is asked, and then each contender; the loss that is asked stands in front already."""
+    asked = [] if quantity is LOSS else [quantity.name]
+    return asked + [f"{quantity.name}, {contender}" for contender in contenders]
+
+
+def _entries(quantity: Quantity, cell: Cell, results: Sequence[CellResult | None]) -> list[str]:
+    entries = [_entry(quantity, result) for result in results]
+    asked = f"{quantity.asked(cell) * quantity.scale:.2f}" if any(entries) else ""
+    return entries if quantity is LOSS else [asked, *entries]
+
+
+def _entry(quantity: Quantity, result: CellResult | None) -> str:
+    if result is None or (value := quantity.value(result)) is None:
         return ""
-    missed = round_trip_error(result) > round_trip_tolerance(result.cell)
-    return f"{result.round_trip * 1e3:.2f}{_MISSED * missed}"
-
-
-def _rate(result: CellResult | None) -> str:
-    if not result or not result.rates:
-        return ""
-    return f"{result.tcp_rate / 1e6:.2f}{_MISSED * (rate_error(result) > RATE_TOLERANCE)}"
-
-
-def _loss(result: CellResult | None) -> str:
-    if not result or not result.sent:
-        return ""
-    return f"{result.loss * 100:.2f}{_MISSED * (not loss_held(result))}"
+    return f"{value * quantity.scale:.2f}{'' if quantity.held(result) else ' ✗'}"
 
 
 def _troubles(store: Store) -> Iterator[str]:
@@ -85,5 +71,5 @@ def _troubles(store: Store) -> Iterator[str]:
             yield f"- {contender}, {cell}: {result.trouble}"
 
 
-def _row(*cells: str) -> Iterator[str]:
-    yield f"| {' | '.join(cells)} |"
+def _row(*entries: str) -> str:
+    return f"| {' | '.join(entries)} |"
