@@ -25,7 +25,7 @@ from link_table.measure import measure
 from link_table.pairs import CONTENDERS, OWN, VETH
 from link_table.results import HostNote, Result, Store
 from link_table.table import report
-from link_table.tools import meet, missing_tools, tcp_rates
+from link_table.tools import meet, missing_packages, tcp_rates
 from rich.console import Console
 from rich.progress import track
 
@@ -46,10 +46,9 @@ def main() -> None:
     if arguments.fresh:
         arguments.out.unlink(missing_ok=True)
     store = Store(arguments.out)
-    note = _host_note()
-    steps = list(_steps(store, contenders, arguments.quick, note.tcp_rate))
+    steps = list(_steps(store, contenders, arguments.quick))
     if steps:
-        store.add(note)
+        store.add(_host_note())
     for step in track(steps, "measuring links", console=Console(stderr=True)):
         store.add(*step())
     text = report(store)
@@ -73,7 +72,7 @@ def _check_host(out: Path) -> None:
     """Raises TestbedError for what cannot be had."""
     if os.geteuid() != 0:
         raise HostError("namespaces and links need root; say: sudo .venv/bin/python benchmarks/links.py")
-    if missing := missing_tools():
+    if missing := missing_packages():
         raise HostError(f"the tools that measure are missing; say: apt-get install {' '.join(missing)}")
     if not out.absolute().parent.is_dir():
         raise SpecError.of("--out", f"{out} cannot be written; name a file in a directory that is there")
@@ -91,13 +90,13 @@ def _contenders(names: Sequence[str] | None) -> list[str]:
     return list(names)
 
 
-def _steps(store: Store, contenders: Sequence[str], quick: bool, carried: float) -> Iterator[Step]:
+def _steps(store: Store, contenders: Sequence[str], quick: bool) -> Iterator[Step]:
     """What is still to be measured: cell after cell, in each all contenders one after the other, then the cases."""
     done = {(result.contender, result.case) for result in store.cases}
     for cell in QUICK if quick else TABLE:
         for name in contenders:
             if (name, cell) not in store.cells:
-                yield partial(_measure, name, cell, carried)
+                yield partial(_measure, store, name, cell)
     for name in contenders:
         if name in OWN:
             for case in cases_of(name, quick):
@@ -105,8 +104,8 @@ def _steps(store: Store, contenders: Sequence[str], quick: bool, carried: float)
                     yield partial(run_case, OWN[name], case)
 
 
-def _measure(name: str, cell: Cell, carried: float) -> list[Result]:
-    return [measure(CONTENDERS[name], cell, carried)]
+def _measure(store: Store, name: str, cell: Cell) -> list[Result]:
+    return [measure(CONTENDERS[name], cell, store.hosts[-1].tcp_rate)]
 
 
 def _host_note() -> HostNote:

@@ -1,12 +1,14 @@
 """What was measured, as JSON lines: a line is written when its measurement is done, so a broken run goes on there."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from link_table.grid import Cell
+from testbed.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,22 @@ Result = HostNote | CellResult | CaseResult
 _LINE: TypeAdapter[Result] = TypeAdapter(Result)
 
 
+def _read(path: Path) -> Iterator[Result]:
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            yield _LINE.validate_json(line)
+        except ValidationError:
+            message = "this is no result of the benchmark; name another file, or say --fresh to overwrite it"
+            raise SpecError.of(path, message, number) from None
+
+
 class Store:
     """A file of results."""
 
     def __init__(self, path: Path) -> None:
-        """Read what there is."""
+        """Read what there is; raises SpecError if that is something else."""
         self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self._results = [_LINE.validate_json(line) for line in lines]
+        self._results = list(_read(path)) if path.exists() else []
 
     def add(self, *results: Result) -> None:
         """Keep results, now and in the file."""

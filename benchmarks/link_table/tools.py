@@ -31,9 +31,10 @@ class RoundTrips:
     deviation: float
 
 
-def missing_tools() -> list[str]:
-    """Those of the tools that this host lacks."""
-    return [tool for tool in ("ping", "fping", "iperf3") if shutil.which(tool) is None]
+def missing_packages() -> list[str]:
+    """What this host lacks of the tools, by their names in Debian and Ubuntu."""
+    packages = {"ping": "iputils-ping", "fping": "fping", "iperf3": "iperf3"}
+    return [package for tool, package in packages.items() if shutil.which(tool) is None]
 
 
 def meet(pair: Pair, version: int = 4) -> None:
