@@ -74,7 +74,7 @@ def tcp_rates(pair: Pair, bandwidth: float, round_trip: float, seconds: int = 4,
     a quarter more than fits on the link and what it sends in 10 ms, so the link is never idle; and less than what
     fits on the link and into its queue, so no packet is dropped and the rate stays what it is. Left alone, TCP would
     fill the queue: 12 s of it at 1 Mbit/s, behind which iperf3's own messages would wait, and at 200 ms and 500 Mbit/s
-    it would take half a minute to recover from the first drop. Reno, because Cubic leaves its slow start early on
+    it would take minutes to recover from the first drop. Reno, because Cubic leaves its slow start early on
     paths without any loss (HyStart: Ha and Rhee, 2011).
     """
     on_its_way = bandwidth / 8 * (1.25 * round_trip + 0.010) + 16e3
