@@ -49,11 +49,10 @@ def cases_of(contender: str, quick: bool) -> list[str]:
 
 def _testground(bench: BackendBench) -> Iterator[Number]:
     """testground's ping-pong: 200 ms, which it accepts up to 215, and 20 ms in place, which it accepts up to 35."""
-    slow, fast = Direction(delay=0.100), Direction(delay=0.010)
-    pair = bench.join(slow, slow)
+    pair = bench.join(Direction(delay=0.100), Direction(delay=0.100))
     meet(pair)
     yield Number("RTT of 200 ms", "ms", ping(pair, 20, 0.02).mean * 1e3, 200, 205)
-    bench.reshape(pair, fast, fast)
+    bench.change(pair, {"delay": 0.010})
     yield Number("RTT changed to 20 ms", "ms", ping(pair, 20, 0.02).mean * 1e3, 20, 21)
 
 

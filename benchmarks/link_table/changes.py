@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
 from threading import Event
-from typing import Final
+from typing import Any, Final
 
 from link_table.pairs import ADDRESSES, BackendBench
 from link_table.tools import meet
@@ -42,7 +42,7 @@ class Outcome:
 def change_under_load(bench: BackendBench) -> Outcome:
     """Change bandwidth, delay and queue of both directions :data:`CHANGES` times, one a millisecond."""
     draw = random.Random(_SEED)
-    pair = bench.join(_any_direction(draw), _any_direction(draw))
+    pair = bench.join(Direction(), Direction())
     meet(pair)
     done = Event()
     with closing(_socket(pair.b)) as receiver, closing(_socket(pair.a)) as sender, ThreadPoolExecutor(2) as pool:
@@ -51,7 +51,7 @@ def change_under_load(bench: BackendBench) -> Outcome:
         sending = pool.submit(_send, sender, done)
         try:
             for _ in _paced(CHANGES, _CHANGE_INTERVAL):
-                bench.reshape(pair, _any_direction(draw), _any_direction(draw))
+                bench.change(pair, _any_properties(draw))
         finally:
             done.set()
         sent, arrived = sending.result(), arriving.result()
@@ -60,12 +60,12 @@ def change_under_load(bench: BackendBench) -> Outcome:
     return Outcome(sent, sent - len(set(arrived)), overtaken)
 
 
-def _any_direction(draw: random.Random) -> Direction:
-    return Direction(
-        bandwidth=draw.uniform(_SLOWEST, _FASTEST),
-        delay=draw.uniform(0, _LONGEST_DELAY),
-        queue=Queue(packets=draw.randint(_SHORTEST_QUEUE, _LONGEST_QUEUE)),
-    )
+def _any_properties(draw: random.Random) -> dict[str, Any]:
+    return {
+        "bandwidth": draw.uniform(_SLOWEST, _FASTEST),
+        "delay": draw.uniform(0, _LONGEST_DELAY),
+        "queue": Queue(packets=draw.randint(_SHORTEST_QUEUE, _LONGEST_QUEUE)),
+    }
 
 
 def _socket(host: Namespace) -> socket.socket:

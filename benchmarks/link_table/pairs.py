@@ -9,18 +9,18 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pyroute2 import IPRoute
 
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import End, LinkBackend, Links, Wiring
+from testbed.emulation.links.backend import End, LinkBackend
 from testbed.emulation.links.kernel import KERNEL
-from testbed.emulation.links.userspace import USERSPACE
+from testbed.emulation.links.running import BACKENDS, RunningLinks
 from testbed.emulation.namespace import Namespace
 from testbed.spec.link import Direction, Link
 
@@ -63,26 +63,21 @@ class BackendBench:
     """Links of a backend of the testbed's."""
 
     journal: Journal
-    links: Links
-    wirings: dict[Pair, Wiring] = field(default_factory=dict)
+    links: RunningLinks
+    names: dict[Pair, str] = field(default_factory=dict)
 
     def join(self, up: Direction, down: Direction) -> Pair:
         """See :class:`Bench`."""
         pair = _new_pair(self.journal)
-        number = len(self.wirings)
-        link = Link(f"a{number}", f"b{number}", up, down)
-        wiring = Wiring(number, link, End("eth0", pair.a), End("eth0", pair.b), seed=secrets.randbits(32))
-        self.links.connect(wiring)
-        self.wirings[pair] = wiring
+        link = Link(f"a{len(self.names)}", f"b{len(self.names)}", up, down)
+        self.links.connect(link, End("eth0", pair.a), End("eth0", pair.b))
+        self.names[pair] = link.name
         _give_addresses(pair)
         return pair
 
-    def reshape(self, pair: Pair, up: Direction, down: Direction) -> None:
-        """Change a link while it carries frames."""
-        before = self.wirings[pair]
-        link = replace(before.link, up=up, down=down)
-        self.wirings[pair] = replace(before, link=link, changes=before.changes + 1)
-        self.links.shape(self.wirings[pair])
+    def change(self, pair: Pair, said: Mapping[str, Any]) -> None:
+        """Change properties of a link in both directions, while it carries frames."""
+        self.links.change(self.names[pair], said)
 
 
 @dataclass
@@ -175,7 +170,7 @@ def _journal() -> Iterator[Journal]:
 @contextmanager
 def _backend_bench(backend: LinkBackend) -> Iterator[BackendBench]:
     with tempfile.TemporaryDirectory() as directory, _journal() as journal:
-        yield BackendBench(journal, backend.begin(journal, Path(directory)))
+        yield BackendBench(journal, RunningLinks.begin(backend, journal, Path(directory), seed=secrets.randbits(32)))
 
 
 @contextmanager
@@ -194,7 +189,7 @@ def _of_backend(backend: LinkBackend) -> Contender[BackendBench]:
     return Contender(backend.name, backend.missing, lambda: _backend_bench(backend))
 
 
-OWN: Final = {backend.name: _of_backend(backend) for backend in (KERNEL, USERSPACE)}
+OWN: Final = {backend.name: _of_backend(backend) for backend in BACKENDS}
 """The testbed's backends."""
 
 TCLINK: Final = Contender("tclink", KERNEL.missing, _mininet_bench)
