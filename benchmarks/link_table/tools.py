@@ -59,7 +59,7 @@ def count_echoes(pair: Pair, count: int, interval: float) -> tuple[int, int]:
     """How many echo requests of :data:`SMALLEST_FRAME` bytes a sent, one every ``interval`` seconds, and got back."""
     period = f"{interval * 1e3:g}"
     payload = str(_SMALLEST_PAYLOAD)
-    command = ["fping", "-q", "-c", str(count), "-p", period, "-i", "0.1", "-t", "3000", "-b", payload]
+    command = ["fping", "-q", "-c", str(count), "-p", period, "-i", "0.1", "-t", "1000", "-b", payload]
     output = _run(pair.a, *command, ADDRESSES[4][1])
     match = re.search(r"xmt/rcv/%loss = (\d+)/(\d+)/", output)
     if match is None:
