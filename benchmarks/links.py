@@ -17,20 +17,18 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
 from link_table.cases import cases_of, run_case
 from link_table.grid import QUICK, TABLE, Cell
 from link_table.measure import measure
-from link_table.pairs import CONTENDERS, OWN, VETH
+from link_table.pairs import CONTENDERS, OWN
 from link_table.results import HostNote, Result, Store
 from link_table.table import report
-from link_table.tools import meet, missing_packages, tcp_rates
+from link_table.tools import missing_packages
 from rich.console import Console
 from rich.progress import track
 
 from testbed.errors import HostError, SpecError, TestbedError
-from testbed.spec.link import Direction
 
 _RESULTS = Path(__file__).parent / "results" / "links.jsonl"
 
@@ -96,7 +94,7 @@ def _steps(store: Store, contenders: Sequence[str], quick: bool) -> Iterator[Ste
     for cell in QUICK if quick else TABLE:
         for name in contenders:
             if (name, cell) not in store.cells:
-                yield partial(_measure, store, name, cell)
+                yield partial(_measure, name, cell)
     for name in contenders:
         if name in OWN:
             for case in cases_of(name, quick):
@@ -104,16 +102,11 @@ def _steps(store: Store, contenders: Sequence[str], quick: bool) -> Iterator[Ste
                     yield partial(run_case, OWN[name], case)
 
 
-def _measure(store: Store, name: str, cell: Cell) -> list[Result]:
-    return [measure(CONTENDERS[name], cell, store.hosts[-1].tcp_rate)]
+def _measure(name: str, cell: Cell) -> list[Result]:
+    return [measure(CONTENDERS[name], cell)]
 
 
 def _host_note() -> HostNote:
-    with VETH.bench() as bench:
-        pair = bench.join(Direction(), Direction())
-        meet(pair)
-        # A window of a few hundred frames fills what has no delay; a larger one would overflow veth's backlog.
-        carried = fmean(tcp_rates(pair, bandwidth=200e6, round_trip=0.001, seconds=2))
     commit = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"], capture_output=True, text=True
     )
@@ -122,7 +115,6 @@ def _host_note() -> HostNote:
         cpus=os.cpu_count() or 1,
         begin=datetime.now(UTC).isoformat(timespec="minutes"),
         commit=commit.stdout.strip() or "unknown",
-        tcp_rate=carried,
     )
 
 

@@ -18,26 +18,20 @@ _ECHOES, _ECHO_INTERVAL = 10_000, 0.25e-3
 _LOAD = 0.8  # share of the bandwidth that the echoes take at most, so that none is lost to a full queue
 
 
-def measure(contender: Contender[Bench], cell: Cell, carried: float) -> CellResult:
-    """Make the link, measure it, and take it down. What goes wrong is in the result.
-
-    ``carried`` (bit/s) is what the host can carry at all; TCP is not measured on links that are faster.
-    """
+def measure(contender: Contender[Bench], cell: Cell) -> CellResult:
+    """Make the link, measure it, and take it down. What goes wrong is in the result."""
     try:
         with contender.bench() as bench:
-            return _measure(contender.name, cell, bench.join(cell.up, cell.down), carried)
+            return _measure(contender.name, cell, bench.join(cell.up, cell.down))
     except TROUBLES as error:
         return CellResult(contender.name, cell, trouble=str(error) or repr(error))
 
 
-def _measure(contender: str, cell: Cell, pair: Pair, carried: float) -> CellResult:
+def _measure(contender: str, cell: Cell, pair: Pair) -> CellResult:
     meet(pair)
     round_trips = [ping(pair, _PINGS, _PING_INTERVAL).mean for _ in range(_BURSTS)]
     if cell.loss:
         interval = max(_ECHO_INTERVAL, SMALLEST_FRAME * 8 / cell.bandwidth / _LOAD)
         sent, received = count_echoes(pair, _ECHOES, interval)
         return CellResult(contender, cell, round_trips, sent=sent, received=received)
-    if cell.bandwidth > carried:
-        trouble = f"no TCP rate: even a bare veth pair carries no more than {carried / 1e6:.0f} Mbit/s here"
-        return CellResult(contender, cell, round_trips, trouble=trouble)
     return CellResult(contender, cell, round_trips, tcp_rates(pair, cell.bandwidth, cell.round_trip))

@@ -1,4 +1,4 @@
-"""Two hosts joined by one link: of a backend of the testbed's, by Mininet's TCLink, or by a bare veth pair.
+"""Two hosts joined by one link: of a backend of the testbed's, or Mininet's TCLink.
 
 namespace a ─ eth0 ══ the link under test ══ eth0 ─ namespace b
   10.0.0.1, fd00::1                           10.0.0.2, fd00::2
@@ -81,23 +81,6 @@ class BackendBench:
 
 
 @dataclass
-class VethBench:
-    """Bare veth pairs that carry frame by frame: what the host itself can do, whatever properties are asked."""
-
-    journal: Journal
-
-    def join(self, up: Direction, down: Direction) -> Pair:
-        """See :class:`Bench`."""
-        del up, down
-        pair = _new_pair(self.journal)
-        with pair.a.path.open() as a, pair.b.path.open() as b, IPRoute() as ip:
-            peer = {"ifname": "eth0", "net_ns_fd": b.fileno(), "gso_max_segs": 1}
-            ip.link("add", ifname="eth0", kind="veth", net_ns_fd=a.fileno(), gso_max_segs=1, peer=peer)
-        _give_addresses(pair)
-        return pair
-
-
-@dataclass
 class MininetBench:
     """Mininet's TCLinks, each in a process and a namespace of its own."""
 
@@ -174,12 +157,6 @@ def _backend_bench(backend: LinkBackend) -> Iterator[BackendBench]:
 
 
 @contextmanager
-def _veth_bench() -> Iterator[VethBench]:
-    with _journal() as journal:
-        yield VethBench(journal)
-
-
-@contextmanager
 def _mininet_bench() -> Iterator[MininetBench]:
     with _journal() as journal, ExitStack() as ending:
         yield MininetBench(journal, ending)
@@ -194,8 +171,5 @@ OWN: Final = {backend.name: _of_backend(backend) for backend in BACKENDS}
 
 TCLINK: Final = Contender("tclink", KERNEL.missing, _mininet_bench)
 """Mininet's own; it needs netem, as the kernel backend does."""
-
-VETH: Final = Contender("veth", lambda: None, _veth_bench)
-"""No contender of the table: it shows how much the host can carry at all."""
 
 CONTENDERS: Final[dict[str, Contender[Bench]]] = {**OWN, TCLINK.name: TCLINK}

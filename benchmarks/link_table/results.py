@@ -13,13 +13,12 @@ from testbed.errors import SpecError
 
 @dataclass(frozen=True)
 class HostNote:
-    """Where and when the measurements that follow were made; ``tcp_rate`` (bit/s) is what a bare veth pair carries."""
+    """Where and when the measurements that follow were made."""
 
     kernel: str
     cpus: int
     begin: str
     commit: str
-    tcp_rate: float
     kind: Literal["host"] = "host"
 
 

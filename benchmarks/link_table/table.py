@@ -25,8 +25,7 @@ def report(store: Store) -> str:
 
 def _hosts(store: Store) -> Iterator[str]:
     for host in store.hosts:
-        carried = f"a bare veth pair carries {host.tcp_rate / 1e9:.2f} Gbit/s"
-        yield f"- {host.begin}: Linux {host.kernel}, {host.cpus} CPUs, commit {host.commit}; {carried}"
+        yield f"- {host.begin}: Linux {host.kernel}, {host.cpus} CPUs, commit {host.commit}"
 
 
 def _verdicts(store: Store) -> Iterator[str]:
