@@ -34,4 +34,8 @@ def _measure(contender: str, cell: Cell, pair: Pair) -> CellResult:
         interval = max(_ECHO_INTERVAL, SMALLEST_FRAME * 8 / cell.bandwidth / _LOAD)
         sent, received = count_echoes(pair, _ECHOES, interval)
         return CellResult(contender, cell, round_trips, sent=sent, received=received)
-    return CellResult(contender, cell, round_trips, tcp_rates(pair, cell.bandwidth, cell.round_trip))
+    try:
+        rates = tcp_rates(pair, cell.bandwidth, cell.round_trip)
+    except ToolError as error:
+        return CellResult(contender, cell, round_trips, trouble=str(error))
+    return CellResult(contender, cell, round_trips, rates)

@@ -103,8 +103,9 @@ def _compare(contender: str, store: Store) -> Iterator[Verdict]:
         named = ", ".join(f"({cell})" for cell in worse[:_CELLS_NAMED])
         measured = f"{len(worse)} of {len(pairs)}{': ' * bool(worse)}{named}{' …' * (len(worse) > _CELLS_NAMED)}"
         yield Verdict(contender, f"{quantity.name}: no cell worse than TCLink by more than noise", measured, not worse)
-        if pairs and quantity is not LOSS:
-            own_error, their_error = (fmean(map(quantity.error, side)) for side in zip(*pairs, strict=True))
+        both = [(own, other) for own, other in pairs if quantity.value(own) is not None]
+        if both and quantity is not LOSS:
+            own_error, their_error = (fmean(map(quantity.error, side)) for side in zip(*both, strict=True))
             yield Verdict(
                 contender,
                 f"{quantity.name}: mean error at most half of TCLink's",
