@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from testbed.emulation.network import PING_FRAME
 from testbed.spec.link import Direction, Loss
 from testbed.spec.trace import FRAME
 
 BANDWIDTHS: Final = (1e6, 10e6, 50e6, 100e6, 500e6)
 DELAYS: Final = (0.0, 0.001, 0.005, 0.020, 0.100)
 LOSSES: Final = (0.0, 0.001, 0.01, 0.05)
+
+PING_FRAME: Final = 98
+"""Bytes of a ping's frame: 56 of data, 8 of ICMP, 20 of IP, 14 of Ethernet."""
 
 TCP_PAYLOAD: Final = 1448
 """Bytes of payload in a full frame: 1,500 less 20 of IP, 20 of TCP and 12 of its timestamps (RFC 7323)."""

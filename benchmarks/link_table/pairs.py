@@ -77,7 +77,7 @@ class BackendBench:
 
     def change(self, pair: Pair, said: Mapping[str, Any]) -> None:
         """Change properties of a link in both directions, while it carries frames."""
-        self.links.change(self.names[pair], said)
+        self.links.change(self.names[pair], {"up": said, "down": said})
 
 
 @dataclass
