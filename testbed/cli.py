@@ -171,9 +171,11 @@ def link(
     shape = read_shape({key: value for key, value in given.items() if value is not None})
     cut = {} if state is None else {"cut": state == "down"}
     said = {one: cut | shape.said_of(one) for one in WAYS if way in (one, "both")}
+    if name is None and any(said.values()):
+        raise SpecError.of("link", "name the link that is to change, like a-s1")
     if name is not None and any(said.values()):
         links.change(name, said)
-    print_links([wiring.link for wiring in links.current() if name in (None, wiring.link.name)], out)
+    print_links([wiring.link for wiring in (links.current() if name is None else [links.find(name)])], out)
 
 
 @app.command(epilog="Example: `testbed doctor`")

@@ -8,6 +8,7 @@ defaults; the most specific place that says it counts:
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from itertools import chain
@@ -52,10 +53,10 @@ def _read_queue(written: object) -> Queue:
         return Queue(packets=round(PACKETS.parse(written)))
     if _has_unit_of(SIZE, written):
         return Queue(bytes=round(SIZE.parse(written)))
-    if _has_unit_of(DURATION, written):
-        return Queue(seconds=DURATION.parse(written))
+    if _has_unit_of(DURATION, written) and (seconds := DURATION.parse(written)) > 0:
+        return Queue(seconds=seconds)
     examples = ", ".join(quantity.example for quantity in (PACKETS, SIZE, DURATION))
-    raise ValueError(f"{written!r} is no queue; write it in packets, bytes or time, like one of {examples}")
+    raise ValueError(f"{written!r} is no queue; write it in packets, bytes or time above zero, like one of {examples}")
 
 
 def _has_unit_of(quantity: Quantity, written: object) -> bool:
@@ -174,7 +175,8 @@ class Preset(Properties):
     down: Properties = Properties()
 
     def layers(self, way: Way) -> Iterator[dict[str, Any]]:
-        """What both directions share, and then what the one has of its own."""
+        """First nothing at all, for a preset says everything; then what both directions share, and what the one has."""
+        yield {field.name: field.default for field in fields(Direction) if field.name != "cut"}
         yield self.said()
         yield getattr(self, way).said()
 

@@ -1,10 +1,11 @@
-"""The kernel backend under a kernel that has netem, and the choice between the backends."""
+"""Both backends under a kernel that has netem, and the choice between them."""
 
 import pytest
 from conformance import LinkConformance
 
 from testbed.emulation.links.kernel import KERNEL
 from testbed.emulation.links.running import BACKENDS
+from testbed.emulation.links.userspace import USERSPACE
 from testbed.emulation.plan import choose_backend
 from testbed.errors import SpecError
 from testbed.spec.topology import Topology
@@ -14,6 +15,10 @@ NODE = {"model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB"}
 
 class TestKernelLinks(LinkConformance):
     backend = KERNEL
+
+
+class TestUserspaceLinks(LinkConformance):
+    backend = USERSPACE
 
 
 def _topology(**link: object) -> Topology:

@@ -217,6 +217,22 @@ def test_what_waits_meets_the_properties_that_hold_when_it_departs() -> None:
     assert wire.all_arrivals() == [(pytest.approx(6.0), 0), (pytest.approx(9.0), 2)]
 
 
+def test_a_channel_that_was_bad_loses_nothing_more_once_it_is_mended() -> None:
+    wire = Wire(Direction(loss=Loss(to_bad=1.0, to_good=0.01)))
+    for number in range(10):
+        wire.send(number * 1e-3)
+    wire.shape(Direction(), 0.5)
+    wire.send(0.6)
+    assert _numbers(wire)[-1] == 10
+
+
+def test_no_delay_falls_below_zero() -> None:
+    wire = Wire(Direction(delay=0.010, jitter=Jitter(0.010)))
+    for second in range(2000):
+        wire.send(float(second))
+    assert min(time - number for time, number in wire.all_arrivals()) == 0
+
+
 def _trace(*milliseconds: int) -> Trace:
     return Trace("here", milliseconds)
 

@@ -56,7 +56,6 @@ class RunningLinks:
         self._links = links
         self._state = state
         self._dropped: Counter[str] = Counter()  # by each link's interfaces, when health was asked for
-        self._written = 0  # when the file was, of which this is the state; nanoseconds
 
     @classmethod
     def begin(cls, backend: LinkBackend, journal: Journal, directory: Path, seed: int) -> "RunningLinks":
@@ -86,6 +85,11 @@ class RunningLinks:
         with self._locked():
             return list(self._state.wirings.values())
 
+    def find(self, name: str) -> Wiring:
+        """One link as it is now; raises SpecError if there is no such link."""
+        with self._locked():
+            return self._find(name)
+
     def change(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         """Change the properties that are ``said`` of one direction or both, in the terms of Direction.
 
@@ -93,9 +97,7 @@ class RunningLinks:
         do not fit each other or those that stay, or if the backend cannot have them.
         """
         with self._locked():
-            if name not in self._state.wirings:
-                raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
-            before = self._state.wirings[name]
+            before = self._find(name)
             after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
             try:
                 self._links.shape(after)
@@ -117,6 +119,11 @@ class RunningLinks:
         self._dropped = _dropped(wirings)
         return replace(health, lost=dict(Counter(health.lost) + (self._dropped - before)))
 
+    def _find(self, name: str) -> Wiring:
+        if name not in self._state.wirings:
+            raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
+        return self._state.wirings[name]
+
     def _changed(self, link: Link, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         try:
             up, down = (link.way(way).changed(said.get(way, {})) for way in WAYS)
@@ -129,24 +136,25 @@ class RunningLinks:
 
     def _note(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> None:
         event: dict[str, Any] = {"t": time.monotonic(), "node": "", "event": "link", "link": name}
+        for way, properties in said.items():
+            event[way] = dict(properties)
+            if trace := properties.get("trace"):
+                event[way]["trace"] = trace.path  # without all that is in it
         with (self._directory / EVENTS).open("a") as file:
-            file.write(json.dumps(to_jsonable_python(event | dict(said))) + "\n")
+            file.write(json.dumps(to_jsonable_python(event)) + "\n")
 
     def _write(self) -> None:
         new = self._directory / f"{_STATE}.new"
         new.write_bytes(_STATES.dump_json(self._state))
-        new.rename(self._directory / _STATE)
-        self._written = (self._directory / _STATE).stat().st_mtime_ns
+        new.rename(self._directory / _STATE)  # so that whoever attaches meanwhile reads one whole state or the other
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes out, and know what they have done."""
         with (self._directory / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            state = self._directory / _STATE
-            if state.exists() and state.stat().st_mtime_ns != self._written:
+            if (state := self._directory / _STATE).exists():
                 self._state = _STATES.validate_json(state.read_bytes())
-                self._written = state.stat().st_mtime_ns
             yield
 
 

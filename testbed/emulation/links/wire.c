@@ -151,7 +151,8 @@ static void launch(struct wire *wire, struct frame *frame, int64_t sent)
         append(&wire->express, frame);
         return;
     }
-    int64_t due = sent + wire->is.delay + jitter(wire);
+    int64_t delay = wire->is.delay + jitter(wire);
+    int64_t due = sent + (delay > 0 ? delay : 0);
     frame->due = wire->last_due = due > wire->last_due ? due : wire->last_due;
     append(&wire->line, frame);
     if (happens(wire, wire->is.duplicate)) {
@@ -262,4 +263,5 @@ void wire_shape(struct wire *wire, const struct properties *is, int64_t *times, 
     }
     wire->times = times;
     wire->is = *is;
+    wire->bad &= is->to_bad > 0;
 }
