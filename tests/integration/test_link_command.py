@@ -1,7 +1,6 @@
 """``testbed link``: links of a run that goes on are shown, changed, cut and mended from another process."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -83,8 +82,8 @@ def _run_of(process: "subprocess.Popen[str]") -> str | None:
     """The id of the run whose journal a runner has open."""
     for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
         with suppress(FileNotFoundError):
-            if "/testbed/runs/" in (path := os.readlink(descriptor)):
-                return Path(path).stem
+            if (path := descriptor.readlink()).match("*/testbed/runs/*"):
+                return path.stem
     return None
 
 
