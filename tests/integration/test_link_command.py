@@ -75,7 +75,7 @@ def test_what_is_wrong_is_said_in_one_sentence(kept_run: str, arguments: list[st
 def test_a_run_that_is_not_there_is_named() -> None:
     refused = _testbed("link", "nosuch", "a-s1", "--delay", "1ms")
     assert refused.returncode == 2
-    assert "there is no run 'nosuch'" in refused.stderr
+    assert "there is no run 'nosuch' with links" in refused.stderr
 
 
 def _run_of(process: "subprocess.Popen[str]") -> str | None:

@@ -6,13 +6,14 @@ backend, writes the file anew and notes the change as an event of the run.
 
 import fcntl
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
@@ -55,6 +56,7 @@ class RunningLinks:
         self._backend = backend
         self._links = links
         self._state = state
+        self._known: BinaryIO | None = None  # the file of which this is the state
         self._dropped: Counter[str] = Counter()  # by each link's interfaces, when health was asked for
 
     @classmethod
@@ -101,7 +103,7 @@ class RunningLinks:
             after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
             try:
                 self._links.shape(after)
-            except SpecError:  # half of it may have been done
+            except Exception:  # half of it may have been done
                 self._links.shape(before)
                 raise
             self._state.wirings[name] = after
@@ -147,15 +149,27 @@ class RunningLinks:
         new = self._directory / f"{_STATE}.new"
         new.write_bytes(_STATES.dump_json(self._state))
         new.rename(self._directory / _STATE)  # so that whoever attaches meanwhile reads one whole state or the other
+        self._know()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes out, and know what they have done."""
         with (self._directory / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if (state := self._directory / _STATE).exists():
-                self._state = _STATES.validate_json(state.read_bytes())
+            self._read()
             yield
+
+    def _read(self) -> None:
+        """Take in the file if another process has written it. The one that we know is open, so its inode is its own."""
+        path = self._directory / _STATE
+        if path.exists() and not (self._known and os.path.samestat(path.stat(), os.fstat(self._known.fileno()))):
+            self._know()
+            self._state = _STATES.validate_json(path.read_bytes())
+
+    def _know(self) -> None:
+        if self._known:
+            self._known.close()
+        self._known = (self._directory / _STATE).open("rb")
 
 
 def _dropped(wirings: Sequence[Wiring]) -> Counter[str]:
