@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -171,9 +172,11 @@ def link(
     shape = read_shape({key: value for key, value in given.items() if value is not None})
     cut = {} if state is None else {"cut": state == "down"}
     said = {one: cut | shape.said_of(one) for one in WAYS if way in (one, "both")}
-    if name is not None and any(said.values()):
+    if any(said.values()):
+        if name is None:
+            raise SpecError.of("link", "name the link that is to change, like a-s1")
         links.change(name, said)
-    print_links([wiring.link for wiring in links.current() if name in (None, wiring.link.name)], out)
+    print_links([wiring.link for wiring in (links.current() if name is None else [links.find(name)])], out)
 
 
 @app.command(epilog="Example: `testbed doctor`")
@@ -260,6 +263,8 @@ def main() -> None:
     # SIGTERM is passed on as SIGINT, which asyncio turns into a cancellation instead of an exception anywhere.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the relay has two files open for every link
     os.umask(0o022)  # the nodes' user must be able to read what is written for it
     try:
         app()

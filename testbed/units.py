@@ -7,7 +7,7 @@ a size in bytes, a share or probability from 0 to 1 and a rate in events per sec
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -26,6 +26,7 @@ class Quantity:
     units: Mapping[str, float]
     example: str
     positive: bool = False
+    least: float = 0.0
     most: float = math.inf
 
     def parse(self, value: object) -> float:
@@ -42,9 +43,11 @@ class Quantity:
             raise ValueError(f"{value!r} has the unknown unit {unit!r}; known are {', '.join(self.units)}")
         if number < 0 or (self.positive and number == 0):
             raise ValueError(f"{value!r} must be {'above' if self.positive else 'at least'} zero, like {self.example}")
-        if number * self.units[unit] > self.most:
-            raise ValueError(f"{value!r} must be at most {self.format(self.most)}, like {self.example}")
-        return number * self.units[unit]
+        amount = number * self.units[unit]
+        if not self.least <= amount <= self.most:
+            bound = f"at most {self.format(self.most)}" if amount > self.most else f"at least {self.format(self.least)}"
+            raise ValueError(f"{value!r} must be {bound}, like {self.example}")
+        return amount
 
     def scaled(self, value: float) -> tuple[float, str]:
         """``value`` in the largest unit that leaves it at or above one, and that unit."""
@@ -66,12 +69,13 @@ class Quantity:
 
 
 DURATION = Quantity("duration", {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}, "10ms")
+DELAY = replace(DURATION, name="delay", most=3600.0)
 BANDWIDTH = Quantity("bandwidth", {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}, "10mbit", positive=True)
 SIZE = Quantity(
     "size", {"B": 1, "kB": 1e3, "KiB": 2**10, "MB": 1e6, "MiB": 2**20, "GB": 1e9, "GiB": 2**30}, "512MiB", positive=True
 )
 SHARE = Quantity("share", {"%": 0.01}, "1%", most=1.0)
-PACKETS = Quantity("number of packets", {"packets": 1}, "100packets", positive=True)
+PACKETS = Quantity("number of packets", {"packets": 1}, "100packets", positive=True, most=1e9)
 RATE = Quantity("rate", {"/h": 1 / 3600, "/min": 1 / 60, "/s": 1.0}, "0.2/s", positive=True)
 
 
@@ -86,6 +90,7 @@ def _annotated(quantity: Quantity, number: Callable[[float], float] = float) -> 
 
 
 Duration = Annotated[float, *_annotated(DURATION)]
+Delay = Annotated[float, *_annotated(DELAY)]
 Bandwidth = Annotated[float, *_annotated(BANDWIDTH)]
 Size = Annotated[int, *_annotated(SIZE, round)]
 Rate = Annotated[float, *_annotated(RATE)]

@@ -249,29 +249,41 @@ class LinkConformance:
 
     @pytest.mark.parametrize(
         ("queue", "fitting"),
-        [(Queue(packets=20), 20), (Queue(bytes=20 * FULL_FRAME), 20), (Queue(seconds=20 * FULL_FRAME * 8 / 1e6), 20)],
+        [(Queue(packets=20), 20), (Queue(bytes=20 * FULL_FRAME), 20), (Queue(seconds=20 * FULL_FRAME * 8 / 2e5), 20)],
         ids=["packets", "bytes", "time"],
     )
     def test_what_the_queue_has_no_room_for_is_dropped(
         self, laboratory: Laboratory, queue: Queue, fitting: int
     ) -> None:
-        laboratory.join(Direction(bandwidth=1e6, queue=queue), PLAIN)
+        laboratory.join(Direction(bandwidth=2e5, queue=queue), PLAIN)
         with laboratory.datagrams() as datagrams:
             datagrams.send(100, size=FULL_FRAME - HEADERS)
             arrived = datagrams.received()
         assert fitting <= len(arrived) <= fitting + 3  # those that are being sent meanwhile
         assert arrived[:fitting] == list(range(fitting))
 
+    def test_what_a_queue_drops_is_not_lost_unasked(self, laboratory: Laboratory) -> None:
+        laboratory.join(Direction(bandwidth=10e6, delay=0.001, queue=Queue(packets=5)), PLAIN)
+        laboratory.links.health()
+        with laboratory.datagrams() as datagrams:
+            datagrams.send(200)
+            datagrams.received()
+        health = laboratory.links.health()
+        assert (health.failure, health.lost) == (None, {}), "what the queue drops was asked for"
+
     # Chance
 
-    @pytest.mark.parametrize("distribution", ["normal", "uniform", "pareto"])
-    def test_the_delay_has_the_deviation_that_is_asked_for(self, laboratory: Laboratory, distribution: str) -> None:
+    @pytest.mark.parametrize(("distribution", "pings"), [("normal", 500), ("uniform", 300), ("pareto", 1200)])
+    def test_the_delay_has_the_deviation_that_is_asked_for(
+        self, laboratory: Laboratory, distribution: str, pings: int
+    ) -> None:
+        # So many that 15 % are four standard deviations of what is measured: a Pareto's tail is long.
         jitter = Jitter(0.004, distribution)  # type: ignore[arg-type]
         laboratory.join(Direction(delay=0.020, jitter=jitter), PLAIN)
-        output = laboratory.ping("a", "b", "-c", "500", "-i", "0.015")
+        output = laboratory.ping("a", "b", "-c", str(pings), "-i", "0.015")
         assert 0.85 * 4 <= deviation(output) <= 1.15 * 4
         mean = float(output.rsplit("=", 1)[1].split("/")[1])
-        assert 19.3 <= mean <= 21.3
+        assert 19.3 <= mean <= 21.6
 
     def test_jitter_lets_nothing_overtake(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(delay=0.010, jitter=Jitter(0.008)), PLAIN)
@@ -293,7 +305,7 @@ class LinkConformance:
         with laboratory.datagrams() as datagrams:
             datagrams.send(20_000, interval=0.0001)
             arrived = datagrams.received()
-        assert abs(1 - len(arrived) / 20_000 - loss.mean) <= 0.012
+        assert abs(1 - len(arrived) / 20_000 - loss.mean) <= 0.018  # 3.5 standard deviations of such bursts
         assert 3.3 <= mean_gap(arrived) <= 4.7  # in a row: 1 ÷ 0.25
 
     def test_some_frames_come_twice(self, laboratory: Laboratory) -> None:
@@ -305,14 +317,14 @@ class LinkConformance:
         assert abs(len(arrived) / 5000 - 1.1) <= NORMAL_TAILS * sqrt(0.1 * 0.9 / 5000)
 
     def test_some_frames_overtake_what_is_on_its_way(self, laboratory: Laboratory) -> None:
-        laboratory.join(Direction(delay=0.020, reorder=0.1), PLAIN)
+        laboratory.join(Direction(delay=0.200, reorder=0.1), PLAIN)
         with laboratory.datagrams() as datagrams:
             datagrams.send(5000, interval=0.0002)
             arrived = datagrams.received()
         assert sorted(arrived) == list(range(5000))
         place = {number: index for index, number in enumerate(arrived)}
-        overtaking = sum(place[number] < number - 50 for number in range(200, 5000))  # by about 100 frames in 20 ms
-        assert abs(overtaking / 4800 - 0.1) <= NORMAL_TAILS * sqrt(0.1 * 0.9 / 4800)
+        overtaking = sum(place[number] < number - 20 for number in range(1000, 5000))  # by all of the last 200 ms
+        assert abs(overtaking / 4000 - 0.1) <= NORMAL_TAILS * sqrt(0.1 * 0.9 / 4000)
 
     def test_a_frame_with_a_wrong_bit_is_not_taken_for_a_good_one(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(delay=0.001, corrupt=0.2), PLAIN)

@@ -17,6 +17,16 @@ from pyroute2 import netns
 
 Result = TypeVar("Result")
 
+
+@dataclass(frozen=True)
+class Counters:
+    """What an interface has counted: bytes received and sent, and frames that were dropped instead of sent."""
+
+    received: int
+    sent: int
+    dropped: int
+
+
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
@@ -61,6 +71,13 @@ class Namespace:
                 netns.setns(before)
         finally:
             os.close(before)
+
+    def counters(self) -> dict[str, Counters]:
+        """Those of every interface in it, by its name (proc(5), /proc/PID/net/dev)."""
+        with self.entered():
+            lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
+        fields = {name.strip(): values.split() for name, values in (line.split(":") for line in lines)}
+        return {name: Counters(int(of[0]), int(of[8]), int(of[11])) for name, of in fields.items()}
 
 
 def in_throwaway_namespace(work: Callable[[], Result]) -> Result:

@@ -34,7 +34,7 @@ from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK
 
 from testbed.emulation.links.backend import End
 from testbed.emulation.links.running import RunningLinks
-from testbed.emulation.namespace import Namespace
+from testbed.emulation.namespace import Counters, Namespace
 from testbed.emulation.routes import SUBNET, Route, addresses, interface_names, routing_tables
 from testbed.spec.link import Link
 from testbed.spec.topology import Topology
@@ -185,10 +185,10 @@ class Meter:
     interface: str
     at_b: bool
 
-    def read(self, counters: Mapping[str, tuple[int, int]]) -> Traffic:
-        """From the bytes received and sent by the interfaces beside it; one that is gone went with its link's relay."""
-        received, sent = counters.get(self.interface, (0, 0))
-        return Traffic(up=received, down=sent) if self.at_b else Traffic(up=sent, down=received)
+    def read(self, counters: Mapping[str, Counters]) -> Traffic:
+        """From the counters beside it; an interface that is gone went with its link's relay."""
+        here = counters.get(self.interface, Counters(0, 0, 0))
+        return Traffic(up=here.received, down=here.sent) if self.at_b else Traffic(up=here.sent, down=here.received)
 
 
 class Network:
@@ -301,8 +301,7 @@ class Network:
         """What every link has carried so far, by the link's name, as counted at one end of it."""
         carried = {}
         for namespace, meters in self._meters.items():
-            with namespace.entered():
-                counters = _interface_counters()
+            counters = namespace.counters()
             carried.update({meter.link.name: meter.read(counters) for meter in meters})
         return {link.name: carried[link.name] for link in self._topology.resolved_links}
 
@@ -324,10 +323,3 @@ def _move_local_rule(ip: IPRoute, before: int, after: int) -> None:
     """Give the rule of the node's own addresses another priority; there is one at any time."""
     ip.rule("add", priority=after, **_LOCAL)
     ip.rule("del", priority=before, **_LOCAL)
-
-
-def _interface_counters() -> dict[str, tuple[int, int]]:
-    """Bytes received and sent by every interface in the namespace of this thread (proc(5), /proc/PID/net/dev)."""
-    lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
-    fields = {name.strip(): values.split() for name, values in (line.split(":") for line in lines)}
-    return {name: (int(values[0]), int(values[8])) for name, values in fields.items()}

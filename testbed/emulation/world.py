@@ -26,15 +26,6 @@ LINKS: Final = "links"
 """The directory of a run's links, in its own."""
 
 
-def running_links(run: str) -> RunningLinks:
-    """The links of a run that goes on or was kept; raises SpecError if there is none."""
-    try:
-        return RunningLinks.attach(SHARED / run / LINKS)
-    except FileNotFoundError:
-        standing = ", ".join(sorted(path.name for path in SHARED.glob("*"))) or "none"
-        raise SpecError.of("link", f"there is no run {run!r}; standing are: {standing}") from None
-
-
 SHARED: Final = Path("/run/testbed")
 """Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
 
@@ -43,6 +34,15 @@ _GLANCE = 0.01  # seconds between two looks at whether an agent is ready
 
 Step = Callable[[str], AbstractContextManager[None]]
 """What a step of the work is done within; it is told the step's name."""
+
+
+def running_links(run: str) -> RunningLinks:
+    """The links of a run that goes on or was kept; raises SpecError if there is none."""
+    try:
+        return RunningLinks.attach(SHARED / run / LINKS)
+    except FileNotFoundError:
+        standing = ", ".join(sorted(path.parents[1].name for path in SHARED.glob(f"*/{LINKS}/links.json"))) or "none"
+        raise SpecError.of("link", f"there is no run {run!r} with links; such are: {standing}") from None
 
 
 class World:

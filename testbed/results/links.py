@@ -79,7 +79,7 @@ def judge_links(seen: Seen, when: str) -> Iterator[Finding]:
     """What was not as asked when it was measured: ``before play``, say."""
     for link, ways in seen.items():
         for way, observation in ways.items():
-            for finding in judge_direction(getattr(link, way), observation):
+            for finding in judge_direction(link.way(way), observation):
                 yield Finding(finding.verdict, f"link {link.name} {way}: {finding.reason} {when}")
 
 
@@ -204,7 +204,7 @@ def as_figures(before: Seen, after: Seen) -> dict[str, Any]:
         for link, ways in seen.items():
             of_link = figures.setdefault(link.name, {"rtt": {}, "up": {}, "down": {}})
             for way, observation in ways.items():
-                direction = getattr(link, way)
+                direction = link.way(way)
                 of_link[way]["asked"] = asdict(Figures.asked(direction))
                 of_link[way][moment] = asdict(Figures.measured(direction, observation))
             for side in ("asked", moment):

@@ -93,11 +93,15 @@ def override(document: Document, assignments: Iterable[str]) -> None:
         key, equals, text = assignment.partition("=")
         if not equals or not all(key.split(".")):
             raise SpecError.of("--set", f"{assignment!r} must read KEY=VALUE, like pattern.layers=2")
-        try:
-            value = YAML(typ="safe").load(text)
-        except (YAMLError, ValueError, RecursionError):
-            raise SpecError.of("--set", f"{text!r} is not a YAML value") from None
-        _assign(document.data, key, value)
+        _assign(document.data, key, read_value("--set", text))
+
+
+def read_value(option: str, text: str) -> Any:
+    """The YAML value in an option of the command line; raises SpecError."""
+    try:
+        return YAML(typ="safe").load(text)
+    except (YAMLError, ValueError, RecursionError):
+        raise SpecError.of(option, f"{text!r} is not a YAML value") from None
 
 
 def _assign(data: Any, key: str, value: object) -> None:

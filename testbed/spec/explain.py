@@ -74,8 +74,7 @@ def _child(schema: Schema, step: str | int) -> Schema:
 
 def _resolve(root: Schema, schema: Schema) -> Schema:
     if "$ref" in schema:
-        definition: Schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
-        return definition
+        return _resolve(root, root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
     branches = [branch for branch in schema.get("anyOf", []) if branch.get("type") != "null"]
     return _resolve(root, branches[0]) if branches else schema
 

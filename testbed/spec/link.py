@@ -3,12 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BeforeValidator, PlainSerializer
-
-from testbed.spec.trace import FRAME, Trace, read_trace
+from testbed.spec.trace import FRAME, Trace
 from testbed.units import DURATION
 
 Way = Literal["up", "down"]
@@ -58,14 +55,6 @@ class Queue:
     seconds: float | None = None
 
 
-Recording = Annotated[
-    Trace,
-    BeforeValidator(lambda trace: trace if isinstance(trace, Trace) else read_trace(Path(trace))),
-    PlainSerializer(lambda trace: trace.path),
-]
-"""A trace, which stands in JSON by its path."""
-
-
 @dataclass(frozen=True)
 class Direction:
     """One direction of a link.
@@ -84,7 +73,7 @@ class Direction:
     reorder: float = 0.0
     corrupt: float = 0.0
     queue: Queue | None = None
-    trace: Recording | None = None
+    trace: Trace | None = None
     cut: bool = False
 
     def __post_init__(self) -> None:

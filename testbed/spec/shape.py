@@ -8,6 +8,7 @@ defaults; the most specific place that says it counts:
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from functools import cache
 from importlib.resources import files
 from itertools import chain
@@ -18,6 +19,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     TypeAdapter,
     ValidationError,
@@ -26,20 +28,24 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from ruamel.yaml import YAML
 
 from testbed.errors import Problem, SpecError
+from testbed.spec.document import read_value
 from testbed.spec.explain import dotted, explain
 from testbed.spec.link import Direction, Jitter, Loss, Queue, Way
 from testbed.spec.model import Spec
 from testbed.spec.trace import read_trace
-from testbed.units import BANDWIDTH, DURATION, PACKETS, SIZE, Duration, Quantity, Share
+from testbed.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quantity, Share
 
 _UNLIMITED = "unlimited"
+_LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # bit/s; a frame takes seconds by then
 
 
 def _read_bandwidth(written: object) -> float:
-    return math.inf if written == _UNLIMITED else BANDWIDTH.parse(written)
+    return math.inf if written == _UNLIMITED else _LINK_BANDWIDTH.parse(written)
 
 
 def _write_bandwidth(bandwidth: float) -> str:
@@ -47,14 +53,14 @@ def _write_bandwidth(bandwidth: float) -> str:
 
 
 def _read_queue(written: object) -> Queue:
-    if _has_unit_of(PACKETS, written):
-        return Queue(packets=round(PACKETS.parse(written)))
+    if _has_unit_of(PACKETS, written) and (packets := PACKETS.parse(written)).is_integer():
+        return Queue(packets=int(packets))
     if _has_unit_of(SIZE, written):
         return Queue(bytes=round(SIZE.parse(written)))
-    if _has_unit_of(DURATION, written):
-        return Queue(seconds=DURATION.parse(written))
+    if _has_unit_of(DURATION, written) and (seconds := DURATION.parse(written)) > 0:
+        return Queue(seconds=seconds)
     examples = ", ".join(quantity.example for quantity in (PACKETS, SIZE, DURATION))
-    raise ValueError(f"{written!r} is no queue; write it in packets, bytes or time, like one of {examples}")
+    raise ValueError(f"{written!r} is no queue; write it in whole packets, bytes or time above zero: {examples}")
 
 
 def _has_unit_of(quantity: Quantity, written: object) -> bool:
@@ -67,35 +73,38 @@ def _write_queue(queue: Queue) -> str:
     return SIZE.format(queue.bytes) if queue.bytes is not None else DURATION.format(queue.seconds or 0.0)
 
 
-class JitterEntry(Spec):
-    """Jitter in a file: ``5ms``, or with all that can be said of it."""
-
-    deviation: Duration = Field(description="standard deviation of the delay")
-    distribution: Literal["normal", "uniform", "pareto"] = "normal"
-    correlation: Share = Field(0.0, lt=1, description="between the delays of one frame and the next")
+class Entry(Spec):
+    """A property that can be said in one word, which is then what its first field says."""
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, written: object) -> object:
-        return written if isinstance(written, dict | BaseModel) else {"deviation": written}
+    def _read_word(cls, written: object) -> object:
+        return written if isinstance(written, dict | BaseModel) else {next(iter(cls.model_fields)): written}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "string"}]}
+
+
+class JitterEntry(Entry):
+    """Jitter in a file: ``5ms``, or with all that can be said of it."""
+
+    deviation: Delay = Field(description="standard deviation of the delay")
+    distribution: Literal["normal", "uniform", "pareto"] = "normal"
+    correlation: Share = Field(0.0, lt=1, description="between the delays of one frame and the next")
 
     def meant(self) -> Jitter:
         """What the code holds."""
         return Jitter(self.deviation, self.distribution, self.correlation)
 
 
-class LossEntry(Spec):
+class LossEntry(Entry):
     """Loss in a file: ``0.1%``, or a channel that is now good, now bad (Gilbert and Elliott)."""
 
-    to_bad: Share = Field(0.0, description="probability, at each frame, that the good channel turns bad")
-    to_good: Share = Field(1.0, gt=0, description="probability, at each frame, that the bad channel turns good")
     in_good: Share = Field(0.0, description="share of frames that the good channel loses")
     in_bad: Share = Field(1.0, description="share of frames that the bad channel loses")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, written: object) -> object:
-        return written if isinstance(written, dict | BaseModel) else {"in_good": written}
+    to_bad: Share = Field(0.0, description="probability, at each frame, that the good channel turns bad")
+    to_good: Share = Field(1.0, gt=0, description="probability, at each frame, that the bad channel turns good")
 
     def meant(self) -> Loss:
         """What the code holds."""
@@ -114,7 +123,7 @@ class Properties(Spec):
         ]
         | None
     ) = None
-    delay: Duration | None = None
+    delay: Delay | None = None
     jitter: JitterEntry | None = None
     loss: LossEntry | None = None
     duplicate: Share | None = None
@@ -148,11 +157,6 @@ class Properties(Spec):
             raise ValueError("`bandwidth` and `trace` exclude each other; leave one out")
         return self
 
-    def layers(self, way: Way) -> Iterator[dict[str, Any]]:
-        """What is said of one direction, in the terms of :class:`Direction`: the more specific comes later."""
-        del way  # both the same
-        yield self.said()
-
     def said(self) -> dict[str, Any]:
         """What is said here."""
         said = {key: value for key in Properties.model_fields if (value := getattr(self, key)) is not None}
@@ -173,7 +177,8 @@ class Preset(Properties):
     down: Properties = Properties()
 
     def layers(self, way: Way) -> Iterator[dict[str, Any]]:
-        """What both directions share, and then what the one has of its own."""
+        """First nothing at all, for a preset says everything; then what both directions share, and what the one has."""
+        yield {field.name: field.default for field in fields(Direction) if field.name != "cut"}
         yield self.said()
         yield getattr(self, way).said()
 
@@ -225,12 +230,13 @@ def direction(way: Way, *shapes: Shape) -> Direction:
 
 
 def read_shape(given: Mapping[str, str]) -> Shape:
-    """A shape from the options of a command line; raises SpecError."""
+    """A shape from the options of a command line, whose values are YAML; raises SpecError."""
+    written = {key: read_value(f"--{key}", text) for key, text in given.items()}
     try:
-        return Shape.model_validate(given)
+        return Shape.model_validate(written)
     except ValidationError as error:
         mistakes = chain.from_iterable(explain(detail, Shape) for detail in error.errors())
-        raise SpecError([Problem(f"--{dotted(loc[:1])}", 0, message) for loc, message in mistakes]) from None
+        raise SpecError([Problem(f"--{dotted(loc[:1]) or 'trace'}", 0, message) for loc, message in mistakes]) from None
 
 
 @cache

@@ -14,6 +14,9 @@ FRAME = 1514
 """Bytes of a full Ethernet frame: 1,500 of payload and 14 of header, which is what the kernel counts, too."""
 
 
+_MOST_DIGITS = 9  # of a time: eleven days
+
+
 @dataclass(frozen=True)
 class Trace:
     """A recording: where it came from, and its opportunities in milliseconds, in order."""
@@ -51,6 +54,6 @@ def read_trace(path: Path) -> Trace:
 
 
 def _time(path: Path, number: int, line: str) -> int:
-    if not line.strip().isdecimal():
+    if not line.strip().isdecimal() or len(line.strip()) > _MOST_DIGITS:
         raise ValueError(f"{path}, line {number}: {line[:40]!r} is not a time in milliseconds, like 17")
     return int(line)

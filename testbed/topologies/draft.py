@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from itertools import cycle
 from textwrap import wrap
-from typing import Final
+from typing import Any, Final
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 from testbed.errors import SpecError
 from testbed.models import zoo
+from testbed.spec.document import read_value
 from testbed.units import BANDWIDTH
 
-_DEVICE: Final = {"cpus": "0.1", "memory": "160MiB"}
+_DEVICE: Final = {"cpus": 0.1, "memory": "160MiB"}
 _DEVICE_KEYS: Final = ("model", "cpus", "memory", "context")
 
 
@@ -35,18 +38,22 @@ class Draft:
     nodes: list[str]
     links: list[DraftLink]
 
-    def yaml(self, device: Mapping[str, str]) -> str:
+    def yaml(self, device: Mapping[str, Any]) -> str:
         """The topology file. ``device`` is said of every node; without a model they take those of the zoo in turn."""
         models = cycle([device["model"]] if "model" in device else [f"zoo/{name}" for name in zoo.NAMES])
-        comment = [f"# {line}" for line in wrap(self.comment, 116)]
-        nodes = [f"  {_scalar(name)}: {_mapping({'model': next(models), **_DEVICE, **device})}" for name in self.nodes]
-        links = [f"  - {_mapping(_entry(link))}" for link in self.links]
-        return "\n".join(
-            [*comment, f"name: {_scalar(self.name)}", "nodes:", *nodes, *(["links:", *links] if links else []), ""]
-        )
+        nodes = {name: _in_a_line({"model": next(models), **_DEVICE, **device}) for name in self.nodes}
+        links = [_in_a_line(_entry(link)) for link in self.links]
+        written = {"name": self.name, "nodes": nodes, "links": links}
+        file = StringIO()
+        file.writelines(f"# {line}\n" for line in wrap(self.comment, 116))
+        yaml = YAML()
+        yaml.width = 120
+        yaml.indent(mapping=2, sequence=4, offset=2)
+        yaml.dump({key: value for key, value in written.items() if value}, file)
+        return file.getvalue()
 
 
-def read_device(written: str) -> dict[str, str]:
+def read_device(written: str) -> dict[str, Any]:
     """What ``model=zoo/alpha,cpus=0.2`` says of a device; raises SpecError."""
     said = {}
     for part in written.split(",") if written else []:
@@ -54,21 +61,18 @@ def read_device(written: str) -> dict[str, str]:
         if key not in _DEVICE_KEYS or not value:
             known = ", ".join(_DEVICE_KEYS)
             raise SpecError.of("--node", f"{part!r} must read KEY=VALUE, like cpus=0.2; the keys are {known}")
-        said[key] = value
+        said[key] = value if key == "model" else read_value("--node", value)
     return said
 
 
-def _entry(link: DraftLink) -> dict[str, str]:
-    entry = {"endpoints": f"[{_scalar(link.a)}, {_scalar(link.b)}]"}
+def _entry(link: DraftLink) -> dict[str, Any]:
+    entry: dict[str, Any] = {"endpoints": [link.a, link.b]}
     if link.bandwidth is not None:
         entry["bandwidth"] = BANDWIDTH.format(link.bandwidth)
     return entry | {"delay": f"{round(link.delay * 1e3, 3):g}ms"}
 
 
-def _scalar(name: str) -> str:
-    """As YAML writes a string; some names, like 7 or null, it would take for something else."""
-    return name if isinstance(YAML(typ="safe").load(name), str) else f'"{name}"'
-
-
-def _mapping(values: Mapping[str, str]) -> str:
-    return f"{{{', '.join(f'{key}: {value}' for key, value in values.items())}}}"
+def _in_a_line(values: Mapping[str, Any]) -> CommentedMap:
+    line = CommentedMap(values)
+    line.fa.set_flow_style()
+    return line

@@ -16,7 +16,8 @@ def bandwidth(way: Direction) -> str:
 
 def delay(way: Direction) -> str:
     """``20 ms ± 5 ms``"""
-    return " ± ".join(_duration(seconds) for seconds in (way.delay, way.jitter.deviation) if seconds or not way.delay)
+    jitter = f" ± {_duration(way.jitter.deviation)}" if way.jitter.deviation else ""
+    return f"{_duration(way.delay)}{jitter}"
 
 
 def loss(way: Direction) -> str:

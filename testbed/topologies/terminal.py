@@ -54,12 +54,10 @@ def _tree(topology: Topology, graph: Any, below: Any, root: str) -> Tree:
         across = Text(f"  ↔ {', '.join(elsewhere)}", "yellow") if elsewhere else Text()
         return Text.assemble(_name(topology, name), across)
 
-    def grow(branch: Tree, name: str) -> Tree:
-        for child in below[name]:
-            grow(branch.add(label(child)), child)
-        return branch
-
-    return grow(Tree(label(root), guide_style="dim"), root)
+    branches = {root: Tree(label(root), guide_style="dim")}
+    for name, child in below.edges:  # from the root outwards
+        branches[child] = branches[name].add(label(child))
+    return branches[root]
 
 
 def _name(topology: Topology, name: str) -> Text:

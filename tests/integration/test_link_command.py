@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,17 +75,24 @@ def test_what_is_wrong_is_said_in_one_sentence(kept_run: str, arguments: list[st
 def test_a_run_that_is_not_there_is_named() -> None:
     refused = _testbed("link", "nosuch", "a-s1", "--delay", "1ms")
     assert refused.returncode == 2
-    assert "there is no run 'nosuch'" in refused.stderr
+    assert "there is no run 'nosuch' with links" in refused.stderr
+
+
+def _run_of(process: "subprocess.Popen[str]") -> str | None:
+    """The id of the run whose journal a runner has open."""
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if (path := descriptor.readlink()).match("*/testbed/runs/*"):
+                return path.stem
+    return None
 
 
 def test_a_change_during_a_run_is_an_event_of_it(tmp_path: Path) -> None:
     process = start("run", GOSSIP, "--set", "workload.count=20", "--out", tmp_path / "run")
-    shared = Path("/run/testbed")
-    before = set(shared.glob("*"))
-    while not (started := [path for path in set(shared.glob("*")) - before if (path / "links/links.json").exists()]):
+    while not (run := _run_of(process)) or not Path("/run/testbed", run, "links/links.json").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    assert _testbed("link", started[0].name, "b-s1", "--delay", "15ms").returncode == 0
+    assert _testbed("link", run, "b-s1", "--delay", "15ms").returncode == 0
     output = process.communicate(timeout=120)[0]
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert [event["down"] for event in events if event["event"] == "link"] == [{"delay": 0.015}], output

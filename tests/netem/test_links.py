@@ -1,12 +1,14 @@
-"""The kernel backend under a kernel that has netem, and the choice between the backends."""
+"""Both backends under a kernel that has netem, and the choice between them."""
 
 import pytest
-from conformance import LinkConformance
+from conformance import Laboratory, LinkConformance
 
 from testbed.emulation.links.kernel import KERNEL
 from testbed.emulation.links.running import BACKENDS
+from testbed.emulation.links.userspace import USERSPACE
 from testbed.emulation.plan import choose_backend
 from testbed.errors import SpecError
+from testbed.spec.link import Direction, Queue
 from testbed.spec.topology import Topology
 
 NODE = {"model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB"}
@@ -14,6 +16,17 @@ NODE = {"model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB"}
 
 class TestKernelLinks(LinkConformance):
     backend = KERNEL
+
+    def test_a_queue_cannot_become_one_of_another_kind(self, laboratory: Laboratory) -> None:
+        way = Direction(bandwidth=10e6, delay=0.010)
+        laboratory.join(way, way)
+        with pytest.raises(SpecError, match="cannot turn a queue of packets into one of bytes"):
+            laboratory.change({"queue": Queue(seconds=0.1), "delay": 0.1}, "down")
+        assert 20 <= laboratory.round_trip("a", "b") <= 22
+
+
+class TestUserspaceLinks(LinkConformance):
+    backend = USERSPACE
 
 
 def _topology(**link: object) -> Topology:

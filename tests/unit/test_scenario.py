@@ -95,7 +95,7 @@ def _random_scenario(draw: random.Random) -> dict[str, Any]:
         return repr(draw.uniform(1e-3, top))
 
     def shape() -> dict[str, str]:
-        values = {"bandwidth": number(1e4) + "kbit", "delay": number(100) + draw.choice(["us", "ms", "s", "min"])}
+        values = {"bandwidth": number(1e4) + "kbit", "delay": number(59) + draw.choice(["us", "ms", "s", "min"])}
         return {key: value for key, value in values.items() if draw.random() < 0.6}
 
     names = [f"n{number}" for number in range(draw.randint(1, 5))]

@@ -5,16 +5,16 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from statistics import pstdev
 
 import pytest
 
 from testbed.emulation.links.relay import library
-from testbed.emulation.links.userspace import Properties, nanoseconds
+from testbed.emulation.links.userspace import WireProperties, nanoseconds
 from testbed.spec.link import Direction, Jitter, Loss, Queue
 from testbed.spec.trace import FRAME, Trace
 
+LIBC = ctypes.CDLL(None)
 SECOND = 1_000_000_000
 NEVER = 2**63 - 1
 
@@ -28,7 +28,7 @@ Frame._fields_ = [
     ("accepted", ctypes.c_int64),
     ("due", ctypes.c_int64),
     ("size", ctypes.c_size_t),
-    ("bytes", ctypes.c_ubyte * 2048),
+    ("bytes", ctypes.c_ubyte * 4),  # and more
 ]
 
 
@@ -40,7 +40,7 @@ class Wire:
         self._library.wire_new.restype = ctypes.c_void_p
         self._library.wire_arrived.restype = ctypes.POINTER(Frame)
         self._library.wire_next_event.restype = ctypes.c_int64
-        self._library.fresh_frame.restype = ctypes.POINTER(Frame)
+        self._library.frame_of.restype = ctypes.POINTER(Frame)
         self._wire = ctypes.c_void_p(self._library.wire_new(ctypes.c_uint64(seed)))
         self._number = 0
         self.arrivals: list[tuple[float, int]] = []
@@ -48,16 +48,13 @@ class Wire:
 
     def shape(self, direction: Direction, now: float) -> None:
         self._take_what_comes_by(now)
-        times = ctypes.create_string_buffer(nanoseconds(direction.trace)) if direction.trace else None
-        self._times = times  # the wire has them in use
-        self._library.wire_shape(self._wire, ctypes.byref(Properties.of(direction)), times, _nanoseconds(now))
+        times = nanoseconds(direction.trace) if direction.trace else None
+        self._library.wire_shape(self._wire, ctypes.byref(WireProperties.of(direction)), times, _nanoseconds(now))
 
     def send(self, now: float, size: int = FRAME) -> None:
         self._take_what_comes_by(now)
-        frame = self._library.fresh_frame()
-        frame.contents.size = size
-        ctypes.memset(frame.contents.bytes, 0, 4)
-        frame.contents.bytes[:4] = list(self._number.to_bytes(4))
+        content = self._number.to_bytes(4).ljust(size, b"\0")
+        frame = self._library.frame_of(content, ctypes.c_size_t(size))
         self._number += 1
         self._library.wire_accept(self._wire, frame, _nanoseconds(now))
 
@@ -75,7 +72,7 @@ class Wire:
         while frame := self._library.wire_arrived(self._wire, ctypes.c_int64(event)):
             number = int.from_bytes(bytes(frame.contents.bytes[:4]))
             self.arrivals.append((frame.contents.due / SECOND, number))
-            self._library.recycle(frame)
+            LIBC.free(frame)
 
 
 def _nanoseconds(seconds: float) -> ctypes.c_int64:
@@ -217,6 +214,22 @@ def test_what_waits_meets_the_properties_that_hold_when_it_departs() -> None:
     assert wire.all_arrivals() == [(pytest.approx(6.0), 0), (pytest.approx(9.0), 2)]
 
 
+def test_a_channel_that_was_bad_loses_nothing_more_once_it_is_mended() -> None:
+    wire = Wire(Direction(loss=Loss(to_bad=1.0, to_good=0.01)))
+    for number in range(10):
+        wire.send(number * 1e-3)
+    wire.shape(Direction(), 0.5)
+    wire.send(0.6)
+    assert _numbers(wire)[-1] == 10
+
+
+def test_no_delay_falls_below_zero() -> None:
+    wire = Wire(Direction(delay=0.010, jitter=Jitter(0.010)))
+    for second in range(2000):
+        wire.send(float(second))
+    assert min(time - number for time, number in wire.all_arrivals()) == 0
+
+
 def _trace(*milliseconds: int) -> Trace:
     return Trace("here", milliseconds)
 
@@ -269,6 +282,10 @@ def _opportunities(times: list[int]) -> Iterator[float]:
         cycle += 1
 
 
-def test_the_library_is_the_one_of_this_source() -> None:
-    source = Path(library()._name).parent
-    assert (source / "wire.c").exists()
+def test_the_same_recording_goes_on_where_it_was_and_another_begins_anew() -> None:
+    wire = Wire(Direction(trace=_trace(10, 100)))
+    wire.shape(Direction(trace=_trace(10, 100), delay=1.0), 0.05)
+    wire.send(0.05)
+    wire.shape(Direction(trace=_trace(20, 70)), 2.0)
+    wire.send(2.0)
+    assert _times(wire) == pytest.approx([1.1, 2.02])

@@ -8,7 +8,14 @@ from typing import Protocol
 from testbed import seeds
 from testbed.emulation.journal import Journal
 from testbed.emulation.namespace import Namespace
+from testbed.errors import TestbedError
 from testbed.spec.link import Direction, Link, Way
+
+
+class LinkError(TestbedError):
+    """Links that are gone, or cannot be made or changed."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Wiring:
     changes: int = 0
 
     def stream(self, way: Way) -> int:
-        """64 random bits for one direction: others after each change, so that none repeats what it drew before."""
+        """64 random bits for one direction: others after each change, lest what is seeded anew repeats its draws."""
         return seeds.stream(self.seed, "link", self.link.name, way, self.changes).getrandbits(64)
 
 

@@ -110,10 +110,10 @@ def _change(end: End, wiring: Wiring, out: Way, into: Way) -> None:
         direction = wiring.link.way(out)
         try:
             here.send([_queue(CHANGE, leaving, direction)])
-        except FileNotFoundError:
+        except (FileExistsError, FileNotFoundError):  # there is a queue of the other kind
             raise SpecError.of(
                 f"{wiring.link.name} {out}",
-                "the kernel cannot turn a queue of packets into one of bytes or time, or back, while it holds frames",
+                "the kernel cannot turn a queue of packets into one of bytes or time, or back, in a link that runs",
             ) from None
         here.send(
             [

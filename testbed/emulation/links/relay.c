@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LARGEST_FRAME 65536
 #define FRAMES_AT_ONCE 64 /* read from one device before the others get their turn */
 #define EVENTS_AT_ONCE 64
 #define NAP 100000 /* ns */
@@ -98,7 +99,7 @@ static void reschedule(struct tap *tap)
 
 static void deliver(struct tap *tap, int64_t time)
 {
-    for (struct frame *frame; (frame = wire_arrived(tap->wire, time)); recycle(frame)) {
+    for (struct frame *frame; (frame = wire_arrived(tap->wire, time)); free(frame)) {
         if (time - frame->due > relay.lateness)
             relay.lateness = time - frame->due;
         if (write(tap->target, frame->bytes, frame->size) < 0)
@@ -109,15 +110,8 @@ static void deliver(struct tap *tap, int64_t time)
 
 /* ------------------------------------------------------------------------------------------------------------ orders */
 
-/* The recording in a file of int64 ns; NULL if it cannot be read. */
-static int64_t *read_recording(int file, int64_t count)
-{
-    size_t size = count * sizeof(int64_t);
-    void *times = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
-    return times == MAP_FAILED ? NULL : times;
-}
-
-static void add_tap(size_t link, int device, int target, uint64_t seed)
+/* Watch a device. False where epoll cannot. */
+static bool add_tap(size_t link, int device, int target, uint64_t seed)
 {
     struct tap *tap = calloc(1, sizeof *tap);
     if (!tap)
@@ -126,10 +120,10 @@ static void add_tap(size_t link, int device, int target, uint64_t seed)
     relay.taps[relay.count] = tap;
     put(tap, relay.count++);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = tap};
-    epoll_ctl(relay.poll, EPOLL_CTL_ADD, device, &event);
+    return epoll_ctl(relay.poll, EPOLL_CTL_ADD, device, &event) == 0;
 }
 
-static void connect_link(const struct order *order, const int *devices)
+static int64_t connect_link(const struct order *order, const int *devices)
 {
     size_t links = relay.count / 2 + 1;
     relay.taps = realloc(relay.taps, 2 * links * sizeof *relay.taps);
@@ -138,32 +132,49 @@ static void connect_link(const struct order *order, const int *devices)
     if (!relay.taps || !relay.heap || !relay.lost)
         abort();
     relay.lost[links - 1] = 0;
-    add_tap(links - 1, devices[0], devices[1], order->seed[0]);
-    add_tap(links - 1, devices[1], devices[0], order->seed[1]);
+    bool up = add_tap(links - 1, devices[0], devices[1], order->seed[0]);
+    bool down = add_tap(links - 1, devices[1], devices[0], order->seed[1]);
+    return up && down ? 0 : errno;
 }
 
-/* Carry out an order that came with the descriptors `files`: the devices of a new link, then each way's recording. */
-static int64_t obey(const struct order *order, const int *files)
+static int64_t shape_link(const struct order *order, int64_t *const *times)
 {
-    if (order->what == CONNECT) {
-        connect_link(order, files);
-        files += 2;
-    }
     if (order->link < 0 || (size_t)order->link >= relay.count / 2)
         return EINVAL;
     for (int way = 0; way < 2; way++) {
-        int64_t *times = NULL;
-        if (order->way[way].opportunities > 0) {
-            times = read_recording(*files, order->way[way].opportunities);
-            close(*files++);
-            if (!times)
-                return errno;
-        }
         struct tap *tap = relay.taps[2 * order->link + way];
-        wire_shape(tap->wire, &order->way[way], times, now());
+        wire_shape(tap->wire, &order->way[way], times[way], now());
         deliver(tap, now());
     }
     return 0;
+}
+
+/* Carry out an order that came with `count` descriptors: the devices of a new link, which are kept, and a file of int64
+ * ns for each way that has a recording. */
+static int64_t obey(const struct order *order, const int *files, int count)
+{
+    int devices = order->what == CONNECT ? 2 : 0, file = devices;
+    int64_t *times[2] = {NULL, NULL}, error = 0;
+    for (int way = 0; way < 2 && !error; way++) {
+        int64_t size = order->way[way].opportunities * (int64_t)sizeof(int64_t);
+        if (size == 0)
+            continue;
+        void *map = file < count ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, files[file++], 0) : MAP_FAILED;
+        if (map == MAP_FAILED)
+            error = EMFILE;
+        else
+            times[way] = map;
+    }
+    if (!error && devices)
+        error = count >= devices ? connect_link(order, files) : EMFILE;
+    if (!error)
+        error = shape_link(order, times);
+    for (int way = 0; way < 2; way++)
+        if (times[way])
+            munmap(times[way], order->way[way].opportunities * sizeof(int64_t));
+    for (int i = devices; i < count; i++)
+        close(files[i]);
+    return error;
 }
 
 static void report_health(int client)
@@ -182,7 +193,7 @@ static void report_health(int client)
 static bool take_order(int client)
 {
     static struct order order;
-    int files[4] = {-1, -1, -1, -1};
+    int files[4], count = 0;
     char space[CMSG_SPACE(sizeof files)];
     struct iovec part = {&order, sizeof order};
     struct msghdr message = {
@@ -190,13 +201,15 @@ static bool take_order(int client)
     if (recvmsg(client, &message, MSG_CMSG_CLOEXEC) != sizeof order)
         return false;
     struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    if (rights && rights->cmsg_type == SCM_RIGHTS)
-        memcpy(files, CMSG_DATA(rights), rights->cmsg_len - CMSG_LEN(0));
+    if (rights && rights->cmsg_type == SCM_RIGHTS) {
+        count = (rights->cmsg_len - CMSG_LEN(0)) / sizeof *files;
+        memcpy(files, CMSG_DATA(rights), count * sizeof *files);
+    }
     if (order.what == HEALTH) {
         report_health(client);
         return true;
     }
-    int64_t answer = obey(&order, files);
+    int64_t answer = obey(&order, files, count);
     send(client, &answer, sizeof answer, MSG_NOSIGNAL);
     return true;
 }
@@ -205,29 +218,27 @@ static bool take_order(int client)
 
 static void read_frames(struct tap *tap)
 {
+    static unsigned char bytes[LARGEST_FRAME];
     for (int i = 0; i < FRAMES_AT_ONCE; i++) {
-        struct frame *frame = fresh_frame();
-        ssize_t size = read(tap->device, frame->bytes, LARGEST_FRAME);
+        ssize_t size = read(tap->device, bytes, sizeof bytes);
         if (size <= 0) {
-            recycle(frame);
             if (size == 0 || errno == EBADFD) /* the device went with its namespace */
                 epoll_ctl(relay.poll, EPOLL_CTL_DEL, tap->device, NULL);
             break;
         }
-        frame->size = size;
-        wire_accept(tap->wire, frame, now() - relay.ago);
+        wire_accept(tap->wire, frame_of(bytes, size), now() - relay.ago);
     }
     deliver(tap, now());
 }
 
-/* Sleep until a descriptor is ready, which is true, or until `alarm`. epoll's own timeout counts whole milliseconds,
- * ppoll's is exact. */
+/* Sleep until a descriptor is ready, which is true (or may be, after a signal), or until `alarm`. epoll's own timeout
+ * counts whole milliseconds, ppoll's is exact. */
 static bool sleep_until(int64_t alarm)
 {
     int64_t rest = alarm - now();
     struct timespec timeout = {rest / 1000000000, rest % 1000000000};
     struct pollfd all = {.fd = relay.poll, .events = POLLIN};
-    return rest > 0 && ppoll(&all, 1, &timeout, NULL) > 0;
+    return rest > 0 && ppoll(&all, 1, &timeout, NULL) != 0;
 }
 
 /* A sleeper wakes late, on an idle machine by up to a tenth of a millisecond. So the alarm is set for as much sooner as

@@ -5,6 +5,7 @@ It outlives the runner for runs that are kept: the run's journal ends it.
 
 import ctypes
 import os
+import signal
 import sys
 from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -18,8 +19,11 @@ def library() -> ctypes.CDLL:
 
 def main(listener: int) -> None:
     """Serve with as much precedence as can be had: a late relay is a wrong delay."""
-    with suppress(PermissionError):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would never have its turn
+    with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
+        # Between sessions that is nothing; what counts there is the session's own (sched(7), The autogroup feature).
+        Path("/proc/self/autogroup").write_text("-20")
     library().serve(listener)
 
 

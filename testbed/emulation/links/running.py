@@ -6,12 +6,14 @@ backend, writes the file anew and notes the change as an event of the run.
 
 import fcntl
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
@@ -55,7 +57,8 @@ class RunningLinks:
         self._backend = backend
         self._links = links
         self._state = state
-        self._written = 0  # when the file was, of which this is the state; nanoseconds
+        self._known: BinaryIO | None = None  # the file of which this is the state
+        self._dropped: Counter[str] = Counter()  # by each link's interfaces, when health was asked for
 
     @classmethod
     def begin(cls, backend: LinkBackend, journal: Journal, directory: Path, seed: int) -> "RunningLinks":
@@ -85,6 +88,11 @@ class RunningLinks:
         with self._locked():
             return list(self._state.wirings.values())
 
+    def find(self, name: str) -> Wiring:
+        """One link as it is now; raises SpecError if there is no such link."""
+        with self._locked():
+            return self._find(name)
+
     def change(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         """Change the properties that are ``said`` of one direction or both, in the terms of Direction.
 
@@ -92,11 +100,13 @@ class RunningLinks:
         do not fit each other or those that stay, or if the backend cannot have them.
         """
         with self._locked():
-            if name not in self._state.wirings:
-                raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
-            before = self._state.wirings[name]
+            before = self._find(name)
             after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
-            self._links.shape(after)
+            try:
+                self._links.shape(after)
+            except Exception:  # half of it may have been done
+                self._links.shape(before)
+                raise
             self._state.wirings[name] = after
             self._write()
             self._note(name, said)
@@ -111,8 +121,19 @@ class RunningLinks:
                         self._links.moved(wiring, end)
 
     def health(self) -> Health:
-        """How well they have worked since this was asked last."""
-        return self._links.health(self.current())
+        """How well they have worked since this was asked last.
+
+        To what the backend knows come the frames that the interfaces dropped instead of sending them.
+        """
+        wirings = self.current()
+        health, before = self._links.health(wirings), self._dropped
+        self._dropped = _dropped(wirings)
+        return replace(health, lost=dict(Counter(health.lost) + (self._dropped - before)))
+
+    def _find(self, name: str) -> Wiring:
+        if name not in self._state.wirings:
+            raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
+        return self._state.wirings[name]
 
     def _changed(self, link: Link, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         try:
@@ -126,22 +147,46 @@ class RunningLinks:
 
     def _note(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> None:
         event: dict[str, Any] = {"t": time.monotonic(), "node": "", "event": "link", "link": name}
+        for way, properties in said.items():
+            event[way] = dict(properties)
+            if trace := properties.get("trace"):
+                event[way]["trace"] = trace.path  # without all that is in it
         with (self._directory / EVENTS).open("a") as file:
-            file.write(json.dumps(to_jsonable_python(event | dict(said))) + "\n")
+            file.write(json.dumps(to_jsonable_python(event)) + "\n")
 
     def _write(self) -> None:
         new = self._directory / f"{_STATE}.new"
         new.write_bytes(_STATES.dump_json(self._state))
-        new.rename(self._directory / _STATE)
-        self._written = (self._directory / _STATE).stat().st_mtime_ns
+        new.rename(self._directory / _STATE)  # so that whoever attaches meanwhile reads one whole state or the other
+        self._know()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes out, and know what they have done."""
         with (self._directory / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            state = self._directory / _STATE
-            if state.exists() and state.stat().st_mtime_ns != self._written:
-                self._state = _STATES.validate_json(state.read_bytes())
-                self._written = state.stat().st_mtime_ns
+            self._read()
             yield
+
+    def _read(self) -> None:
+        """Take in the file if another process has written it. The one that we know is open, so its inode is its own."""
+        path = self._directory / _STATE
+        if path.exists() and not (self._known and os.path.samestat(path.stat(), os.fstat(self._known.fileno()))):
+            self._know()
+            self._state = _STATES.validate_json(path.read_bytes())
+
+    def _know(self) -> None:
+        if self._known:
+            self._known.close()
+        self._known = (self._directory / _STATE).open("rb")
+
+
+def _dropped(wirings: Sequence[Wiring]) -> Counter[str]:
+    """Frames that the interfaces of each link have dropped so far; none where the link is gone."""
+    ends = [(wiring.link.name, end) for wiring in wirings for end in (wiring.a, wiring.b)]
+    counters = {namespace: namespace.counters() for namespace in {end.namespace for _, end in ends}}
+    dropped: Counter[str] = Counter()
+    for name, end in ends:
+        if end.interface in counters[end.namespace]:
+            dropped[name] += counters[end.namespace][end.interface].dropped
+    return dropped

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import End, Health, LinkBackend, Wiring
+from testbed.emulation.links.backend import End, Health, LinkBackend, LinkError, Wiring
 from testbed.emulation.links.jitter import QUANTILES, quantiles
 from testbed.emulation.namespace import in_throwaway_namespace
 from testbed.spec.link import Direction
@@ -36,9 +36,10 @@ _DEVICE_QUEUE: Final = 10_000
 
 _NO_LIMIT: Final = 2**62
 _SOCKET: Final = "relay.sock"
+_ENDED: Final = "the relay of the links ended, and the links with it"
 
 
-class Properties(ctypes.Structure):
+class WireProperties(ctypes.Structure):
     """``struct properties`` of wire.h."""
 
     _fields_ = (
@@ -62,7 +63,7 @@ class Properties(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, way: Direction) -> "Properties":
+    def of(cls, way: Direction) -> "WireProperties":
         """What the relay is to make of a direction."""
         room = way.room
         queue_bytes = room.bytes
@@ -104,7 +105,7 @@ class Order(ctypes.Structure):
         ("what", ctypes.c_int64),
         ("link", ctypes.c_int64),
         ("seed", ctypes.c_uint64 * 2),
-        ("way", Properties * 2),
+        ("way", WireProperties * 2),
     )
 
 
@@ -112,9 +113,12 @@ class UserspaceLinks:
     """The links of a run, which one relay serves."""
 
     def __init__(self, directory: Path) -> None:
-        """Speak with the relay whose socket is in ``directory``."""
+        """Speak with the relay whose socket is in ``directory``; raises LinkError if it is gone."""
         self._relay = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._relay.connect(str(directory / _SOCKET))
+        try:
+            self._relay.connect(str(directory / _SOCKET))
+        except OSError:
+            raise LinkError(_ENDED) from None
 
     @classmethod
     def begin(cls, journal: Journal, directory: Path) -> "UserspaceLinks":
@@ -150,8 +154,8 @@ class UserspaceLinks:
         """The devices go with the relay, so that nothing is carried without it."""
         try:
             answer = array.array("q", self._exchange(Order(what=What.HEALTH), [], 8 * (len(wirings) + 1)))
-        except OSError:
-            return Health(failure="the relay of the links ended")
+        except LinkError as error:
+            return Health(failure=str(error))
         lost = {wiring.link.name: frames for wiring, frames in zip(wirings, answer[1:], strict=True) if frames}
         return Health(lateness=answer[0] / 1e9, lost=lost)
 
@@ -159,17 +163,20 @@ class UserspaceLinks:
         link = wiring.link
         order = Order(what=what, link=wiring.number)
         order.seed = (wiring.stream("up"), wiring.stream("down"))
-        order.way = (Properties.of(link.up), Properties.of(link.down))
+        order.way = (WireProperties.of(link.up), WireProperties.of(link.down))
         with _recordings(link.up.trace, link.down.trace) as recordings:
             (error,) = struct.unpack("q", self._exchange(order, [*devices, *recordings], 8))
         if error:
-            raise OSError(error, f"the relay refused the link {link.name}")
+            raise LinkError(f"the relay refused the link {link.name}: {os.strerror(error)}")
 
     def _exchange(self, order: Order, files: list[int], size: int) -> bytes:
-        socket.send_fds(self._relay, [bytes(order)], files)
-        answer = self._relay.recv(size)
+        try:
+            socket.send_fds(self._relay, [bytes(order)], files)
+            answer = self._relay.recv(size)
+        except OSError:
+            answer = b""
         if len(answer) != size:
-            raise ConnectionError("the relay of the links ended")
+            raise LinkError(_ENDED)
         return answer
 
 
@@ -215,9 +222,8 @@ def _missing() -> str | None:
     """Found by trying."""
 
     def attempt() -> None:
-        descriptor = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", b"probe0", _IFF_TAP | _IFF_NO_PI))
-        os.close(descriptor)
+        with Path("/dev/net/tun").open("r+b", buffering=0) as tap:
+            fcntl.ioctl(tap, _TUNSETIFF, struct.pack("16sH22x", b"probe0", _IFF_TAP | _IFF_NO_PI))
 
     try:
         in_throwaway_namespace(attempt)

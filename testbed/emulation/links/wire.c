@@ -3,9 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-static struct frame *pool;
 
 static void append(struct list *list, struct frame *frame)
 {
@@ -21,20 +18,14 @@ static struct frame *take(struct list *list)
     return frame;
 }
 
-struct frame *fresh_frame(void)
+struct frame *frame_of(const void *bytes, size_t size)
 {
-    struct frame *frame = pool;
-    if (frame)
-        pool = frame->next;
-    else if (!(frame = malloc(sizeof *frame)))
+    struct frame *frame = malloc(sizeof *frame + size);
+    if (!frame)
         abort();
+    frame->size = size;
+    memcpy(frame->bytes, bytes, size);
     return frame;
-}
-
-void recycle(struct frame *frame)
-{
-    frame->next = pool;
-    pool = frame;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ chance */
@@ -141,7 +132,7 @@ static int64_t departure(const struct wire *wire)
 static void launch(struct wire *wire, struct frame *frame, int64_t sent)
 {
     if (loses(wire)) {
-        recycle(frame);
+        free(frame);
         return;
     }
     if (happens(wire, wire->is.corrupt))
@@ -151,12 +142,13 @@ static void launch(struct wire *wire, struct frame *frame, int64_t sent)
         append(&wire->express, frame);
         return;
     }
-    int64_t due = sent + wire->is.delay + jitter(wire);
+    int64_t delay = wire->is.delay + jitter(wire);
+    int64_t due = sent + (delay > 0 ? delay : 0);
     frame->due = wire->last_due = due > wire->last_due ? due : wire->last_due;
     append(&wire->line, frame);
     if (happens(wire, wire->is.duplicate)) {
-        struct frame *copy = fresh_frame();
-        memcpy(copy, frame, sizeof *frame - LARGEST_FRAME + frame->size);
+        struct frame *copy = frame_of(frame->bytes, frame->size);
+        copy->due = frame->due;
         append(&wire->line, copy);
     }
 }
@@ -190,7 +182,7 @@ void wire_accept(struct wire *wire, struct frame *frame, int64_t time)
 {
     depart(wire, time);
     if (!has_room(wire, time, frame->size)) {
-        recycle(frame);
+        free(frame);
         return;
     }
     frame->accepted = time;
@@ -244,22 +236,31 @@ struct wire *wire_new(uint64_t seed)
     return wire;
 }
 
-void wire_shape(struct wire *wire, const struct properties *is, int64_t *times, int64_t time)
+/* Begin another recording, unless it is the same. */
+static void change_recording(struct wire *wire, const struct properties *is, const int64_t *times, int64_t time)
+{
+    if (wire->times && times && is->recording == wire->is.recording)
+        return;
+    free(wire->times);
+    wire->times = NULL;
+    wire->began = time;
+    wire->place = (struct place){0, 0};
+    if (times) {
+        size_t size = is->opportunities * sizeof *times;
+        if (!(wire->times = malloc(size)))
+            abort();
+        memcpy(wire->times, times, size);
+    }
+}
+
+void wire_shape(struct wire *wire, const struct properties *is, const int64_t *times, int64_t time)
 {
     depart(wire, time);
     if (wire->times)
         wire->free = time;
     else if (wire->waiting.head)
         change_rate(wire, is->ns_per_byte, time);
-    if (times && wire->times && is->recording == wire->is.recording) {
-        munmap(times, is->opportunities * sizeof(int64_t));
-        times = wire->times;
-    } else {
-        if (wire->times)
-            munmap(wire->times, wire->is.opportunities * sizeof(int64_t));
-        wire->began = time;
-        wire->place = (struct place){0, 0};
-    }
-    wire->times = times;
+    change_recording(wire, is, times, time);
     wire->is = *is;
+    wire->bad &= is->to_bad > 0;
 }

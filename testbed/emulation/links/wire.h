@@ -16,7 +16,6 @@
 #include <stdint.h>
 
 #define FULL_FRAME 1514 /* bytes that an opportunity of a recording carries; FRAME in spec/trace.py */
-#define LARGEST_FRAME 2048
 #define QUANTILES 1024
 #define NEVER INT64_MAX
 
@@ -40,7 +39,7 @@ struct frame {
     int64_t accepted; /* while it waits */
     int64_t due;      /* once it is on its way */
     size_t size;
-    unsigned char bytes[LARGEST_FRAME];
+    unsigned char bytes[];
 };
 
 struct list {
@@ -70,11 +69,11 @@ struct wire {
 /* A wire whose chance is seeded. It loses nothing, delays nothing and has no room until it is shaped. */
 struct wire *wire_new(uint64_t seed);
 
-struct frame *fresh_frame(void);
-void recycle(struct frame *frame);
+/* A frame with a copy of `bytes`, to be freed by whoever has it. */
+struct frame *frame_of(const void *bytes, size_t size);
 
-/* Change what a wire is, with the opportunities of its recording, if it has one: they are the wire's from here on. */
-void wire_shape(struct wire *wire, const struct properties *is, int64_t *times, int64_t time);
+/* Change what a wire is; `times` are the opportunities of its recording, which are copied, or NULL. */
+void wire_shape(struct wire *wire, const struct properties *is, const int64_t *times, int64_t time);
 
 /* Let a frame in, which is the wire's from here on, at a time that never falls. */
 void wire_accept(struct wire *wire, struct frame *frame, int64_t time);

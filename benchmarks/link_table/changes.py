@@ -1,0 +1,103 @@
+"""Ten thousand random changes to a link that carries numbered datagrams: none may be lost, none overtaken."""
+
+import random
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import accumulate
+from threading import Event
+from typing import Any, Final
+
+from link_table.pairs import ADDRESSES, BackendBench
+from link_table.tools import meet
+from testbed.emulation.namespace import Namespace
+from testbed.spec.link import Direction, Queue
+
+CHANGES: Final = 10_000
+
+_SEED = 7
+_CHANGE_INTERVAL, _DATAGRAM_INTERVAL = 1e-3, 0.5e-3  # seconds
+_PAYLOAD = 200  # bytes; with the headers 3.9 Mbit/s
+_SLOWEST, _FASTEST = 10e6, 1e9  # bit/s: always more than the load
+_LONGEST_DELAY = 0.050
+_SHORTEST_QUEUE, _LONGEST_QUEUE = 1_000, 10_000  # packets: more than the load sends in the longest delay
+_SILENCE = 2.0  # seconds after which nothing is on its way any more
+_PORT = 5001
+_BUFFER = 64 * 2**20
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h: without the limit of net.core.rmem_max
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many datagrams were sent, were lost, and came after one that was sent later."""
+
+    sent: int
+    lost: int
+    overtaken: int
+
+
+def change_under_load(bench: BackendBench) -> Outcome:
+    """Change bandwidth, delay and queue of both directions :data:`CHANGES` times, one a millisecond."""
+    draw = random.Random(_SEED)
+    pair = bench.join(Direction(), Direction())
+    meet(pair)
+    done = Event()
+    with closing(_socket(pair.b)) as receiver, closing(_socket(pair.a)) as sender, ThreadPoolExecutor(2) as pool:
+        receiver.bind((ADDRESSES[4][1], _PORT))
+        arriving = pool.submit(lambda: list(_receive(receiver)))
+        sending = pool.submit(_send, sender, done)
+        try:
+            for _ in _paced(CHANGES, _CHANGE_INTERVAL):
+                bench.change(pair, _any_properties(draw))
+        finally:
+            done.set()
+        sent, arrived = sending.result(), arriving.result()
+    latest = accumulate(arrived, max)
+    overtaken = sum(number < before for number, before in zip(arrived, latest, strict=True))
+    return Outcome(sent, sent - len(set(arrived)), overtaken)
+
+
+def _any_properties(draw: random.Random) -> dict[str, Any]:
+    return {
+        "bandwidth": draw.uniform(_SLOWEST, _FASTEST),
+        "delay": draw.uniform(0, _LONGEST_DELAY),
+        "queue": Queue(packets=draw.randint(_SHORTEST_QUEUE, _LONGEST_QUEUE)),
+    }
+
+
+def _socket(host: Namespace) -> socket.socket:
+    with host.entered():
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    return made
+
+
+def _send(sender: socket.socket, done: Event) -> int:
+    """Send numbered datagrams until it is done, and say how many."""
+    number = 0
+    for number in _paced(None, _DATAGRAM_INTERVAL):
+        sender.sendto(number.to_bytes(_PAYLOAD, "big"), (ADDRESSES[4][1], _PORT))
+        if done.is_set():
+            break
+    return number + 1
+
+
+def _receive(receiver: socket.socket) -> Iterator[int]:
+    receiver.settimeout(_SILENCE)
+    try:
+        while True:
+            yield int.from_bytes(receiver.recv(_PAYLOAD), "big")
+    except TimeoutError:
+        return
+
+
+def _paced(times: int | None, interval: float) -> Iterator[int]:
+    """Count from 0 up, one number every ``interval`` seconds; those that are late come at once."""
+    begin, number = time.monotonic(), 0
+    while times is None or number < times:
+        time.sleep(max(0.0, begin + number * interval - time.monotonic()))
+        yield number
+        number += 1

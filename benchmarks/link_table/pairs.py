@@ -1,0 +1,175 @@
+"""Two hosts joined by one link: of a backend of the testbed's, or Mininet's TCLink.
+
+namespace a ─ eth0 ══ the link under test ══ eth0 ─ namespace b
+  10.0.0.1, fd00::1                           10.0.0.2, fd00::2
+"""
+
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from pyroute2 import IPRoute
+
+from testbed.emulation.journal import Journal
+from testbed.emulation.links.backend import End, LinkBackend
+from testbed.emulation.links.kernel import KERNEL
+from testbed.emulation.links.running import BACKENDS, RunningLinks
+from testbed.emulation.namespace import Namespace
+from testbed.spec.link import Direction, Link
+
+ADDRESSES: Final = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
+"""Of a and b, by the version of IP."""
+
+_PREFIX = {4: 24, 6: 64}
+_NO_DUPLICATE_DETECTION = 0x02  # IFA_F_NODAD of linux/if_addr.h: the address can be used at once
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two hosts and the link between them."""
+
+    a: Namespace
+    b: Namespace
+
+
+class Bench(Protocol):
+    """Where links are made; they go when the bench is left."""
+
+    def join(self, up: Direction, down: Direction) -> Pair:
+        """Two new hosts, and a link that is ``up`` from a to b and ``down`` back."""
+
+
+AnyBench = TypeVar("AnyBench", bound=Bench, covariant=True)
+
+
+@dataclass(frozen=True)
+class Contender(Generic[AnyBench]):
+    """A way to make links. ``missing`` tells what this host lacks for it, None if nothing."""
+
+    name: str
+    missing: Callable[[], str | None]
+    bench: Callable[[], AbstractContextManager[AnyBench]]
+
+
+@dataclass
+class BackendBench:
+    """Links of a backend of the testbed's."""
+
+    journal: Journal
+    links: RunningLinks
+    names: dict[Pair, str] = field(default_factory=dict)
+
+    def join(self, up: Direction, down: Direction) -> Pair:
+        """See :class:`Bench`."""
+        pair = _new_pair(self.journal)
+        link = Link(f"a{len(self.names)}", f"b{len(self.names)}", up, down)
+        self.links.connect(link, End("eth0", pair.a), End("eth0", pair.b))
+        self.names[pair] = link.name
+        _give_addresses(pair)
+        return pair
+
+    def change(self, pair: Pair, said: Mapping[str, Any]) -> None:
+        """Change properties of a link in both directions, while it carries frames."""
+        self.links.change(self.names[pair], {"up": said, "down": said})
+
+
+@dataclass
+class MininetBench:
+    """Mininet's TCLinks, each in a process and a namespace of its own."""
+
+    journal: Journal
+    ending: ExitStack
+
+    def join(self, up: Direction, down: Direction) -> Pair:
+        """See :class:`Bench`."""
+        order = json.dumps({"up": _in_mininets_words(up), "down": _in_mininets_words(down)})
+        with _new_namespace(self.journal).entered():
+            command = [sys.executable, str(Path(__file__).with_name("tclink.py")), order]
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
+        self.journal.record_process(process.pid)
+        self.ending.enter_context(process)  # which closes its standard input and waits
+        assert process.stdout is not None
+        pids = process.stdout.readline().split()
+        if len(pids) != 2:
+            raise RuntimeError("Mininet ended before its hosts were there")
+        return Pair(*(Namespace.of_process(int(pid)) for pid in pids))
+
+
+def _in_mininets_words(direction: Direction) -> dict[str, Any]:
+    """Mbit/s, a delay with its unit, and per cent; what is not asked for is not said."""
+    words = {
+        "bw": direction.bandwidth and direction.bandwidth / 1e6,
+        "delay": direction.delay and f"{direction.delay * 1e6:.0f}us",
+        "loss": direction.loss.mean * 100,
+    }
+    return {key: value for key, value in words.items() if value}
+
+
+def _new_pair(journal: Journal) -> Pair:
+    return Pair(_new_namespace(journal), _new_namespace(journal))
+
+
+def _new_namespace(journal: Journal) -> Namespace:
+    number = sum(record.kind == "namespace" for record in journal.records())
+    name = f"tb-{journal.run}-{number}"
+    journal.record("namespace", name)
+    return Namespace.create(name)
+
+
+def _give_addresses(pair: Pair) -> None:
+    for host, namespace in enumerate((pair.a, pair.b)):
+        with namespace.entered(), IPRoute() as ip:
+            index = ip.link_lookup(ifname="eth0")[0]
+            for version, addresses in ADDRESSES.items():
+                ip.addr(
+                    "add",
+                    index=index,
+                    address=addresses[host],
+                    prefixlen=_PREFIX[version],
+                    flags=_NO_DUPLICATE_DETECTION if version == 6 else 0,
+                )
+            ip.link("set", index=index, state="up")
+
+
+@contextmanager
+def _journal() -> Iterator[Journal]:
+    journal = Journal.begin()
+    try:
+        yield journal
+    finally:
+        journal.undo()
+        journal.close()
+
+
+@contextmanager
+def _backend_bench(backend: LinkBackend) -> Iterator[BackendBench]:
+    with tempfile.TemporaryDirectory() as directory, _journal() as journal:
+        yield BackendBench(journal, RunningLinks.begin(backend, journal, Path(directory), seed=secrets.randbits(32)))
+
+
+@contextmanager
+def _mininet_bench() -> Iterator[MininetBench]:
+    with _journal() as journal, ExitStack() as ending:
+        yield MininetBench(journal, ending)
+
+
+def _of_backend(backend: LinkBackend) -> Contender[BackendBench]:
+    return Contender(backend.name, backend.missing, lambda: _backend_bench(backend))
+
+
+OWN: Final = {backend.name: _of_backend(backend) for backend in BACKENDS}
+"""The testbed's backends."""
+
+TCLINK: Final = Contender("tclink", KERNEL.missing, _mininet_bench)
+"""Mininet's own; it needs netem, as the kernel backend does."""
+
+CONTENDERS: Final[dict[str, Contender[Bench]]] = {**OWN, TCLINK.name: TCLINK}

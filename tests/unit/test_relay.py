@@ -1,0 +1,147 @@
+"""The relay's process: frames get where they must, with sockets in the place of TAP devices, and orders are obeyed."""
+
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.emulation.links.userspace import Order, What, WireProperties
+from testbed.spec.link import Direction
+
+AT_ONCE = Direction()
+
+
+class Relay:
+    """A relay in a process of its own, and a client of it."""
+
+    def __init__(self, directory: Path) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(str(directory / "relay.sock"))
+            listener.listen()
+            command = [sys.executable, "-m", "testbed.emulation.links.relay", str(listener.fileno())]
+            self.process = subprocess.Popen(command, pass_fds=[listener.fileno()])
+        self._path = str(directory / "relay.sock")
+        self.client = self.connect()
+        self._links = 0
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.settimeout(30)
+        client.connect(self._path)
+        return client
+
+    def order(self, what: int, link: int, up: Direction, down: Direction, files: list[int]) -> int:
+        """The answer: 0, or an errno."""
+        order = Order(what=what, link=link)
+        order.way = (WireProperties.of(up), WireProperties.of(down))
+        socket.send_fds(self.client, [bytes(order)], files)
+        return int.from_bytes(self.client.recv(8), sys.byteorder, signed=True)
+
+    def link(self, up: Direction = AT_ONCE, down: Direction = AT_ONCE) -> tuple[socket.socket, socket.socket]:
+        """The outer ends of a new link."""
+        (a, inner_a), (b, inner_b) = (socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2))
+        for inner, outer in ((inner_a, a), (inner_b, b)):
+            inner.setblocking(False)
+            outer.settimeout(30)
+        with inner_a, inner_b:
+            assert self.order(What.CONNECT, self._links, up, down, [inner_a.fileno(), inner_b.fileno()]) == 0
+        self._links += 1
+        return a, b
+
+    def shape(self, link: int, up: Direction = AT_ONCE, down: Direction = AT_ONCE) -> int:
+        return self.order(What.SHAPE, link, up, down, [])
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Relay]:
+    relay = Relay(tmp_path)
+    yield relay
+    relay.process.kill()
+    relay.process.wait()
+
+
+def _frames(count: int, seed: int) -> list[bytes]:
+    draw = random.Random(seed)
+    return [draw.randbytes(draw.choice([60, 98, 1514])) for _ in range(count)]
+
+
+def test_frames_arrive_whole_and_in_order_in_both_directions(relay: Relay) -> None:
+    a, b = relay.link(up=Direction(bandwidth=20e6, delay=0.002))
+    up, down = _frames(100, 1), _frames(100, 2)
+    for there, back in zip(up, down, strict=True):
+        a.send(there)
+        b.send(back)
+    assert [b.recv(65535) for _ in up] == up
+    assert [a.recv(65535) for _ in down] == down
+
+
+def test_frames_stay_on_their_own_link(relay: Relay) -> None:
+    links = [relay.link() for _ in range(5)]
+    for number, (a, _) in enumerate(links):
+        a.send(b"link %d" % number)
+    assert [b.recv(65535) for _, b in links] == [b"link %d" % number for number in range(5)]
+
+
+def test_what_waits_on_one_link_holds_up_no_other(relay: Relay) -> None:
+    slow, slow_end = relay.link(up=Direction(delay=3600.0))
+    fast, fast_end = relay.link()
+    slow.send(b"in an hour")
+    fast.send(b"at once")
+    assert fast_end.recv(65535) == b"at once"
+    slow_end.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        slow_end.recv(65535)
+
+
+def test_a_change_sends_on_what_waits(relay: Relay) -> None:
+    a, b = relay.link(up=Direction(bandwidth=1e3))
+    a.send(bytes(1000))
+    a.send(b"next")
+    assert relay.shape(0) == 0
+    assert (b.recv(65535), b.recv(65535)) == (bytes(1000), b"next")
+
+
+def test_the_relay_outlives_its_clients(relay: Relay) -> None:
+    """A run that is kept goes on without the process that started it, and another may change it."""
+    a, b = relay.link()
+    relay.client.close()
+    a.send(b"still here")
+    assert b.recv(65535) == b"still here"
+    relay.client = relay.connect()
+    assert relay.shape(0, up=Direction(cut=True)) == 0
+
+
+def test_an_end_that_is_gone_takes_no_other_link_down(relay: Relay) -> None:
+    a, gone = relay.link()
+    gone.close()
+    a.send(b"into nowhere")
+    c, d = relay.link()
+    c.send(b"frame")
+    assert d.recv(65535) == b"frame"
+
+
+def test_orders_that_cannot_be_carried_out_are_refused_and_leave_nothing_open(relay: Relay) -> None:
+    relay.link()
+    descriptors = Path(f"/proc/{relay.process.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(5):
+        assert relay.order(What.CONNECT, 1, AT_ONCE, AT_ONCE, []) != 0, "no devices"
+        assert relay.shape(7) != 0, "no such link"
+        with (descriptors.parent / "stat").open() as file:  # no recording, and of no use
+            order = relay.order(What.SHAPE, 7, AT_ONCE, AT_ONCE, [file.fileno()])
+        assert order != 0
+    assert len(list(descriptors.iterdir())) == before
+
+
+def test_what_is_no_order_ends_the_conversation_and_nothing_else(relay: Relay) -> None:
+    a, b = relay.link()
+    with relay.connect() as stranger:
+        stranger.send(os.urandom(100))
+        assert stranger.recv(8) == b""
+    a.send(b"undisturbed")
+    assert b.recv(65535) == b"undisturbed"
