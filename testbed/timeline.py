@@ -90,8 +90,8 @@ class Timeline:
             asked = self._recording.zero + entry.at
             await asyncio.sleep(asked - time.monotonic())
             return asked
-        assert entry.trigger is not None
-        while not entry.trigger.met(self._recording.boards):
+        (trigger,) = entry.triggers.values()
+        while not trigger.met(self._recording.boards):
             await asyncio.sleep(GLANCE)
             self._recording.catch_up()
         return time.monotonic()

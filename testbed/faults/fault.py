@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from testbed.faults.effects import Effects
 from testbed.faults.targets import change_node
@@ -56,6 +58,13 @@ class Fault(Spec):
     @classmethod
     def _keys(cls, written: Any) -> Any:
         return written if isinstance(written, dict | Spec) else {cls.short: written}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        required = [name for name, field in cls.model_fields.items() if field.is_required()]
+        annotation: Any = cls.model_fields[cls.short].annotation
+        short = TypeAdapter(annotation).json_schema()
+        return {"anyOf": [handler(schema), short]} if required == [cls.short] else handler(schema)
 
 
 class NodeFault(Fault):

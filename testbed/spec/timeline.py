@@ -164,27 +164,27 @@ class TimelineEntry(Spec):
 
     @property
     def label(self) -> str:
-        """Its name, which it has once it is in a scenario."""
+        """Its name; an entry of a scenario always has one."""
         return self.name or ""
 
     @property
-    def trigger(self) -> Trigger | None:
-        """What it waits for; None where it is a time."""
-        return self.after or self.when or self.in_
+    def triggers(self) -> dict[str, Trigger]:
+        """What it waits for, by its key; nothing where it is a time."""
+        found = {"after": self.after, "when": self.when, "in": self.in_}
+        return {key: trigger for key, trigger in found.items() if trigger is not None}
 
     @property
     def awaited(self) -> str:
         """What it waits for, for people."""
         if self.at is not None:
             return f"at: {DURATION.format(self.at)}"
-        (key,) = (key for key in _TRIGGERS if getattr(self, key.replace("in", "in_")) is not None)
-        said = self.model_dump(mode="json", exclude_none=True)[key]
+        ((key, trigger),) = self.triggers.items()
+        said = trigger.model_dump(mode="json", exclude_none=True)
         return f"{key}: {', '.join(f'{what} {value}' for what, value in said.items())}"
 
     @model_validator(mode="after")
     def _check(self) -> "TimelineEntry":
-        triggers = [trigger for trigger in (self.at, self.trigger) if trigger is not None]
-        if len(triggers) != 1 or sum(one is not None for one in (self.after, self.when, self.in_)) > 1:
+        if len(self.triggers) + (self.at is not None) != 1:
             raise ValueError(f"takes one of {', '.join(_TRIGGERS)} to say when it happens")
         if len(kinds := self._kinds()) != 1:
             found = f"not {' and '.join(kinds)}" if kinds else "and has none"
@@ -197,7 +197,7 @@ class TimelineEntry(Spec):
         return [kind for kind in (*FAULTS, "heal") if getattr(self, kind, None) is not None]
 
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # which faults there are, outside packages decide as well, and no type checker knows
     Entry = TimelineEntry
 else:
     Entry = create_model(
@@ -235,9 +235,8 @@ def _entry_mistakes(entry: Entry, extent: Extent) -> Iterator[Mistake]:
     if entry.fault is not None:
         for loc, message in entry.fault.mistakes(extent.topology):
             yield (entry.kind, *loc), message
-    if entry.trigger is not None:
-        key = "in" if entry.in_ is not None else "after" if entry.after is not None else "when"
-        for loc, message in entry.trigger.mistakes(extent):
+    for key, trigger in entry.triggers.items():
+        for loc, message in trigger.mistakes(extent):
             yield (key, *loc), message
     # How long nodes take for their last prompts nobody knows; ten times as long, and ten minutes, is beyond all sense.
     if entry.at is not None and entry.at > 10 * extent.seconds + 600:

@@ -127,9 +127,9 @@ def test_a_trigger_fires_when_what_it_waits_for_has_come_and_not_before(
 
     async def advance() -> None:
         playing = asyncio.create_task(play.timeline.play())
-        trigger_met = play.entries[0].trigger.met
+        (awaited,) = play.entries[0].triggers.values()
         boards = play.recording.boards
-        while not trigger_met(boards):
+        while not awaited.met(boards):
             looked = play.recording.looks
             while play.recording.looks < looked + 2:
                 await asyncio.sleep(0)
