@@ -38,7 +38,7 @@ class Timeline:
     async def end(self) -> None:
         """Undo what is left. Nodes that were killed are not started: they would do nothing any more."""
         for entry in self._entries:
-            if entry.label in self.active and entry.fault is not None and not entry.fault.outlives_play:
+            if self._held.get(entry.label) and entry.fault is not None and not entry.fault.outlives_play:
                 await self._end(entry, time.monotonic())
 
     async def _play(self, entry: Entry) -> None:
@@ -47,8 +47,8 @@ class Timeline:
             with explained(f"{entry.label} cannot be carried out"):
                 await (self._heal(entry, asked) if entry.fault is None else self._carry_out(entry, entry.fault, asked))
         except TestbedError as error:
-            self._recording.emit("fault_failed", name=entry.label, reason=str(error))
-            await self._hold(entry, [])
+            self._fail(entry, error)
+            await self._end(entry, asked)
 
     async def _heal(self, entry: Entry, asked: float) -> None:
         assert entry.heal is not None
@@ -72,9 +72,19 @@ class Timeline:
 
     async def _end(self, entry: Entry, asked: float) -> None:
         if entry.fault is not None and not entry.fault.momentary:
-            await self._hold(entry, [])
-        self.active.pop(entry.label, None)
-        self._note("fault_end", entry, asked)
+            await self._undo(entry)
+        if self.active.pop(entry.label, None) is not None:
+            self._note("fault_end", entry, asked)
+
+    async def _undo(self, entry: Entry) -> None:
+        try:
+            with explained(f"{entry.label} cannot be undone"):
+                await self._hold(entry, [])
+        except TestbedError as error:
+            self._fail(entry, error)
+
+    def _fail(self, entry: Entry, error: TestbedError) -> None:
+        self._recording.emit("fault_failed", name=entry.label, reason=str(error))
 
     async def _hold(self, entry: Entry, effects: Effects) -> None:
         """Let an entry have these effects, and no longer those that it had."""

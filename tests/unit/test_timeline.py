@@ -176,3 +176,35 @@ def test_a_fault_that_cannot_be_carried_out_says_why_and_the_others_go_on(make: 
     broken, whole = fault_records(play.entries, play.recording.events)
     assert (broken.began, broken.failure) == (None, "a-s1: it is broken")
     assert whole.ended is not None
+
+
+def test_a_fault_that_cannot_be_undone_says_so_and_play_goes_on(make: Callable[..., Play]) -> None:
+    play = make("at: 0s, cut: a-s1", "at: 0s, cut: b-s1")
+
+    async def broken_meanwhile() -> None:
+        playing = asyncio.create_task(play.timeline.play())
+        while len(play.timeline.active) < 2:
+            await asyncio.sleep(0)
+        play.links.broken.add("a-s1")
+        playing.cancel()
+        await play.timeline.end()
+
+    asyncio.run(broken_meanwhile())
+    stuck, undone = fault_records(play.entries, play.recording.events)
+    assert stuck.failure == "a-s1: it is broken"
+    assert undone.failure is None
+    assert play.links.changes[-1] == ("b-s1", {"up": WHOLE, "down": WHOLE})
+
+
+def test_what_was_about_to_begin_when_play_ended_is_undone(make: Callable[..., Play]) -> None:
+    play = make("at: 0s, cut: a-s1")
+
+    async def ended_at_once() -> None:
+        playing = asyncio.create_task(play.timeline.play())
+        while not play.links.changes:
+            await asyncio.sleep(0)
+        playing.cancel()
+        await play.timeline.end()
+
+    asyncio.run(ended_at_once())
+    assert [said["up"] for _, said in play.links.changes] == [CUT, WHOLE]
