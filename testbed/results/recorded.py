@@ -19,8 +19,6 @@ SUMMARY: Final = "summary.json"
 INFERENCE: Final = "inference."
 """What the names of the nodes' own metrics begin with: ``inference.a`` is how long node a takes for one."""
 
-_TELLING: Final = ("passed", "failed")  # verdicts of runs whose numbers say something
-
 Key = tuple[str, str, str]
 """A prompt: its number, its owner and its text."""
 
@@ -71,12 +69,8 @@ def load_runs(paths: Iterable[Path]) -> list[RecordedRun]:
 
 
 def telling(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
-    """Those that were played to their end on an emulation that was not invalid; the distorted only for want of others.
-
-    A host that was too busy to be what the topology asks for would else be taken for a change of the code.
-    """
-    whole = [run for run in runs if run.verdict in _TELLING]
-    return [run for run in whole if run.fidelity != "distorted"] or whole
+    """Those whose numbers say something: played to their end, on an emulation that was not invalid."""
+    return [run for run in runs if run.verdict in ("passed", "failed")]
 
 
 def _run_directories(path: Path) -> list[Path]:
