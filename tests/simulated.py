@@ -7,6 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
+
 from testbed.results.metrics import percentile
 from testbed.results.recorded import RecordedRun
 
@@ -24,7 +27,7 @@ def simulated_run(
     """
     needs, pace = random.Random(f"needs {seed}"), history.gauss(1, RUN_TO_RUN)
     columns: dict[str, list[float]] = {name: [] for name in ("latency", "correct", "answered")}
-    columns |= {f"inference.{node}": [] for node in NODES}
+    columns |= {f"{kind}.{node}": [] for node in NODES for kind in ("inference", "cpu", "busy")}
     keys = []
     for number in range(prompts):
         owner, need = needs.choice(NODES), inference * needs.lognormvariate(0, 0.4)
@@ -32,6 +35,8 @@ def simulated_run(
         took = {node: need * pace * history.lognormvariate(0, 0.3) * (slow or {}).get(node, 1.0) for node in NODES}
         for node, seconds in took.items():
             columns[f"inference.{node}"].append(seconds)
+            columns[f"cpu.{node}"].append(need / 3)
+            columns[f"busy.{node}"].append(seconds)
         columns["latency"].append(0.05 + max(took.values()) + took[owner] + needs.expovariate(20))
         columns["correct"].append(float(history.random() < 0.7))
         columns["answered"].append(1.0)
@@ -86,6 +91,8 @@ def write_run(
             },
             {"t": t + latency, "node": "a", "event": "answer", "prompt": prompt, "text": "Rome, sure"},
         ]
+    times = [0.0, 10.0 * len(latencies) + 10]
+    samples = {"t": times, "node": ["a", "a"], "cpu": [0.0, 4.0], "throttled": [0.0, 8.0]}
     summary = {
         "scenario": "simulated",
         "verdict": verdict,
@@ -94,6 +101,7 @@ def write_run(
     }
     directory.mkdir(parents=True)
     (directory / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    pyarrow.parquet.write_table(pyarrow.table(samples), directory / "samples.parquet")
     (directory / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (directory / "manifest.json").write_text(json.dumps({"seed": seed}), encoding="utf-8")
     return directory

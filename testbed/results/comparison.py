@@ -19,7 +19,7 @@ Statistician 69, 2015). And a change must be more than a margin.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Final, Literal
@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.errors import SpecError
-from testbed.results.recorded import INFERENCE, RecordedRun, telling
+from testbed.results.recorded import BUSY, CPU, INFERENCE, RecordedRun, telling
 from testbed.results.student import t_quantile
 from testbed.spec.expectation import BETTER, METRICS
 
@@ -38,6 +38,10 @@ ALARM: Final = 0.01
 MARGIN: Final = 0.05
 """Share of the base's value by which a metric must change to count, by default."""
 
+SPEED: Final = "speed."
+"""``speed.a`` is the share of a core that node a got while it had work: CPU time, of that and its wait behind its cap."""
+
+_BETTER_OF_NODES: Final[Mapping[str, Literal["higher", "lower"]]] = {INFERENCE: "lower", SPEED: "higher"}
 _SHARES: Final = ("accuracy", "completed")  # are counted, not timed: no host moves them, and any change counts
 _RESAMPLES: Final = 10_000
 _FEWEST: Final = 5  # observations of which drawing again tells anything
@@ -183,54 +187,68 @@ def _verdict(metric: str, change: float, interval: tuple[float, float], least: f
 
 def better(metric: str) -> Literal["higher", "lower"] | None:
     """Which way is better, of a run's metrics and of its nodes'."""
-    return "lower" if metric.startswith(INFERENCE) else BETTER.get(metric)
+    return _BETTER_OF_NODES.get(metric.partition(".")[0] + ".") or BETTER.get(metric)
 
 
 # --- resampling -------------------------------------------------------------------------------------------------------
 
-_Statistic = Callable[[Values, Values], Values]
-"""Of a run's values (one for each prompt, NaN where there is none) whenever its prompts are drawn again.
+_Statistic = Callable[[Mapping[str, Values], Values], Values]
+"""Of the columns of a run whenever its prompts are drawn again.
 
 Each row of the second argument says how often each prompt was drawn. NaN for rows without any value.
 """
 
 
-def _mean(values: Values, drawn: Values) -> Values:
-    known = ~np.isnan(values)
-    weights = drawn[:, known]
-    return _where_any(weights, weights @ values[known] / np.maximum(weights.sum(axis=1), 1))
+def _mean(column: str) -> _Statistic:
+    def mean(columns: Mapping[str, Values], drawn: Values) -> Values:
+        values = columns[column]
+        known = ~np.isnan(values)
+        return _quotient(drawn[:, known] @ values[known], drawn[:, known].sum(axis=1))
+
+    return mean
 
 
-def _percentile(share: float) -> _Statistic:
+def _ratio(part: str, whole: str) -> _Statistic:
+    return lambda columns, drawn: _quotient(drawn @ columns[part], drawn @ columns[whole])
+
+
+def _percentile(column: str, share: float) -> _Statistic:
     """By nearest rank, as :func:`testbed.results.metrics.percentile`."""
 
-    def percentile(values: Values, drawn: Values) -> Values:
+    def percentile(columns: Mapping[str, Values], drawn: Values) -> Values:
+        values = columns[column]
         order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]  # NaN come last
         weights = drawn[:, order]
         if not order.size:
             return np.full(len(drawn), math.nan)
         ranks = np.ceil(share * weights.sum(axis=1))
-        return _where_any(weights, values[order][(weights.cumsum(axis=1) < ranks[:, None]).sum(axis=1)])
+        found = values[order][(weights.cumsum(axis=1) < ranks[:, None]).sum(axis=1)]
+        return np.where(ranks > 0, found, math.nan)
 
     return percentile
 
 
-def _where_any(weights: Values, result: Values) -> Values:
-    return np.where(weights.any(axis=1), result, math.nan)
+def _quotient(part: Values, whole: Values) -> Values:
+    quotient: Values = np.divide(part, whole, out=np.full(len(whole), math.nan), where=whole > 0)
+    return quotient
 
 
-_Source = tuple[str, _Statistic]
-"""A column of a run's prompts, and what is made of it."""
-
-_OF_PROMPTS: Final[Mapping[str, _Source]] = {
-    "accuracy": ("correct", _mean),
-    "completed": ("answered", _mean),
-    "latency.mean": ("latency", _mean),
-    "latency.p50": ("latency", _percentile(0.50)),
-    "latency.p95": ("latency", _percentile(0.95)),
-    "latency.p99": ("latency", _percentile(0.99)),
+_OF_PROMPTS: Final[Mapping[str, _Statistic]] = {
+    "accuracy": _mean("correct"),
+    "completed": _mean("answered"),
+    "latency.mean": _mean("latency"),
+    "latency.p50": _percentile("latency", 0.50),
+    "latency.p95": _percentile("latency", 0.95),
+    "latency.p99": _percentile("latency", 0.99),
 }
 """The metrics that follow from single prompts."""
+
+
+def _of_nodes(columns: Iterable[str]) -> dict[str, _Statistic]:
+    """The metrics of nodes, which follow from single prompts as well."""
+    inference = {name: _mean(name) for name in columns if name.startswith(INFERENCE)}
+    nodes = [name.removeprefix(CPU) for name in columns if name.startswith(CPU)]
+    return inference | {f"{SPEED}{node}": _ratio(f"{CPU}{node}", f"{BUSY}{node}") for node in nodes}
 
 
 @dataclass(frozen=True)
@@ -246,7 +264,8 @@ class _Side:
     @classmethod
     def of(cls, runs: Sequence[RecordedRun], draws: int) -> "_Side":
         """Draw again and again; sides with the same ``draws`` draw the same runs, and the same prompts of them."""
-        of_prompts = {**_OF_PROMPTS, **{name: (name, _mean) for name in _common_nodes(runs)}}
+        shared = [name for name in runs[0].columns if all(name in run.columns for run in runs)]
+        of_prompts = {**_OF_PROMPTS, **_of_nodes(shared)}
         metrics = [*METRICS, *(name for name in of_prompts if name not in METRICS)]
         each = {metric: [_value(run, metric, of_prompts) for run in runs] for metric in metrics}
         known = {metric: np.array(values) for metric, values in each.items() if None not in values}
@@ -267,29 +286,27 @@ class _Side:
         return self.runs if metric in self.by_runs else 0
 
 
-def _common_nodes(runs: Sequence[RecordedRun]) -> list[str]:
-    """The nodes' metrics that all runs have."""
-    return [name for name in runs[0].columns if name.startswith(INFERENCE) and all(name in run.columns for run in runs)]
-
-
-def _value(run: RecordedRun, metric: str, of_prompts: Mapping[str, _Source]) -> float | None:
+def _value(run: RecordedRun, metric: str, of_prompts: Mapping[str, _Statistic]) -> float | None:
     if metric not in of_prompts:
         return run.totals.get(metric)
-    column, statistic = of_prompts[metric]
-    value = float(statistic(np.array(run.columns[column]), np.ones((1, len(run.prompts))))[0])
+    value = float(of_prompts[metric](_arrays(run), np.ones((1, len(run.prompts))))[0])
     return None if math.isnan(value) else value
 
 
-def _pool(run: RecordedRun, of_prompts: Mapping[str, _Source], generator: np.random.Generator) -> dict[str, Values]:
+def _pool(run: RecordedRun, of_prompts: Mapping[str, _Statistic], generator: np.random.Generator) -> dict[str, Values]:
     """What the metrics of one run come to whenever its prompts are drawn again."""
-    columns = {name: np.array(values) for name, values in run.columns.items()}
+    columns = _arrays(run)
     pool = {metric: np.full(_RESAMPLES, math.nan) for metric in of_prompts}
     rows = max(1, _BLOCK // max(1, len(run.prompts)))
     for begin in range(0, _RESAMPLES, rows):
         drawn = _draw(min(rows, _RESAMPLES - begin), len(run.prompts), generator)
-        for metric, (column, statistic) in of_prompts.items():
-            pool[metric][begin : begin + rows] = statistic(columns[column], drawn)
+        for metric, statistic in of_prompts.items():
+            pool[metric][begin : begin + rows] = statistic(columns, drawn)
     return pool
+
+
+def _arrays(run: RecordedRun) -> dict[str, Values]:
+    return {name: np.array(values) for name, values in run.columns.items()}
 
 
 def _draw(rows: int, count: int, generator: np.random.Generator) -> Values:
@@ -307,7 +324,7 @@ def _interval(metric: str, before: _Side, after: _Side, alarm: float) -> tuple[f
     drawn = by_runs
     if metric in before.by_prompts:
         drawn = after.by_prompts[metric] - before.by_prompts[metric]
-        wider *= max(1.0, _ratio(_unbiased_deviation(by_runs, min(before.runs, after.runs)), float(np.nanstd(drawn))))
+        wider *= max(1.0, _times(_unbiased_deviation(by_runs, min(before.runs, after.runs)), float(np.nanstd(drawn))))
     low, high = np.nanquantile(drawn, (alarm / 2, 1 - alarm / 2))
     return float(change - wider * (change - low)), float(change + wider * (high - change))
 
@@ -324,5 +341,6 @@ def _unbiased_deviation(replicates: Values, runs: int) -> float:
     return float(replicates.std()) * math.sqrt(runs / (runs - 1)) if runs > 1 else 0.0
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+def _times(one: float, other: float) -> float:
+    """How many times the other goes into the one; none if both are nothing."""
+    return one / other if other else 0.0

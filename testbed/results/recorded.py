@@ -3,11 +3,14 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Final
+
+import numpy as np
+import pyarrow.parquet
 
 from testbed.errors import SpecError
 from testbed.results.events import Event
@@ -17,7 +20,13 @@ from testbed.workload.worldfacts import is_correct
 SUMMARY: Final = "summary.json"
 
 INFERENCE: Final = "inference."
-"""What the names of the nodes' own metrics begin with: ``inference.a`` is how long node a takes for one."""
+"""``inference.a`` is how long node a takes for one inference."""
+
+CPU: Final = "cpu."
+"""``cpu.a`` is the time of a core that node a used."""
+
+BUSY: Final = "busy."
+"""``busy.a`` is ``cpu.a`` and the time that node a waited behind its cap."""
 
 Key = tuple[str, str, str]
 """A prompt: its number, its owner and its text."""
@@ -28,8 +37,9 @@ class RecordedRun:
     """What is known of a run that is over.
 
     ``columns`` hold a value for each of ``prompts``, in their order, NaN where there is none: ``latency`` in seconds,
-    ``correct`` and ``answered`` as 0 or 1, and ``inference.NODE``, the mean seconds that an inference for the prompt
-    took the node. ``totals`` are the metrics of the summary.
+    ``correct`` and ``answered`` as 0 or 1; of each node ``inference.NODE``, the mean seconds that an inference for the
+    prompt took it, and ``cpu.NODE`` and ``busy.NODE`` in seconds, from the prompt until the next one. ``totals`` are
+    the metrics of the summary.
     """
 
     path: Path
@@ -54,12 +64,12 @@ class RecordedRun:
                 scenario=summary["scenario"],
                 seed=manifest["seed"],
                 prompts=tuple((key, event["owner"], event["text"]) for key, event in measured.prompts.items()),
-                columns=_columns(measured),
+                columns=_columns(measured) | _cpu(path / "samples.parquet", list(measured.prompts.values())),
                 totals=summary["metrics"],
                 verdict=summary["verdict"],
                 fidelity=summary["fidelity"]["verdict"],
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
             raise SpecError.of(path, f"is not the directory of a whole run ({_cause(error)})") from None
 
 
@@ -101,6 +111,23 @@ def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:
     }
 
 
+def _cpu(samples: Path, prompts: Sequence[Event]) -> dict[str, tuple[float, ...]]:
+    """What the kernel counted of each node while its prompts came in, read off between two samples."""
+    rows = pyarrow.parquet.read_table(samples, columns=["t", "node", "cpu", "throttled"]).to_pylist()
+    by_node: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+    for row in rows:
+        if row["node"] is not None:
+            by_node[row["node"]].append(row)
+    columns: dict[str, tuple[float, ...]] = {}
+    for node, seen in sorted(by_node.items()):
+        times = [row["t"] for row in seen]
+        edges = [*(prompt["t"] for prompt in prompts), times[-1]]
+        cpu = np.diff(np.interp(edges, times, [row["cpu"] for row in seen]))
+        behind_cap = np.diff(np.interp(edges, times, [row["throttled"] for row in seen]))
+        columns |= {f"{CPU}{node}": tuple(cpu.tolist()), f"{BUSY}{node}": tuple((cpu + behind_cap).tolist())}
+    return columns
+
+
 def _inferences(events: Iterable[Event]) -> dict[str, dict[str, float]]:
     """By node and prompt, the mean seconds of its inferences."""
     took: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -124,4 +151,6 @@ def _services(events: Iterable[Event]) -> Iterator[tuple[str, str, float]]:
 
 
 def _cause(error: Exception) -> str:
-    return f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else f"{error!r}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return " ".join(repr(error).split())

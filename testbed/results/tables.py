@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.results.comparison import Change, Comparison
+from testbed.results.recorded import INFERENCE
 from testbed.results.summary import Summary
 from testbed.results.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable
 from testbed.spec.expectation import METRICS
@@ -62,7 +63,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", _totals(comparison)))
     table = _table("metric", "base", "new", "change", "")
     for change in comparison.changes:
-        unit = METRICS.get(change.metric, "s")  # those of nodes are times
+        unit = "s" if change.metric.startswith(INFERENCE) else METRICS.get(change.metric, "")
         values = ["–" if value is None else readable(value, unit) for value in (change.base, change.new)]
         table.add_row(change.metric, *values, _range(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
     console.print(table)

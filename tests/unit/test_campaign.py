@@ -37,7 +37,7 @@ class Host:
         self.seeds.append(scenario.seed)
         directory = RunDirectory.create(scenario, options.out)
         written = write_run(directory.path / "of", [self.factor * seconds for seconds in LATENCIES], scenario.seed)
-        for name in ("events.jsonl", "manifest.json"):
+        for name in ("events.jsonl", "manifest.json", "samples.parquet"):
             (written / name).rename(directory.path / name)
         events = [json.loads(line) for line in directory.events.read_text().splitlines()]
         interrupted = self.interrupt_at == scenario.seed

@@ -72,6 +72,7 @@ def test_directories_of_runs_are_taken_as_what_they_hold(compare: Compare, tmp_p
     assert comparison["new"] == list(map(str, one_by_one))
     assert comparison["metrics"]["latency.p95"]["verdict"] == "worse"
     assert comparison["metrics"]["inference.a"]["verdict"] == "worse"
+    assert comparison["metrics"]["speed.a"]["base"] == pytest.approx(1 / 3)
 
 
 def test_a_margin_makes_changes_too_small_to_matter(compare: Compare, tmp_path: Path) -> None:
@@ -119,6 +120,8 @@ def test_what_is_no_run_directory_is_refused(compare: Compare, tmp_path: Path) -
     [
         ("manifest.json", None),
         ("events.jsonl", None),
+        ("samples.parquet", None),
+        ("samples.parquet", "no table"),
         ("events.jsonl", '{"t": 1'),
         ("events.jsonl", "[]\n"),
         ("summary.json", "[]"),

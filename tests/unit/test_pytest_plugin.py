@@ -13,6 +13,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 
 CONFTEST = """\
+import pyarrow.parquet
 import json
 from testbed import runner
 from testbed.emulation import host
@@ -35,6 +36,8 @@ def play(scenario, options, view):
     if scenario.name == "good":
         events += [{"t": 1, "node": "a", "event": "answer", "prompt": "p1", "text": "Rome"}]
     directory.write_json("manifest.json", {"seed": scenario.seed})
+    samples = {"t": [0.0], "node": ["a"], "cpu": [0.0], "throttled": [0.0]}
+    pyarrow.parquet.write_table(pyarrow.table(samples), directory.samples)
     directory.events.write_text("".join(json.dumps(event) + "\\n" for event in events))
     interrupted = scenario.name == "stopped"
     summary = Summary(scenario, "r", directory.path, Measurements(events, {}), Fidelity(), {}, interrupted)
