@@ -39,7 +39,8 @@ MARGIN: Final = 0.05
 """Share of the base's value by which a metric must change to count, by default."""
 
 SPEED: Final = "speed."
-"""``speed.a`` is the share of a core that node a got while it had work: CPU time, of that and its wait behind its cap."""
+"""``speed.a`` is the share of a core that node a got while it had work: CPU time, by that and the wait behind its
+cap. Other load on the host hardly changes it."""
 
 _BETTER_OF_NODES: Final[Mapping[str, Literal["higher", "lower"]]] = {INFERENCE: "lower", SPEED: "higher"}
 _SHARES: Final = ("accuracy", "completed")  # are counted, not timed: no host moves them, and any change counts
