@@ -65,7 +65,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for change in comparison.changes:
         unit = "s" if change.metric.startswith(INFERENCE) else METRICS.get(change.metric, "")
         values = ["–" if value is None else readable(value, unit) for value in (change.base, change.new)]
-        table.add_row(change.metric, *values, _range(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
+        table.add_row(change.metric, *values, _relative(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
     console.print(table)
     pairing = "paired by seed" if comparison.paired else "not paired: the seeds or the prompts differ"
     runs = f"{len(comparison.base)} and {len(comparison.new)} runs"
@@ -83,8 +83,8 @@ def _totals(comparison: Comparison) -> Text:
     return Text(said or "no difference found", "bold red" if comparison.regressions else "")
 
 
-def _range(change: Change) -> str:
-    return "–" if change.range is None else "{:+.0%} to {:+.0%}".format(*change.range)
+def _relative(change: Change) -> str:
+    return "–" if change.relative is None else "{:+.0%} to {:+.0%}".format(*change.relative)
 
 
 def _table(*headings: str) -> Table:

@@ -134,6 +134,14 @@ def test_runs_without_a_single_answer_are_compared_by_what_there_is() -> None:
     assert _of(comparison, "latency.p95").verdict == "not tested"
 
 
+def test_a_single_answer_tells_nothing_of_latencies() -> None:
+    run = simulated_run(1, random.Random("single"))
+    alone = {name: (values[0], *(float("nan"),) * 39) for name, values in run.columns.items()}
+    slower = {**alone, "latency": (9.0, *(float("nan"),) * 39)}
+    comparison = compare([replace(run, columns=alone)], [replace(run, columns=slower)])
+    assert _of(comparison, "latency.mean").verdict == "not tested"
+
+
 def test_the_same_comparison_gives_the_same_numbers_as_json() -> None:
     history = random.Random("json")
     base, new = simulated_runs([1, 2], history), simulated_runs([1, 2], history)
