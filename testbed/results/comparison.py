@@ -14,7 +14,8 @@ in common cancels, and far smaller changes show.
 Three things keep chance, and hosts that are never quite the same, from raising alarms. All intervals of a comparison
 hold together (Bonferroni), with ``1 - ALARM``. They are as much wider as Student's t is than the normal distribution,
 because few observations vary less among themselves than what they are drawn from does (Hesterberg, The American
-Statistician 69, 2015). And a change must be more than a margin.
+Statistician 69, 2015). And a change must be more than a margin. Where the host distorted some of the runs, times are
+compared only if there are at least five a side.
 """
 
 from collections import defaultdict
@@ -140,9 +141,17 @@ def compare(base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: flo
     metrics = [metric for metric in before.values if metric in after.values]
     observed = {metric: min(side.observations.get(metric, 0) for side in (before, after)) for metric in metrics}
     testable = [metric for metric in metrics if observed[metric] >= _FEWEST]
+    if not _steady(base, new):
+        testable = [metric for metric in testable if metric in _SHARES]
     intervals = {metric: interval(metric, before, after, ALARM / len(testable)) for metric in testable}
     changes = [_change(metric, before, after, intervals.get(metric), margin) for metric in metrics]
     return Comparison(base[0].scenario, base, new, bool(pairs), margin, changes)
+
+
+def _steady(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> bool:
+    """Whether times can be compared: a host that distorts runs makes one unlike the next, which takes many to tell."""
+    distorted = any(run.fidelity == "distorted" for run in (*base, *new))
+    return not distorted or min(len(base), len(new)) >= _FEWEST
 
 
 def _pairs(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> list[tuple[RecordedRun, RecordedRun]]:

@@ -73,7 +73,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for name, side in (("base", comparison.base), ("new", comparison.new)):
         distorted = sum(run.fidelity == "distorted" for run in side)
         if distorted:
-            console.print(Text(f"  {distorted} {name} runs are distorted: what changed may be the host", "yellow"))
+            console.print(
+                Text(f"  {distorted} {name} runs are distorted: times are compared over five runs or more", "yellow")
+            )
 
 
 def _totals(comparison: Comparison) -> Text:

@@ -15,11 +15,12 @@ from testbed.results.student import t_quantile
 
 SLOW = {"a": 1 / 0.8}  # a node with 20 % less CPU takes a quarter more time
 
-SEEDS = {
-    "one run a side": ([7], [7]),
-    "five runs a side": ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]),
-    "five runs a side of other seeds": ([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]),
+SIDES = {
+    "one run a side": ([7], [7], 40),
+    "five runs a side": ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5], 16),
+    "five runs a side of other seeds": ([1, 2, 3, 4, 5], [6, 7, 8, 9, 10], 16),
 }
+"""Seeds of the base, seeds of the new runs, and prompts a run."""
 
 
 def _alarms(comparison: Comparison) -> list[str]:
@@ -30,10 +31,15 @@ def _of(comparison: Comparison, metric: str) -> Change:
     return next(change for change in comparison.changes if change.metric == metric)
 
 
-@pytest.mark.parametrize(("base", "new"), SEEDS.values(), ids=SEEDS)
-def test_twenty_comparisons_of_equal_runs_give_at_most_one_alarm(base: Sequence[int], new: Sequence[int]) -> None:
+@pytest.mark.parametrize(("base", "new", "prompts"), SIDES.values(), ids=SIDES)
+def test_twenty_comparisons_of_equal_runs_give_at_most_one_alarm(
+    base: Sequence[int], new: Sequence[int], prompts: int
+) -> None:
     history = random.Random("equal")
-    comparisons = [compare(simulated_runs(base, history), simulated_runs(new, history)) for _ in range(20)]
+    comparisons = [
+        compare(simulated_runs(base, history, prompts=prompts), simulated_runs(new, history, prompts=prompts))
+        for _ in range(20)
+    ]
     assert sum(bool(_alarms(comparison)) for comparison in comparisons) <= 1
 
 
@@ -108,6 +114,16 @@ def test_what_only_whole_runs_show_takes_five_of_them(runs: int, verdict: str) -
         for run in simulated_runs(range(runs), history)
     ]
     assert _of(compare(base, new), "memory.peak").verdict == verdict
+
+
+@pytest.mark.parametrize(("runs", "verdict"), [(4, "not tested"), (5, "worse")])
+def test_times_of_distorted_runs_take_five_of_them(runs: int, verdict: str) -> None:
+    history = random.Random("distorted")
+    base = simulated_runs(range(runs), history)
+    new = simulated_runs(range(runs), history, dict.fromkeys("abcd", 3.0))
+    comparison = compare(base, [*new[1:], replace(new[0], fidelity="distorted")])
+    assert _of(comparison, "latency.mean").verdict == verdict
+    assert _of(comparison, "completed").verdict == "no difference found"
 
 
 def test_a_change_below_the_margin_does_not_count() -> None:
