@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from testbed.errors import SpecError
 from testbed.patterns import Pattern
@@ -52,6 +52,7 @@ class Scenario(Spec):
     sampling: Sampling = Sampling()
     workload: Workload
     expect: dict[str, str] = Field(default_factory=dict)
+    baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
     oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
 
     @cached_property
@@ -65,6 +66,17 @@ class Scenario(Spec):
         if found := list(_unreadable(expect)):
             raise MistakesError(found)
         return expect
+
+    @field_validator("baseline")
+    @classmethod
+    def _anchor_baseline(cls, baseline: str | None, info: ValidationInfo) -> str | None:
+        """A baseline is looked for from the scenario's directory."""
+        if baseline is None:
+            return None
+        path = ((info.context or {}).get("", Path()) / Path(baseline).expanduser()).absolute()
+        if not path.is_dir():
+            raise ValueError(f"there is no directory {path}; name one that earlier runs have left")
+        return str(path)
 
     @model_validator(mode="after")
     def _check_neighbours(self) -> "Scenario":
