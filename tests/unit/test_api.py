@@ -12,16 +12,19 @@ import pytest
 from aiohttp import ClientSession, UnixConnector, web
 
 from testbed.emulation.client import AgentClient, AgentGoneError
-from testbed.node import agent as agent_module
+from testbed.node import asking
 from testbed.node.agent import Agent
 from testbed.node.api import LARGEST_REQUEST, NodeApi
 from testbed.node.config import NodeConfig
+from testbed.node.journal import Past
 from testbed.node.model import ContextOverflowError
+from testbed.node.neighbourhood import Everyone
 from testbed.node.queue import InferenceQueue
 from testbed.patterns.gossip_moa import INSTRUCTION
 from testbed.patterns.participant import JobError
 
 CHAT = {"model": "zoo/a", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]}
+NOTHING = Past()
 MakeTrace = Callable[[str], Any]
 
 
@@ -31,17 +34,22 @@ def port(monkeypatch: pytest.MonkeyPatch) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free: int = probe.getsockname()[1]
-    monkeypatch.setattr(agent_module, "PORT", free)
+    monkeypatch.setattr(asking, "PORT", free)
     return free
 
 
-def _config(name: str, neighbours: dict[str, str], layers: int = 1, timeout: str = "10s") -> NodeConfig:
+def _config(
+    name: str, neighbours: dict[str, str], layers: int = 1, timeout: str = "10s", limit: int = 16
+) -> NodeConfig:
     pattern = {"kind": "gossip-moa", "layers": layers, "proposers": len(neighbours), "timeout": timeout}
     return NodeConfig.model_validate(
         {
             "name": name,
             "neighbours": neighbours,
             "pattern": pattern,
+            "queue": {"limit": limit},
+            "retry": {"attempts": 2, "backoff": "1ms"},
+            "membership": None,
             "model": f"zoo/{name}",
             "context": 512,
             "threads": 1,
@@ -53,14 +61,18 @@ def _config(name: str, neighbours: dict[str, str], layers: int = 1, timeout: str
 
 
 @asynccontextmanager
-async def _node(config: NodeConfig, model: Any, trace: Any, directory: Path, address: str) -> AsyncIterator[Path]:
+async def _node(
+    config: NodeConfig, model: Any, trace: Any, directory: Path, address: str, past: Past = NOTHING
+) -> AsyncIterator[Path]:
     """A whole node but for its model; yields the path of its Unix socket."""
-    queue = InferenceQueue(model, trace)
+    queue = InferenceQueue(model, trace, config.queue)
     async with ClientSession() as session, asyncio.timeout(30):
-        api = NodeApi(Agent(config, queue, trace, session), trace)
+        agent = Agent(config, queue, trace, session, Everyone(config.neighbours), past)
+        api = NodeApi(agent, trace)
+        agent.resume(past.unfinished)
         network, host = web.AppRunner(api.for_network()), web.AppRunner(api.for_host())
         await network.setup()
-        await web.TCPSite(network, address, agent_module.PORT).start()
+        await web.TCPSite(network, address, asking.PORT).start()
         await host.setup()
         path = directory / f"{config.name}.sock"
         await web.UnixSite(host, str(path)).start()
@@ -84,7 +96,7 @@ def talk(request: pytest.FixtureRequest, model: Any, make_trace: MakeTrace, tmp_
         async def play() -> Any:
             async with _node(_config("a", {}), model, make_trace("a").trace, tmp_path, "127.0.0.1") as path:
                 connector = UnixConnector(str(path)) if request.param == "unix" else None
-                async with ClientSession(f"http://127.0.0.1:{agent_module.PORT}", connector=connector) as session:
+                async with ClientSession(f"http://127.0.0.1:{asking.PORT}", connector=connector) as session:
                     return await exchange(session)
 
         return asyncio.run(play())
@@ -336,7 +348,7 @@ def test_neighbours_are_reached_or_not(models: dict[str, Any], make_trace: MakeT
 
 def test_an_agent_that_is_not_there_is_gone(tmp_path: Path) -> None:
     async def play() -> None:
-        async with AgentClient(tmp_path / "none.sock") as client:
+        async with AgentClient(tmp_path / "none.sock", away=0.01) as client:
             await client.prompt("p1", "why?")
 
     with pytest.raises(AgentGoneError):

@@ -72,6 +72,11 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "tokens_per_second": 2.0,
         "bytes_on_links": 1000 + 200 + 30,
         "memory.peak": 5000,
+        "retries": 0,
+        "duplicates": 0,
+        "late": 0,
+        "rejected": 0,
+        "dropped": 0,
     }
 
 

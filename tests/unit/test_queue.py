@@ -10,7 +10,9 @@ import pytest
 from testbed.node.model import Completion, ContextOverflowError, Sampling
 from testbed.node.queue import InferenceQueue
 from testbed.patterns.participant import JobError
+from testbed.patterns.protocol import QueueOptions
 
+ROOMY = QueueOptions()
 SAMPLING = Sampling(temperature=0.5, max_tokens=8, seed=1)
 
 
@@ -20,8 +22,8 @@ def traced(make_trace: Callable[[str], Any]) -> Any:
 
 
 @asynccontextmanager
-async def _serving(model: Any, traced: Any) -> AsyncIterator[InferenceQueue]:
-    queue = InferenceQueue(model, traced.trace)
+async def _serving(model: Any, traced: Any, options: QueueOptions = ROOMY) -> AsyncIterator[InferenceQueue]:
+    queue = InferenceQueue(model, traced.trace, options)
     async with asyncio.timeout(30):
         serving = asyncio.create_task(queue.serve())
         yield queue
