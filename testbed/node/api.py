@@ -12,7 +12,6 @@ On the Unix socket, for the host, these and:
 """
 
 import itertools
-import json
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -21,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from testbed.node.agent import Agent, origin_of
 from testbed.node.asking import ATTEMPT, NAME, message_name
-from testbed.node.openai import ChatRequest, ChatResponse
+from testbed.node.openai import ChatRequest, ChatResponse, ErrorDetail, ErrorResponse
 from testbed.node.queue import OverloadedError
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError, Prompt
@@ -115,4 +114,4 @@ def _refusal(status: int, message: str) -> web.Response:
 
 def _error(message: str, kind: str) -> bytes:
     """An error in the form that clients of the OpenAI API know."""
-    return json.dumps({"error": {"message": message, "type": kind}}).encode()
+    return ErrorResponse(error=ErrorDetail(message=message, type=kind)).model_dump_json().encode()

@@ -9,7 +9,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTime
 from testbed import seeds
 from testbed.node.config import PORT, NodeConfig
 from testbed.node.neighbourhood import Neighbourhood
-from testbed.node.openai import ChatRequest, ChatResponse
+from testbed.node.openai import ChatRequest, ChatResponse, ErrorResponse
 from testbed.node.retry import insist
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError
@@ -89,7 +89,7 @@ class Asker:
             name = message_name(job, "response", attempt)
             self._trace.emit("receive", message=name, peer=neighbour, bytes=len(content))
             if response.status != 200:
-                raise _RefusedError(f"status {response.status}")
+                raise _RefusedError(ErrorResponse.model_validate_json(content).error.message)
             return ChatResponse.model_validate_json(content)
 
     async def _knock(self, neighbour: str) -> float | None:
