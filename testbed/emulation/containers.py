@@ -75,12 +75,13 @@ class NodeContainer:
         self._container.update(cpu_period=period, cpu_quota=round(period * cpus))
 
     def exit(self) -> Exit | None:
-        """How it ended; None while it runs."""
+        """How it ended; None while it runs, or runs again, or while the engine does not know."""
         if not self._end.poll(0):
             return None
-        self._container.wait()
         self._container.reload()
         state = self._container.attrs["State"]
+        if state["Running"]:
+            return None
         return Exit(int(state["ExitCode"]), bool(state["OOMKilled"]))
 
     def logs(self) -> bytes:

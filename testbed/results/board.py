@@ -29,6 +29,7 @@ class NodeBoard:
         match event["event"]:
             case "ready":
                 self.state = "idle"
+                self.queue = 0  # what waited before a restart went with it
             case "enqueue":
                 self.queue += 1
             case "start":
@@ -39,6 +40,8 @@ class NodeBoard:
                 self.queue -= 1
                 self.busy += event["t"] - self.started_at
                 self.tokens += event.get("tokens", 0)
+            case "dropped":
+                self.queue -= 1
             case "answer":
                 self.answered += 1
             case "failed":

@@ -23,6 +23,11 @@ METRICS: Final = {
     "tokens_per_second": "",
     "bytes_on_links": "B",
     "memory.peak": "B",
+    "retries": "",
+    "duplicates": "",
+    "late": "",
+    "rejected": "",
+    "dropped": "",
 }
 """Every metric of a run by name, and the unit that its value is held in."""
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from testbed.errors import SpecError
 from testbed.patterns import Pattern
+from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.spec.document import Document, override
 from testbed.spec.expectation import Expectation
 from testbed.spec.explain import Mistake, MistakesError
@@ -49,6 +50,9 @@ class Scenario(Spec):
     topology: Topology
     seed: int = Field(0, ge=0)
     pattern: Pattern
+    queue: QueueOptions = QueueOptions()
+    retry: RetryOptions = RetryOptions()
+    membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
     sampling: Sampling = Sampling()
     workload: Workload
     expect: dict[str, str] = Field(default_factory=dict)
