@@ -1,7 +1,7 @@
 """What a run looks like while it goes on: a live table in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -49,18 +49,20 @@ class PlainView:
         """Print it."""
         self._console.print(f"  {what}", highlight=False)
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int) -> None:
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
         """Say how much there is to do."""
+        del faults
         self._console.print(f"  {prompts} prompts for {len(boards)} nodes", highlight=False)
 
 
 class LiveView:
-    """The stages so far, a row for each node, and how far the prompts have come."""
+    """The stages so far, a row for each node, the faults that are active, and how far the prompts have come."""
 
     def __init__(self, scenario: str) -> None:
         self._scenario = scenario
         self._stages: list[tuple[str, float]] = []
         self._boards: dict[str, NodeBoard] = {}
+        self._faults: Mapping[str, str] = {}
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
         )
@@ -75,9 +77,9 @@ class LiveView:
         """Put it on the screen."""
         self._progress.reset(self._waiting, total=None, description=what)
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int) -> None:
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
         """Show the nodes from now on."""
-        self._boards = boards
+        self._boards, self._faults = boards, faults
         self._progress.reset(self._waiting, total=prompts, description="prompts")
 
     def render(self) -> RenderableType:
@@ -88,6 +90,8 @@ class LiveView:
         parts: list[RenderableType] = [self._headline()]
         if self._boards:
             parts.append(_table(self._boards))
+        if self._faults:
+            parts.append(Text("  ".join(f"{name} ({what})" for name, what in self._faults.items()), "yellow"))
         return Group(*parts, self._progress)
 
     def _headline(self) -> Text:

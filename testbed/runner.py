@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from testbed.results.manifest import manifest
 from testbed.results.recording import SAMPLE_INTERVAL, Recording
 from testbed.results.summary import StageTime, Summary
 from testbed.spec.scenario import Scenario
+from testbed.timeline import Timeline
 from testbed.workload.schedule import Arrival, schedule
 
 
@@ -36,8 +37,8 @@ class View(Protocol):
     def step(self, what: str) -> None:
         """Something that takes time begins within the stage."""
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int) -> None:
-        """Play begins, with so many prompts to come; the boards change as it goes on."""
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
+        """Play begins, with so many prompts to come; the boards and the active faults change as it goes on."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                 ending.enter_context(_undisturbed())
                 with stages.stage("collect"):
                     measurements = recording.write(directory)
-                    fidelity = inspection.judge(recording.host_load, recording.throttled)
+                    fidelity = inspection.judge(recording)
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
     summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
     directory.write_summary(summary)
@@ -170,7 +171,7 @@ async def _reach_neighbours(world: World) -> None:
         try:
             reached = await asyncio.gather(*(client.neighbours() for client in clients.values()))
         except AgentGoneError as error:
-            ends = [f"{name}: {end}" for name, node in world.nodes.items() if (end := node.exit())]
+            ends = [f"{name}: {node.wait()}" for name, node in world.nodes.items() if node.ended]
             raise WorldError(f"a node ended before play ({'; '.join(ends) or error})") from error
     for name, seconds in zip(clients, reached, strict=True):
         for neighbour in [neighbour for neighbour, time_taken in seconds.items() if time_taken is None]:
@@ -185,22 +186,26 @@ def _play(world: World, recording: Recording, view: View) -> None:
     """Hand over every prompt when it is due, and wait for all to end."""
     scenario = world.plan.scenario
     arrivals = schedule(scenario.workload, list(scenario.topology.nodes), scenario.seed)
+    timeline = Timeline(world, recording)
     recording.begin()
-    view.play(recording.boards, len(arrivals))
+    view.play(recording.boards, len(arrivals), timeline.active)
     try:
-        asyncio.run(_deliver_all(world, recording, arrivals))
+        asyncio.run(_deliver_all(world, recording, timeline, arrivals))
     finally:
         recording.end()
 
 
-async def _deliver_all(world: World, recording: Recording, arrivals: list[Arrival]) -> None:
+async def _deliver_all(world: World, recording: Recording, timeline: Timeline, arrivals: list[Arrival]) -> None:
     async with AsyncExitStack() as stack:
         clients = await _clients(world, stack)
-        sampling = (await stack.enter_async_context(asyncio.TaskGroup())).create_task(_sample(recording))
+        stack.push_async_callback(timeline.end)
+        beside = await stack.enter_async_context(asyncio.TaskGroup())
+        sampling, playing = beside.create_task(_sample(recording)), beside.create_task(timeline.play())
         async with asyncio.TaskGroup() as deliveries:
             for arrival in arrivals:
                 deliveries.create_task(_deliver(arrival, clients[arrival.node], recording))
         sampling.cancel()
+        playing.cancel()
 
 
 async def _sample(recording: Recording) -> None:

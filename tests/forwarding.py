@@ -9,9 +9,11 @@
 
 import itertools
 import socket
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -85,6 +87,24 @@ class ForwardingConformance:
         milliseconds = _ping(network, "a", "d", "-c", "10", "-i", "0.1")
         assert milliseconds is not None
         assert 64 <= milliseconds <= 67
+
+    def test_a_node_in_another_namespace_is_as_it_was(self, network: Network) -> None:
+        """As when its container is started again: f has two interfaces on the way from a to d."""
+        with subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; read end"], stdin=PIPE, stdout=PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n"
+            network.move("f", process.pid)
+            assert _ping(network, "a", "f", "-c", "1") is not None
+            self.test_a_round_trip_takes_the_delays_of_all_links_on_the_way(network)
+            process.communicate(b"\n")
+
+    def test_a_node_is_deaf_to_others_and_forwards_for_them(self, network: Network) -> None:
+        network.deafen("f", frozenset(), frozenset("ad"))
+        assert _ping(network, "a", "f", "-c", "1", "-W", "1") is None
+        assert _ping(network, "b", "f", "-c", "1") is not None
+        assert _ping(network, "a", "d", "-c", "1") is not None
+        network.deafen("f", frozenset("ad"), frozenset())
+        assert _ping(network, "a", "f", "-c", "1") is not None
 
     def test_a_packet_is_counted_on_every_link_of_its_way_in_its_direction_and_on_no_other(
         self, network: Network

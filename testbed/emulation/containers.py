@@ -2,16 +2,21 @@
 
 import os
 import select
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import docker
+from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 from docker.types import Mount
 
+from testbed.emulation.cgroups import Cgroup
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
 from testbed.emulation.namespace import Namespace
@@ -28,6 +33,11 @@ CFS_PERIOD: Final = 10_000
 """Microseconds. At Docker's 100,000 a node with 0.3 CPU runs for 30 ms and then stands still for 70."""
 
 _SMALLEST_QUOTA: Final = 1_000  # microseconds; the kernel takes no less (min_cfs_quota_period)
+
+_DEATH: Final = 200  # milliseconds that processes have for dying by themselves once they are killed
+
+_USE_MEMORY: Final = "dd if=/dev/zero of=/dev/shm/used bs=1M count=32"
+"""A tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
 
 
 class WorldError(TestbedError):
@@ -48,23 +58,33 @@ class Exit:
 
 
 class NodeContainer:
-    """The running container of the node called ``name``; ``namespace`` is its network's, named as the container is."""
+    """The container of the node called ``name``; ``namespace`` is its network's, named as the container is."""
 
     def __init__(self, name: str, container: Container) -> None:
         """Start ``container``; raises WorldError if it ends at once."""
         self.name = name
         self._container = container
-        container.start()
-        container.reload()
-        self.pid = int(container.attrs["State"]["Pid"])
+        self._exit: Exit | None = None
+        self._looking = threading.Lock()
+        self._start()
+        self.namespace = Namespace.attach(str(container.name), self.pid)
+
+    def _start(self) -> None:
         try:
+            self._container.start()
+            self._container.reload()
+            self.pid = int(self._container.attrs["State"]["Pid"])
             # Held open, it cannot come to mean something else when the container ends: a pid is used again.
             self._process = os.pidfd_open(self.pid)
-            self._end = select.poll()
-            self._end.register(self._process)
-            self.namespace = Namespace.attach(str(container.name), self.pid)
-        except (OSError, ValueError):
-            raise WorldError(f"node {name!r} did not start: {last_lines(self.logs())}") from None
+        except (DockerException, OSError, ValueError):
+            raise WorldError(f"node {self.name!r} did not start: {last_lines(self.logs())}") from None
+
+    def start_again(self) -> None:
+        """Start the container, which has ended, once more; the namespace that it is in then is a new and empty one."""
+        self.wait()
+        self.close()
+        self._start()
+        self._exit = None
 
     def cap_cpu(self, cpus: float) -> None:
         """Let the container use ``cpus`` cores' worth of time from now on.
@@ -72,17 +92,76 @@ class NodeContainer:
         This is done once the model is loaded: to boot Python on a tenth of a core takes ten seconds, for nothing.
         """
         period = max(CFS_PERIOD, round(_SMALLEST_QUOTA / cpus))
-        self._container.update(cpu_period=period, cpu_quota=round(period * cpus))
+        with self._running():
+            self._container.update(cpu_period=period, cpu_quota=round(period * cpus))
+
+    def cap_memory(self, cap: int) -> None:
+        """Let the container use ``cap`` bytes of memory from now on; a process is killed if that is not enough.
+
+        Cgroups of version 1 take no cap below what is in use (memory.limit_in_bytes). There the cap becomes what is in
+        use, and then a little more is used: so the kernel finds itself out of memory, as it does on version 2.
+        """
+        with self._running():
+            try:
+                self._update_memory(cap)
+            except APIError:
+                self._update_memory(max(cap, Cgroup(self.pid).read().memory))
+                self._container.exec_run(_USE_MEMORY, detach=True)
+
+    def _update_memory(self, cap: int) -> None:
+        self._container.update(mem_limit=cap, memswap_limit=cap)  # the two together: no swap
+
+    def pause(self, paused: bool) -> None:
+        """Freeze all processes, or let them go on."""
+        with self._running():
+            (self._container.pause if paused else self._container.unpause)()
+
+    def hang(self, hanging: bool) -> None:
+        """Stop the agent with its sockets open, or let it go on. Its parent, the container's init, goes on."""
+        with self._running():
+            for pid in set(Cgroup(self.pid).processes()) - {self.pid}:
+                os.kill(pid, signal.SIGSTOP if hanging else signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End all processes at once, unless they have ended; returns when they have."""
+        with self._running():
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+            if not self._ends_within(_DEATH):  # frozen ones die when they are thawed, which the engine does
+                self._container.kill()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """What is done to the container within fails, and is of no use, if that has ended."""
+        try:
+            yield
+        except (DockerException, OSError) as error:
+            if not self.ended:
+                raise WorldError(f"node {self.name!r} cannot be changed: {error}") from error
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended; the engine may learn of it a moment later."""
+        return self._exit is not None or self._ends_within(0)
+
+    def _ends_within(self, milliseconds: int) -> bool:
+        end = select.poll()  # one for each caller: several threads may not wait on the same
+        end.register(self._process)
+        return bool(end.poll(milliseconds))
 
     def exit(self) -> Exit | None:
-        """How it ended; None while it runs, or runs again, or while the engine does not know."""
-        if not self._end.poll(0):
-            return None
-        self._container.reload()
-        state = self._container.attrs["State"]
-        if state["Running"]:
-            return None
-        return Exit(int(state["ExitCode"]), bool(state["OOMKilled"]))
+        """How it ended; None while it runs, or while the engine does not know."""
+        with self._looking:
+            if self._exit is None and self.ended:
+                self._container.reload()
+                state = self._container.attrs["State"]
+                if not state["Running"]:
+                    self._exit = Exit(int(state["ExitCode"]), bool(state["OOMKilled"]))
+            return self._exit
+
+    def wait(self) -> Exit | None:
+        """Wait for it to end, and tell how."""
+        self._container.wait()
+        return self.exit()
 
     def logs(self) -> bytes:
         """All that the agent printed."""

@@ -48,6 +48,11 @@ class Namespace:
         netns.attach(name, pid)
         return cls(Path("/run/netns") / name)
 
+    def replace(self, pid: int) -> None:
+        """Let its name, and so its path, stand for the one that a process is in; this one goes with its last user."""
+        netns.remove(self.path.name)
+        netns.attach(self.path.name, pid)
+
     @classmethod
     def of_process(cls, pid: int) -> "Namespace":
         """The one that a process is in."""

@@ -18,6 +18,7 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final
@@ -28,7 +29,7 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import Host, Node, Switch
 from pyroute2 import IPRoute
-from pyroute2.netlink.rtnl import rt_scope
+from pyroute2.netlink.rtnl import rt_proto, rt_scope
 from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK
 
 from testbed.emulation.links.backend import End
@@ -37,6 +38,14 @@ from testbed.emulation.namespace import Counters, Namespace
 from testbed.emulation.routes import SUBNET, Route, addresses, interface_names, routing_tables
 from testbed.spec.link import Link
 from testbed.spec.topology import Topology
+
+# ip-rule(8): rules are followed in the order of their priorities. The kernel's own first one is that of the addresses
+# that a node has; what a node is deaf to must come before it.
+_LOCAL: Final = {"table": 255, "protocol": rt_proto["kernel"]}
+_DEAF_PRIORITY, _LOCAL_AFTER_DEAF = 1, 2
+
+_PROTOCOLS: Final = (socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+"""What a node can be deaf to. A rule for all protocols would hold for ARP as well, and so for what is forwarded."""
 
 # linux/Documentation/networking/ip-sysctl.rst. What `default` says, interfaces that are made later begin with.
 _NO_IPV6: Final = {
@@ -194,16 +203,17 @@ class Network:
         self.mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
         """The same network to Mininet's own programs; commands in its nodes start a shell there."""
         self._topology = topology
+        self._links = links
         self._namespaces = {**containers, **dict.fromkeys(topology.switches, home)}
         try:
             with home.entered():
-                self._build(links)
+                self._build()
         except BaseException:
             self.stop()
             raise
         self._meters = self._place_meters()
 
-    def _build(self, links: RunningLinks) -> None:
+    def _build(self) -> None:
         _set(_NO_IPV6)
         self._add_hosts()
         for name in self._topology.switches:
@@ -217,7 +227,7 @@ class Network:
                 link.b,
                 cls=EmulatedLink,
                 link=link,
-                links=links,
+                links=self._links,
                 intfName1=a,
                 intfName2=b,
                 addr1=None,
@@ -227,17 +237,21 @@ class Network:
         self.mininet.start()
 
     def _add_hosts(self) -> None:
-        links = Counter(end for link in self._topology.resolved_links for end in (link.a, link.b))
         address, tables = addresses(self._topology), routing_tables(self._topology)
         for name in self._topology.nodes:
+            self._prepare(name)
             namespace = self._namespaces[name]
-            with namespace.entered():
-                _set(_NO_IPV6)
-                if links[name] > 1:
-                    _set(_FORWARD)
             self.mininet.addHost(
                 name, cls=ContainerHost, namespace=namespace, address=address[name], routes=tables[name]
             )
+
+    def _prepare(self, node: str) -> None:
+        """Set how the kernel treats packets in a node's namespace."""
+        ends = Counter(end for link in self._topology.resolved_links for end in (link.a, link.b))
+        with self._namespaces[node].entered():
+            _set(_NO_IPV6)
+            if ends[node] > 1:
+                _set(_FORWARD)
 
     def _place_meters(self) -> dict[Namespace, list[Meter]]:
         """Where each link is counted: at a switch if it has one, as the switches are all in one namespace."""
@@ -247,6 +261,41 @@ class Network:
             end, interface = (link.b, made.intf2) if at_b else (link.a, made.intf1)
             meters[self._namespaces[end]].append(Meter(link, interface.name, at_b))
         return meters
+
+    def deafen(self, node: str, before: frozenset[str], after: frozenset[str]) -> None:
+        """Let a node be deaf to the nodes ``after`` and no longer to those ``before``.
+
+        Packets from them to it are dropped where they arrive, in silence as on a broken path; what it forwards passes.
+        """
+        address = addresses(self._topology)
+        with self._namespaces[node].entered(), IPRoute() as ip:
+            if not before:
+                _move_local_rule(ip, 0, _LOCAL_AFTER_DEAF)
+            for change, others in (("add", after - before), ("del", before - after)):
+                for other, protocol in product(others, _PROTOCOLS):
+                    ip.rule(
+                        change,
+                        priority=_DEAF_PRIORITY,
+                        action="blackhole",
+                        src=address[other],
+                        src_len=32,
+                        dst=address[node],
+                        dst_len=32,
+                        ip_proto=protocol,
+                    )
+            if not after:
+                _move_local_rule(ip, _LOCAL_AFTER_DEAF, 0)
+
+    def move(self, node: str, pid: int) -> None:
+        """Move a node into the namespace of process ``pid``, with its links, address and routes."""
+        host, namespace = self.mininet[node], self._namespaces[node]
+        with Namespace.of_process(pid).path.open() as there, namespace.entered(), IPRoute() as ip:
+            for name in host.intfNames():
+                ip.link("set", index=socket.if_nametoindex(name), net_ns_fd=there.fileno())
+        namespace.replace(pid)
+        self._prepare(node)
+        self._links.moved(namespace)
+        host.config()
 
     def traffic(self) -> dict[str, Traffic]:
         """What every link has carried so far, by the link's name, as counted at one end of it."""
@@ -268,3 +317,9 @@ def _set(settings: Mapping[str, str]) -> None:
         setting = Path("/proc/sys/net", name)
         if setting.exists():
             setting.write_text(value)
+
+
+def _move_local_rule(ip: IPRoute, before: int, after: int) -> None:
+    """Give the rule of the node's own addresses another priority; there is one at any time."""
+    ip.rule("add", priority=after, **_LOCAL)
+    ip.rule("del", priority=before, **_LOCAL)

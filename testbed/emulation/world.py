@@ -55,9 +55,9 @@ class World:
         self.shared = self._share(journal)
         nodes = plan.scenario.topology.nodes
         models = {name: model.path for name, model in plan.models.items()}
-        with step("starting containers"), _explained("the containers cannot be started"):
+        with step("starting containers"), explained("the containers cannot be started"):
             self.nodes = start_containers(plan.docker, journal, plan.image, nodes, models, self.shared)
-        with step("making the network"), _explained("the network cannot be made"):
+        with step("making the network"), explained("the network cannot be made"):
             self.network = self._connect(journal)
 
     def socket(self, node: str) -> Path:
@@ -82,6 +82,11 @@ class World:
                 time.sleep(_GLANCE)
         for name, node in self.nodes.items():
             node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
+
+    def restart(self, name: str) -> None:
+        """Start a node that has ended, in a network as before; raises WorldError. Its CPU is capped from the start."""
+        self.nodes[name].start_again()
+        self.network.move(name, self.nodes[name].pid)
 
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
@@ -132,7 +137,7 @@ class World:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Turn what engine and kernel refuse into a sentence."""
     try:
         yield

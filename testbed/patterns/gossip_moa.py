@@ -42,6 +42,11 @@ class GossipMoa(BaseModel):
         """How many neighbours every node must have."""
         return self.proposers if self.layers else 0
 
+    @property
+    def last_layer(self) -> int:
+        """The layer of the aggregation; layers count from 1."""
+        return self.layers + 1
+
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The owner's answer; raises JobError if its own model gives none."""
         text = prompt.text

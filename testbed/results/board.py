@@ -7,7 +7,8 @@ from testbed.results.events import Event
 
 @dataclass
 class NodeBoard:
-    """One node. ``queue`` counts the jobs that wait and the one at work; memory is in bytes."""
+    """One node. ``queue`` counts the jobs that wait and the one at work; ``layer`` is the last that any of its jobs was
+    for; memory is in bytes."""
 
     state: str = "starting"
     queue: int = 0
@@ -15,6 +16,7 @@ class NodeBoard:
     busy: float = 0.0
     answered: int = 0
     failed: int = 0
+    layer: int = 0
     memory: int = 0
     memory_cap: int = 0
     started_at: float = field(default=0.0, repr=False)
@@ -32,6 +34,8 @@ class NodeBoard:
                 self.queue = 0  # what waited before a restart went with it
             case "enqueue":
                 self.queue += 1
+                layer = str(event.get("layer", ""))  # other clients of the node's API say what they like
+                self.layer = max(self.layer, int(layer) if layer.isdecimal() else 0)
             case "start":
                 self.state = "inferring"
                 self.started_at = event["t"]

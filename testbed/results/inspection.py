@@ -1,6 +1,6 @@
 """What is looked at in every run to tell its fidelity: the links before and after play, host and links during it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict
 from typing import Final
 
@@ -8,8 +8,8 @@ from testbed.emulation.links.backend import Health
 from testbed.emulation.probe import FULL, QUICK, Effort, measure
 from testbed.emulation.world import World
 from testbed.results.fidelity import Fidelity, Finding, Mode
-from testbed.results.host import HostLoad
 from testbed.results.links import Seen, as_figures, judge_links
+from testbed.results.recording import Recording
 
 EFFORTS: Final[Mapping[Mode, Effort | None]] = {"off": None, "quick": QUICK, "full": FULL}
 """How the modes measure links."""
@@ -51,10 +51,13 @@ class Inspection:
             self._unmeasurable.append(Finding("invalid", f"the links cannot be measured: {error}"))
             return None
 
-    def judge(self, host: HostLoad | None, throttled: Mapping[str, float]) -> Fidelity:
-        """The fidelity as far as it is known; ``throttled`` are seconds that nodes' caps kept them waiting."""
-        health = self._health or self._world.links.health()
-        findings = [*self._unmeasurable, *_health_findings(health)]
+    def judge(self, recording: Recording) -> Fidelity:
+        """The fidelity as far as it is known, with what was recorded of nodes, faults and host."""
+        health, host = self._health or self._world.links.health(), recording.host_load
+        links = self._world.plan.scenario.topology.resolved_links
+        idle = {link.name for link in links if not recording.ended.isdisjoint((link.a, link.b))}
+        findings = [*self._unmeasurable, *_health_findings(health, idle)]
+        findings += (Finding("invalid", reason) for reason in recording.failed_faults)
         if self._world.plan.oversubscribed:
             findings.append(Finding("distorted", "the nodes may use more CPU together than the host has"))
         if self._effort is None:
@@ -66,16 +69,17 @@ class Inspection:
             self._mode,
             findings,
             links=None if self._before is None else as_figures(self._before, self._after),
-            host=None if host is None else {**asdict(host), "throttled": dict(throttled)},
+            host=None if host is None else {**asdict(host), "throttled": recording.throttled},
             health=asdict(health),
         )
 
 
-def _health_findings(health: Health) -> Iterator[Finding]:
+def _health_findings(health: Health, idle: Set[str]) -> Iterator[Finding]:
+    """What was not as asked of the links; of those in ``idle`` an end was gone, and frames with it."""
     if health.failure is not None:
         yield Finding("invalid", health.failure)
     if health.lateness is not None and health.lateness > _LATEST:
         yield Finding("distorted", f"a frame left its link {health.lateness * 1e3:.1f} ms late during play")
     for link, frames in health.lost.items():
-        if frames:
+        if frames and link not in idle:
             yield Finding("distorted", f"link {link} lost {frames} frames during play that nothing asked it to lose")

@@ -56,10 +56,9 @@ class Measurements:
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """What there is to say of each node."""
-        exits = {event["who"]: event["reason"] for event in self._of("exited")}
         return {
             node: {
-                "state": exits.get(node, "ran to the end"),
+                "state": self.states.get(node, "ran to the end"),
                 "inferences": sum(event["node"] == node for event in self._of("end")),
                 "tokens": sum(event["tokens"] for event in self._of("end") if event["node"] == node),
                 "busy_seconds": sum(end - start for owner, start, end in self.services if owner == node),
@@ -68,6 +67,17 @@ class Measurements:
             }
             for node, queue in self.queues.items()
         }
+
+    @cached_property
+    def states(self) -> dict[str, str]:
+        """How the nodes ended that had ended at the end; one that was started again had not."""
+        states: dict[str, str] = {}
+        for event in self.events:
+            if event["event"] == "exited":
+                states[event["who"]] = event["reason"]
+            elif event["event"] == "ready":
+                states.pop(event["node"], None)
+        return states
 
     @cached_property
     def prompts(self) -> dict[str, Event]:

@@ -49,18 +49,33 @@ class Recording:
         """Record what the host sees happening now."""
         self._log.emit(event, **fields)
 
+    def catch_up(self) -> None:
+        """Take in the nodes' events, and then who has ended: the last word on a node, unless it was started again."""
+        for event in self._log.collect():
+            if event["node"] != HOST:
+                self.boards[event["node"]].apply(event)
+        for name, node in self._world.nodes.items():
+            end = node.exit()
+            if end is not None and name not in self._exits:
+                self._exits[name] = end
+                self.emit("exited", who=name, reason=str(end))
+                self.boards[name].state = str(end)
+            elif end is None and name in self._exits:
+                del self._exits[name]
+                self.boards[name].state = "starting"
+
     async def lose(self, prompt: str, owner: str) -> None:
         """A prompt's owner ended before the prompt did; how it ended is known a moment after its sockets close."""
         deadline = time.monotonic() + _EXIT_SECONDS
         while owner not in self._exits and time.monotonic() < deadline:
             await asyncio.sleep(_EXIT_SECONDS / 100)
-            self._catch_up()
+            self.catch_up()
         self.boards[owner].failed += 1
         self.emit("lost", prompt=prompt, reason=f"{owner}: {self._exits.get(owner, 'does not answer')}")
 
     def sample(self) -> None:
         """Take in what the nodes have done, and one sample of each."""
-        self._catch_up()
+        self.catch_up()
         self._sampler.sample()
         self._host.look()
 
@@ -82,18 +97,16 @@ class Recording:
         """Seconds that each node's cap kept it waiting."""
         return self._sampler.throttled
 
+    @property
+    def ended(self) -> set[str]:
+        """The nodes that ended, whether or not they were started again."""
+        return {event["who"] for event in self._log.events if event["event"] == "exited"}
+
+    @property
+    def failed_faults(self) -> list[str]:
+        """Why faults could not be carried out."""
+        return [event["reason"] for event in self._log.events if event["event"] == "fault_failed"]
+
     def _count_traffic(self) -> None:
         links = {name: asdict(traffic) for name, traffic in self._world.network.traffic().items()}
         self.emit("traffic", links=links)
-
-    def _catch_up(self) -> None:
-        """Take in the nodes' events, and then who has ended: the last word on a node."""
-        for event in self._log.collect():
-            if event["node"] != HOST:
-                self.boards[event["node"]].apply(event)
-        for name, node in self._world.nodes.items():
-            if name not in self._exits and (end := node.exit()) is not None:
-                self._exits[name] = end
-                self.emit("exited", who=name, reason=str(end))
-        for name, end in self._exits.items():
-            self.boards[name].state = str(end)

@@ -53,7 +53,7 @@ class Sampler:
             try:
                 self._rows.append({"t": now, "node": name, **self._node(name)})
             except OSError:  # a node that has ended has no files to read
-                if node.exit() is None:
+                if not node.ended:
                     raise
         for name, traffic in self._world.network.traffic().items():
             self._rows.append({"t": now, "link": name, **asdict(traffic)})

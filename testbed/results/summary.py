@@ -7,6 +7,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree
 
 from testbed.results.comparison import Comparison
+from testbed.results.faults import FaultRecord, fault_records
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import Measurements, Metrics, wilson_interval
 from testbed.spec.expectation import Expectation
@@ -56,6 +57,11 @@ class Summary:
     def metrics(self) -> Metrics:
         """The metrics of the whole run."""
         return self.measurements.metrics()
+
+    @cached_property
+    def faults(self) -> list[FaultRecord]:
+        """What became of each entry of the timeline."""
+        return list(fault_records(self.scenario.timeline, self.measurements.events))
 
     @cached_property
     def judgements(self) -> list[Judgement]:
@@ -108,6 +114,7 @@ class Summary:
                 for judgement in self.judgements
             ],
             "baseline": None if self.comparison is None else self.comparison.as_dict(),
+            "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
             "nodes": self.measurements.nodes(),
             "links": self.measurements.traffic,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from testbed.emulation.doctor import Finding
 from testbed.models.source import Model
+from testbed.results.faults import FaultRecord
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import wilson_interval
 from testbed.results.summary import Summary
@@ -28,6 +29,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     for regression in summary.regressions:
         console.print(Text(f"  ✗ {regression}", "red"))
     _print_fidelity(summary.fidelity, console)
+    for fault in summary.faults:
+        console.print(_fault(fault))
     for prompt, reason in summary.measurements.failures.items():
         console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
     console.print(_metrics(summary), _nodes(summary))
@@ -44,6 +47,17 @@ def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
     console.print(Text.assemble("  emulation ", (fidelity.verdict, style), (detail, "dim")))
     for reason in fidelity.reasons:
         console.print(Text(f"    {reason}", style))
+
+
+def _fault(fault: FaultRecord) -> Text:
+    """When it was in force; one that never was is no failure of the run, but surely not what was meant."""
+    what = f"  {fault.name} ({fault.subject})"
+    if fault.failure is not None:
+        return Text(f"{what} failed", "bold yellow")  # why is among the reasons of the fidelity
+    if fault.began is None:
+        return Text(f"{what} never happened: play was over before it came to {fault.awaited}", "bold yellow")
+    until = "" if fault.ended is None else f" to {fault.ended:.2f} s"
+    return Text(f"{what} {'from' if until else 'at'} {fault.began:.2f} s{until}", "dim")
 
 
 def _metrics(summary: Summary) -> Table:

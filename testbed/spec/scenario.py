@@ -1,6 +1,6 @@
 """The scenario file: what the nodes of a topology do together, and what must hold.
 
-Patterns bring their own schema; this module collects them.
+Patterns bring their own schema; this module collects them. Those of faults are collected by the timeline.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +17,7 @@ from testbed.spec.document import Document, override
 from testbed.spec.expectation import Expectation
 from testbed.spec.explain import Mistake, MistakesError
 from testbed.spec.model import Spec, matching
+from testbed.spec.timeline import Entry, Extent, named, timeline_mistakes
 from testbed.spec.topology import Topology
 from testbed.units import Rate
 
@@ -55,6 +56,7 @@ class Scenario(Spec):
     membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
     sampling: Sampling = Sampling()
     workload: Workload
+    timeline: list[Entry] = Field(default_factory=list, description="what goes wrong, and when")
     expect: dict[str, str] = Field(default_factory=dict)
     baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
     oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
@@ -81,6 +83,23 @@ class Scenario(Spec):
         if not path.is_dir():
             raise ValueError(f"there is no directory {path}; name one that earlier runs have left")
         return str(path)
+
+    @field_validator("timeline")
+    @classmethod
+    def _name_faults(cls, timeline: list[Entry]) -> list[Entry]:
+        return named(timeline)
+
+    @model_validator(mode="after")
+    def _check_timeline(self) -> "Scenario":
+        if found := [(("timeline", *loc), message) for loc, message in timeline_mistakes(self.timeline, self._extent)]:
+            raise MistakesError(found)
+        return self
+
+    @property
+    def _extent(self) -> Extent:
+        workload = self.workload
+        seconds = workload.count / (workload.arrivals.rate * len(self.topology.nodes))
+        return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
 
     @model_validator(mode="after")
     def _check_neighbours(self) -> "Scenario":

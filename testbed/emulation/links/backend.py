@@ -68,6 +68,9 @@ class Links(Protocol):
     def shape(self, wiring: Wiring) -> None:
         """Make a link that is connected what its wiring says, while it carries frames; none is dropped for that."""
 
+    def moved(self, wiring: Wiring, end: End) -> None:
+        """The interface at one end of a link has come into another namespace of the same path: mend what that broke."""
+
     def health(self, wirings: Sequence[Wiring]) -> Health:
         """How well they have worked since they were asked last."""
 

@@ -74,6 +74,13 @@ class KernelLinks:
         _change(wiring.a, wiring, out="up", into="down")
         _change(wiring.b, wiring, out="down", into="up")
 
+    def moved(self, wiring: Wiring, end: End) -> None:
+        """The kernel takes a device's disciplines away when it moves; its IFB device went with the old namespace."""
+        if end == wiring.a:
+            _set_up(end, wiring, out="up", into="down")
+        else:
+            _set_up(end, wiring, out="down", into="up")
+
     def health(self, _: Sequence[Wiring]) -> Health:
         """The kernel keeps them as long as there are namespaces."""
         return Health()

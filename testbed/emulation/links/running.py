@@ -22,6 +22,7 @@ from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import End, Health, LinkBackend, Links, Wiring
 from testbed.emulation.links.kernel import KERNEL
 from testbed.emulation.links.userspace import USERSPACE
+from testbed.emulation.namespace import Namespace
 from testbed.errors import SpecError
 from testbed.spec.link import WAYS, Link, Way
 
@@ -110,6 +111,14 @@ class RunningLinks:
             self._write()
             self._note(name, said)
         return after.link
+
+    def moved(self, namespace: Namespace) -> None:
+        """All interfaces of a namespace have come into another one, for which its path now stands."""
+        with self._locked():
+            for wiring in self._state.wirings.values():
+                for end in (wiring.a, wiring.b):
+                    if end.namespace == namespace:
+                        self._links.moved(wiring, end)
 
     def health(self) -> Health:
         """How well they have worked since this was asked last.

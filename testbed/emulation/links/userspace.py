@@ -147,6 +147,9 @@ class UserspaceLinks:
         """Tell the relay."""
         self._order(What.SHAPE, wiring, [])
 
+    def moved(self, wiring: Wiring, end: End) -> None:
+        """The relay holds the device itself, wherever that is."""
+
     def health(self, wirings: Sequence[Wiring]) -> Health:
         """The devices go with the relay, so that nothing is carried without it."""
         try:

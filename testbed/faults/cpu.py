@@ -1,0 +1,27 @@
+"""A node has another share of CPU."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from testbed.faults.fault import ConditionFault
+from testbed.spec.explain import Mistake
+from testbed.spec.topology import Topology
+
+
+class Cpu(ConditionFault):
+    """A node gets less CPU, as when it is too hot or somebody else works on it: its inference becomes slower."""
+
+    cpus: float = Field(ge=0.01, allow_inf_nan=False, description="share of the host's cores; no more than the node's")
+
+    def mistakes(self, topology: Topology) -> Iterator[Mistake]:
+        """More than the node has, of which the check of the host would not know."""
+        yield from super().mistakes(topology)
+        node = topology.nodes.get(self.node)
+        if node and self.cpus > node.cpus:
+            yield ("cpus",), f"{self.cpus:g} is more than the {node.cpus:g} of node {self.node!r}; give it less"
+
+    def condition(self) -> dict[str, Any]:
+        """The cap."""
+        return {"cpus": self.cpus}

@@ -1,0 +1,23 @@
+"""A link goes down."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from testbed.faults.fault import LinkFault, Phase
+from testbed.faults.targets import change_link
+from testbed.spec.link import WAYS, Way
+from testbed.spec.topology import Topology
+
+
+class Cut(LinkFault):
+    """A link loses every frame; what is on its way arrives. Its interfaces stay up, as if a cable broke further on."""
+
+    way: Literal["up", "down", "both"] = Field("both", description="the direction; up is from its first end")
+
+    def phases(self, topology: Topology) -> Iterator[Phase]:
+        """One."""
+        del topology
+        ways: Sequence[Way] = WAYS if self.way == "both" else [self.way]
+        yield Phase([change_link(self.link, {way: {"cut": True} for way in ways})])

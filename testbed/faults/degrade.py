@@ -1,0 +1,36 @@
+"""A link gets worse, or better."""
+
+from collections.abc import Iterator
+
+from testbed.faults.fault import LinkFault, Phase
+from testbed.faults.targets import change_link
+from testbed.spec.explain import Mistake
+from testbed.spec.link import WAYS, Link
+from testbed.spec.shape import TwoWayShape
+from testbed.spec.topology import Topology
+
+
+class Degrade(LinkFault, TwoWayShape):
+    """A link has other properties; the keys are those of a link in a topology file, and what is not said stays. A trace
+    is looked for from the topology's directory."""
+
+    def mistakes(self, topology: Topology) -> Iterator[Mistake]:
+        """Properties that are none, or that do not fit those of the link."""
+        yield from super().mistakes(topology)
+        if not any(self.said_of(way) for way in WAYS):
+            yield (), "says no property to change; name one, like delay: 200ms"
+        for link in topology.resolved_links:
+            if link.name == self.link:
+                yield from (((), message) for message in dict.fromkeys(self._misfits(link)))
+
+    def _misfits(self, link: Link) -> Iterator[str]:
+        for way in WAYS:
+            try:
+                link.way(way).changed(self.said_of(way))
+            except ValueError as error:
+                yield str(error)
+
+    def phases(self, topology: Topology) -> Iterator[Phase]:
+        """One."""
+        del topology
+        yield Phase([change_link(self.link, {way: self.said_of(way) for way in WAYS})])

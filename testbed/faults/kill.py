@@ -1,0 +1,16 @@
+"""A node dies."""
+
+from typing import Any
+
+from testbed.faults.fault import ConditionFault
+
+
+class Kill(ConditionFault):
+    """A node ends at once (SIGKILL), as without power: what it held in memory is gone, and its prompts with it. With
+    `for:` it is started again then; at the end of play it is not."""
+
+    outlives_play = True
+
+    def condition(self) -> dict[str, Any]:
+        """Not running."""
+        return {"running": False}

@@ -1,0 +1,29 @@
+"""A node's memory is squeezed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from testbed.faults.fault import ConditionFault
+from testbed.spec.explain import Mistake
+from testbed.spec.topology import Topology
+from testbed.units import SIZE, Size
+
+
+class Memory(ConditionFault):
+    """A node's memory is capped lower. A node that needs more than the cap ends, out of memory."""
+
+    memory: Size = Field(description="cap on all that its processes use; below the node's own")
+
+    def mistakes(self, topology: Topology) -> Iterator[Mistake]:
+        """A cap that is none."""
+        yield from super().mistakes(topology)
+        node = topology.nodes.get(self.node)
+        if node and self.memory >= node.memory:
+            cap = SIZE.format(node.memory)
+            yield ("memory",), f"must be below the {cap} of node {self.node!r}, or nothing is squeezed"
+
+    def condition(self) -> dict[str, Any]:
+        """The cap."""
+        return {"memory": self.memory}

@@ -1,0 +1,21 @@
+"""A node is started anew."""
+
+from collections.abc import Iterator
+
+from testbed.faults.fault import NodeFault, Phase
+from testbed.faults.targets import change_node
+from testbed.spec.topology import Topology
+
+
+class Restart(NodeFault):
+    """A node ends at once (SIGKILL), unless it has ended already, and is started again with its full share of CPU,
+    address and routes; it answers when its model is loaded."""
+
+    momentary = True
+    outlives_play = True
+
+    def phases(self, topology: Topology) -> Iterator[Phase]:
+        """Down, and then up, whatever killed the node before."""
+        del topology
+        yield Phase([change_node(self.node, running=False)], 0.0)
+        yield Phase([change_node(self.node, running=True)], 0.0)
