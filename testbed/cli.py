@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from testbed.errors import HostError, SpecError, TestbedError
+from testbed.errors import SpecError, TestbedError
 from testbed.results.fidelity import Mode
 
 app = typer.Typer(
@@ -56,43 +56,81 @@ def run(
     fidelity: Annotated[
         Mode, typer.Option(help="How thoroughly to measure the links, before play and after.")
     ] = "quick",
+    repeat: Annotated[int, typer.Option(min=1, help="Run each so many times: with its seed, and the next ones.")] = 1,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Run directory, or one that holds some: a run that is worse fails.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write all results as JUnit XML, too.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave nodes and network standing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run scenarios. Exit code 0: what was expected held; 1: it did not; 4: the emulation was not what was asked."""
-    from testbed import runner
+    from testbed.campaign import Campaign
     from testbed.live import watching
     from testbed.models.source import model_mistakes
-    from testbed.results.summary import Summary, write_junit
+    from testbed.results.summary import write_junit
+    from testbed.results.tables import print_repetitions
     from testbed.results.terminal import print_summary
+    from testbed.runner import Options
     from testbed.spec.scenario import load_scenario
 
     _require_root()
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
+    chosen += [] if baseline is None else [f"baseline={json.dumps(str(baseline.absolute()))}"]
     loaded = [load_scenario(path, chosen, model_mistakes) for path in scenarios]
     if directory is not None and len(loaded) > 1:
         raise SpecError.of("--out", "names one directory, and there are several scenarios; run them one by one")
     if junit is not None and not os.access(junit.parent, os.W_OK):
         raise SpecError.of("--junit", f"{junit} cannot be written; name a file in a directory that is there")
-    summaries: list[Summary] = []
+    if keep and repeat > 1:
+        raise SpecError.of("--keep", "leaves one world standing, and --repeat makes several; leave one of the two out")
+    campaigns = [Campaign(scenario, Options(directory, links, fidelity, keep), repeat) for scenario in loaded]
     try:
-        for scenario in loaded:
-            with watching(err, scenario.name) as view:
-                summaries.append(runner.run(scenario, runner.Options(directory, links, fidelity, keep), view))
-            if not as_json:
-                print_summary(summaries[-1], out)
-            if summaries[-1].interrupted:
+        for campaign in campaigns:
+            campaign.play(lambda name: watching(err, name))
+            if not as_json and repeat == 1:
+                print_summary(campaign.summaries[-1], out)
+            elif not as_json:
+                print_repetitions(campaign.summaries, out)
+            if campaign.summaries[-1].interrupted:
                 break
     except KeyboardInterrupt:
         err.print("interrupted; everything is cleaned up")
         raise typer.Exit(130) from None
-    finally:  # what earlier scenarios gave is not lost to a later one
+    finally:  # what earlier runs gave is not lost to a later one
+        summaries = [summary for campaign in campaigns for summary in campaign.summaries]
         if as_json:
             out.print_json(json.dumps([summary.as_dict() for summary in summaries]))
         if junit is not None:
             write_junit(summaries, junit)
     raise typer.Exit(max(summary.exit_code for summary in summaries))
+
+
+@app.command(epilog="Example: `testbed compare runs/main runs/mine`, each a directory of `run --repeat 5 --out DIR`")
+def compare(
+    base: Annotated[Path, typer.Argument(help="A run directory, or one that holds some.", show_default=False)],
+    new: Annotated[list[Path], typer.Argument(help="The same, one or more.", show_default=False)],
+    more: Annotated[list[Path] | None, typer.Option("--base", help="Another one beside BASE.")] = None,
+    margin: Annotated[str, typer.Option(help="Change that is too small to matter.")] = "5%",
+    as_json: AsJson = False,
+) -> None:
+    """Set two sets of runs side by side. Exit code 0: nothing is worse; 1: something is."""
+    from testbed.results.comparison import compare_scenarios
+    from testbed.results.recorded import load_runs
+    from testbed.results.tables import print_comparison
+    from testbed.units import SHARE
+
+    try:
+        least = SHARE.parse(margin)
+    except ValueError as error:
+        raise SpecError.of("--margin", str(error)) from None
+    comparisons = compare_scenarios(load_runs([base, *(more or [])]), load_runs(new), least)
+    if as_json:
+        out.print_json(json.dumps([comparison.as_dict() for comparison in comparisons]))
+    else:
+        for comparison in comparisons:
+            print_comparison(comparison, out)
+    raise typer.Exit(1 if any(comparison.regressions for comparison in comparisons) else 0)
 
 
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
@@ -254,8 +292,9 @@ def schema() -> None:
 
 
 def _require_root() -> None:
-    if os.geteuid() != 0:
-        raise HostError("namespaces and links need root; say: sudo ./tb …")
+    from testbed.emulation.host import require_root
+
+    require_root()
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ import docker
 import psutil
 from pyroute2 import netns
 
+from testbed.emulation.journal import JOURNALS
+
 PROJECT = Path(__file__).parents[1]
 GOSSIP = PROJECT / "scenarios" / "gossip_moa.yaml"
 
@@ -51,6 +53,13 @@ def start(*arguments: str | Path) -> "subprocess.Popen[str]":
     """Start the command line."""
     command = [sys.executable, "-m", "testbed", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
+
+
+def run_of(runner: "subprocess.Popen[str]") -> str:
+    """The run that a process holds the journal of."""
+    held = (Path(file.path) for file in psutil.Process(runner.pid).open_files())
+    (journal,) = {path for path in held if path.parent == JOURNALS}
+    return journal.stem
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector
 
 from testbed.patterns.participant import JobError
 
@@ -14,14 +15,21 @@ PATIENCE: Final = 10.0
 """Seconds without an answer after which an agent is asked whether it lives, and that it has to say so."""
 
 
+AWAY: Final = 10.0
+"""Seconds that an agent may be away, as it is while its node is started again."""
+
+_AGAIN: Final = 0.1  # seconds between two looks at whether it is back
+
+
 class AgentGoneError(Exception):
     """The agent does not answer any more."""
 
 
 class AgentClient:
-    """Speaks with one agent."""
+    """Speaks with one agent, which may be away for up to ``away`` seconds."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, away: float = AWAY) -> None:
+        self._away = away
         self._session = ClientSession(
             "http://agent", connector=UnixConnector(str(socket), limit=0), timeout=ClientTimeout(total=None)
         )
@@ -35,8 +43,11 @@ class AgentClient:
         await self._session.close()
 
     async def prompt(self, prompt: str, text: str) -> str:
-        """Hand over a prompt and wait for the answer; raises JobError if there is none, or AgentGoneError."""
-        asking = asyncio.ensure_future(self._post({"id": prompt, "text": text}))
+        """Hand over a prompt and wait for the answer; raises JobError if there is none, or AgentGoneError.
+
+        An agent that was away is asked again; it takes a prompt of the same id for the same.
+        """
+        asking = asyncio.ensure_future(self._insist({"id": prompt, "text": text}))
         try:
             while not (await asyncio.wait({asking}, timeout=PATIENCE))[0]:
                 await self._knock()
@@ -47,20 +58,31 @@ class AgentClient:
             raise JobError(content)
         return str(json.loads(content)["text"])
 
+    async def _insist(self, prompt: dict[str, str]) -> tuple[int, str]:
+        seen = time.monotonic()
+        while True:
+            try:
+                return await self._post(prompt)
+            except ClientConnectorError as error:
+                if time.monotonic() > seen + self._away:
+                    raise AgentGoneError(str(error)) from error
+            except (ClientError, OSError):
+                seen = time.monotonic()  # until now it was there
+            await asyncio.sleep(_AGAIN)
+
     async def _post(self, prompt: dict[str, str]) -> tuple[int, str]:
-        try:
-            async with self._session.post("/prompts", json=prompt) as response:
-                return response.status, await response.text()
-        except (ClientError, OSError) as error:
-            raise AgentGoneError(str(error)) from error
+        async with self._session.post("/prompts", json=prompt) as response:
+            return response.status, await response.text()
 
     async def _knock(self) -> None:
-        """See that the agent lives: one that hangs keeps its sockets open, and would keep a prompt waiting for ever."""
+        """See that the agent does not hang: its sockets would stay open, and keep a prompt waiting for ever."""
         try:
             async with self._session.get("/v1/models", timeout=ClientTimeout(PATIENCE)) as response:
                 await response.read()
-        except (ClientError, OSError, TimeoutError) as error:
+        except TimeoutError as error:
             raise AgentGoneError(f"no answer within {PATIENCE:g}s") from error
+        except (ClientError, OSError):
+            return  # it is away, which the prompt itself sees
 
     async def neighbours(self) -> dict[str, float | None]:
         """Seconds that a request to each neighbour takes; None for one that cannot be reached."""

@@ -9,6 +9,12 @@ import psutil
 from testbed.errors import HostError
 
 
+def require_root() -> None:
+    """Raises HostError for anybody else."""
+    if os.geteuid() != 0:
+        raise HostError("namespaces and links need root; say: sudo ./tb …")
+
+
 def host_cpus() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0))

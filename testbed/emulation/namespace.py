@@ -39,12 +39,12 @@ class Namespace:
     @classmethod
     def create(cls, name: str) -> "Namespace":
         """A new one that ``ip netns`` lists as ``name``."""
-        netns.create(name)
-        return cls(Path("/run/netns") / name)
+        # pyroute2 would start a process for this, which takes its time where there are many, or much else to do.
+        return in_throwaway_namespace(lambda: cls.attach(name, "thread-self"))
 
     @classmethod
-    def attach(cls, name: str, pid: int) -> "Namespace":
-        """The one that a process is in, which ``ip netns`` lists as ``name`` from now on."""
+    def attach(cls, name: str, pid: int | str) -> "Namespace":
+        """The one that a process is in, which ``ip netns`` lists as ``name`` from now on, and which lives as long."""
         netns.attach(name, pid)
         return cls(Path("/run/netns") / name)
 
@@ -81,7 +81,7 @@ class Namespace:
 
 
 def in_throwaway_namespace(work: Callable[[], Result]) -> Result:
-    """What ``work`` returns in a namespace that is gone afterwards. For trying out what the kernel can do."""
+    """What ``work`` returns in a new namespace, which is gone afterwards unless it was given a name."""
     outcome: list[Result | BaseException] = []
 
     def enter_and_work() -> None:

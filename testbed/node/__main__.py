@@ -4,6 +4,8 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import ClientSession, TCPConnector, web
@@ -12,7 +14,10 @@ from testbed.node import config as places
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
 from testbed.node.config import NodeConfig
+from testbed.node.heartbeats import Heartbeats
+from testbed.node.journal import recall
 from testbed.node.model import ChatModel, Sampling
+from testbed.node.neighbourhood import Everyone, Neighbourhood
 from testbed.node.queue import InferenceQueue
 from testbed.node.trace import Trace
 
@@ -27,29 +32,49 @@ def load(config: NodeConfig, path: Path) -> ChatModel:
 async def run(shared: Path, model_path: Path) -> None:
     """Serve both APIs until SIGTERM."""
     config = NodeConfig.model_validate_json((shared / places.CONFIG).read_text())
+    past = recall(shared / places.EVENTS)
     trace = Trace(shared / places.EVENTS, config.name)
     begin = time.monotonic()
-    queue = InferenceQueue(load(config, model_path), trace)
+    queue = InferenceQueue(load(config, model_path), trace, config.queue)
     # One prompt may ask a neighbour while others do: no limit on connections, and none is closed for being idle.
     async with (
         ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=3600)) as session,
+        neighbourhood_of(config, trace) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
         serving = tasks.create_task(queue.serve())
-        api = NodeApi(Agent(config, queue, trace, session), trace)
+        agent = Agent(config, queue, trace, session, neighbourhood, past)
+        api = NodeApi(agent, trace)
         network, host = (
             web.AppRunner(api.for_network(), access_log=None),
             web.AppRunner(api.for_host(), access_log=None),
         )
+        trace.emit("ready", load_seconds=time.monotonic() - begin)
+        if past.began:  # else the host says when the network stands
+            neighbourhood.begin()
+        agent.resume(past.unfinished)
         await network.setup()
         await web.TCPSite(network, port=places.PORT).start()
         await host.setup()
         await web.UnixSite(host, str(shared / places.SOCKET)).start()
-        trace.emit("ready", load_seconds=time.monotonic() - begin)
         await _told_to_stop()
         await host.cleanup()
         await network.cleanup()
         serving.cancel()
+
+
+@asynccontextmanager
+async def neighbourhood_of(config: NodeConfig, trace: Trace) -> AsyncIterator[Neighbourhood]:
+    """Whom the node counts on, for as long as it runs."""
+    if config.membership is None:
+        yield Everyone(config.neighbours)
+        return
+    heartbeats = Heartbeats(config, config.membership, trace)
+    await heartbeats.listen()
+    try:
+        yield heartbeats
+    finally:
+        heartbeats.close()
 
 
 async def _told_to_stop() -> None:

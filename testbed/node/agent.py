@@ -1,25 +1,25 @@
 """The agent: the node's part in a pattern."""
 
-import asyncio
 import random
-import time
 from collections.abc import Sequence
+from functools import partial
+from typing import TypeVar
 
-from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientSession
 
 from testbed import seeds
-from testbed.node.config import PORT, NodeConfig
+from testbed.node.asking import Asker
+from testbed.node.config import NodeConfig
+from testbed.node.journal import Past
 from testbed.node.model import TOP_P, Completion, Sampling
-from testbed.node.openai import ChatMessage, ChatRequest, ChatResponse
-from testbed.node.queue import InferenceQueue
+from testbed.node.neighbourhood import Neighbourhood
+from testbed.node.openai import ChatMessage, ChatRequest
+from testbed.node.queue import InferenceQueue, OverloadedError
+from testbed.node.requests import Ended, Requests
 from testbed.node.trace import Trace
 from testbed.patterns.participant import Job, JobError, Prompt
 
-
-def _reason(error: Exception, timeout: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {timeout:g}s"
-    return "no connection" if isinstance(error, ClientConnectorError) else str(error)
+_Result = TypeVar("_Result")
 
 
 def origin_of(request: ChatRequest) -> dict[str, str]:
@@ -29,33 +29,51 @@ def origin_of(request: ChatRequest) -> dict[str, str]:
 
 
 class Agent:
-    """Answers prompts with its neighbours, and their requests with its own model. It is a pattern's Participant."""
+    """Answers prompts with its neighbours, and their requests with its own model. It is a pattern's Participant.
 
-    def __init__(self, config: NodeConfig, queue: InferenceQueue, trace: Trace, session: ClientSession) -> None:
+    Prompts and jobs are named, and each is done once; what ``past`` says was done is not done again.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        queue: InferenceQueue,
+        trace: Trace,
+        session: ClientSession,
+        neighbourhood: Neighbourhood,
+        past: Past,
+    ) -> None:
         self.config = config
         self._queue = queue
         self._trace = trace
-        self._session = session
+        self._neighbourhood = neighbourhood
+        self._asker = Asker(config, trace, session, neighbourhood)
+        self._prompts = Requests[str | JobError](past.prompts)
+        self._jobs = Requests[Completion | JobError](past.jobs)
 
     @property
     def neighbours(self) -> Sequence[str]:
         """The names of the nodes that it can ask."""
-        return list(self.config.neighbours)
+        return self._neighbourhood.present()
 
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, split from the run's seed."""
         return seeds.stream(self.config.seed, *names)
 
     async def answer(self, prompt: Prompt) -> str:
-        """Take ``prompt`` through the pattern; raises JobError if it has no answer."""
-        self._trace.emit("arrival", prompt=prompt.id)
-        try:
-            text = await self.config.pattern.answer(prompt, self)
-        except Exception as error:  # every prompt ends: with an answer or with a reason
-            self._trace.emit("failed", prompt=prompt.id, reason=str(error))
-            raise JobError(str(error)) from error
-        self._trace.emit("answer", prompt=prompt.id, text=text)
-        return text
+        """Take ``prompt`` through the pattern, once for each id; raises JobError if it has no answer."""
+
+        async def accept() -> str | JobError:
+            self._trace.emit("arrival", prompt=prompt.id, text=prompt.text)  # from here on it survives a restart
+            return await self._take_through(prompt)
+
+        return _succeeded(await self._prompts.outcome(prompt.id, accept))
+
+    def resume(self, prompts: Sequence[Prompt]) -> None:
+        """Take up prompts that were accepted before the node was started again."""
+        for prompt in prompts:
+            self._trace.emit("resumed", prompt=prompt.id)
+            self._prompts.begin(prompt.id, partial(self._take_through, prompt))
 
     async def infer(self, job: Job) -> str:
         """The answer of this node's own model; raises JobError."""
@@ -64,17 +82,34 @@ class Agent:
 
     async def ask(self, neighbour: str, job: Job, timeout: float) -> str:
         """The answer of a neighbour's model, over the emulated network; raises JobError."""
-        message = f"{job.prompt}.{job.layer}@{neighbour}"
-        try:
-            answer = await self._exchange(neighbour, message, self._request(job), timeout)
-        except (ClientError, OSError, TimeoutError, ValueError) as error:
-            reason = _reason(error, timeout)
-            self._trace.emit("ask_failed", message=f"{message}/request", peer=neighbour, reason=reason)
-            raise JobError(f"{neighbour}: {reason}") from error
+        name = f"{job.prompt}.{job.layer}@{neighbour}"
+        answer = await self._asker.ask(neighbour, name, self._request(job), timeout)
         return answer.choices[0].message.content
 
     async def complete(self, request: ChatRequest, job: str) -> Completion:
-        """Queue a chat for this node's model; raises JobError."""
+        """Have this node's model complete a chat, once for each ``job``; raises JobError."""
+        if known := self._jobs.state(job):
+            state = "done" if isinstance(known, Ended) else "running"
+            self._trace.emit("duplicate", job=job, state=state, **origin_of(request))
+        return _succeeded(await self._jobs.outcome(job, partial(self._do, request, job)))
+
+    async def reach(self) -> dict[str, float | None]:
+        """The seconds that a request to each neighbour takes; None for one that cannot be reached."""
+        reached = await self._asker.reach()
+        self._neighbourhood.begin()
+        return reached
+
+    async def _take_through(self, prompt: Prompt) -> str | JobError:
+        try:
+            text = await self.config.pattern.answer(prompt, self)
+        except Exception as error:  # every prompt ends: with an answer or with a reason
+            self._trace.emit("failed", prompt=prompt.id, reason=str(error))
+            return JobError(str(error))
+        self._trace.emit("answer", prompt=prompt.id, text=text)
+        return text
+
+    async def _do(self, request: ChatRequest, job: str) -> Completion | JobError:
+        """Raises OverloadedError: what was not done may be asked for again."""
         sampling = Sampling(
             temperature=self.config.temperature if request.temperature is None else request.temperature,
             max_tokens=request.max_completion_tokens or request.max_tokens or self.config.max_tokens,
@@ -82,36 +117,19 @@ class Agent:
             top_p=request.top_p or TOP_P,
         )
         messages = [message.model_dump() for message in request.messages]
-        return await self._queue.complete(job, messages, sampling, origin_of(request))
-
-    async def reach(self) -> dict[str, float | None]:
-        """The seconds that a request to each neighbour takes; None for one that cannot be reached."""
-        return dict(zip(self.neighbours, await asyncio.gather(*map(self._knock, self.neighbours)), strict=True))
-
-    async def _knock(self, neighbour: str) -> float | None:
-        begin = time.monotonic()
         try:
-            async with self._session.get(f"{self._url(neighbour)}/v1/models", timeout=ClientTimeout(5)) as response:
-                await response.read()
-        except (ClientError, OSError, TimeoutError):
-            return None
-        return time.monotonic() - begin
-
-    async def _exchange(self, neighbour: str, message: str, request: ChatRequest, timeout: float) -> ChatResponse:
-        body = request.model_dump_json(exclude_defaults=True).encode()
-        headers = {"Content-Type": "application/json", "X-Request-Id": message}
-        url = f"{self._url(neighbour)}/v1/chat/completions"
-        self._trace.emit("send", message=f"{message}/request", peer=neighbour, bytes=len(body))
-        async with self._session.post(url, data=body, headers=headers, timeout=ClientTimeout(timeout)) as response:
-            content = await response.read()
-            self._trace.emit("receive", message=f"{message}/response", peer=neighbour, bytes=len(content))
-            if response.status != 200:
-                raise ValueError(f"status {response.status}")
-            return ChatResponse.model_validate_json(content)
+            return await self._queue.complete(job, messages, sampling, origin_of(request))
+        except OverloadedError:
+            raise
+        except JobError as error:
+            return error
 
     def _request(self, job: Job) -> ChatRequest:
         metadata = {"prompt": job.prompt, "layer": str(job.layer), "owner": self.config.name}
         return ChatRequest(messages=[ChatMessage(role="user", content=job.text)], metadata=metadata)
 
-    def _url(self, neighbour: str) -> str:
-        return f"http://{self.config.neighbours[neighbour]}:{PORT}"
+
+def _succeeded(outcome: _Result | JobError) -> _Result:
+    if isinstance(outcome, JobError):
+        raise JobError(str(outcome))
+    return outcome

@@ -7,7 +7,7 @@ On the emulated network, for other nodes and any client of the OpenAI API:
 
 On the Unix socket, for the host, these and:
 
-    POST /prompts                {"id": …, "text": …}: the pattern's answer
+    POST /prompts                {"id": …, "text": …}: the pattern's answer, worked out once for each id
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
 """
 
@@ -19,7 +19,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from testbed.node.agent import Agent, origin_of
-from testbed.node.openai import ChatRequest, ChatResponse
+from testbed.node.asking import ATTEMPT, NAME, message_name
+from testbed.node.openai import ChatRequest, ChatResponse, ErrorDetail, ErrorResponse
+from testbed.node.queue import OverloadedError
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError, Prompt
 
@@ -49,20 +51,28 @@ class NodeApi:
 
     async def _chat(self, http: web.Request) -> web.Response:
         body = await http.read()
-        job = http.headers.get("X-Request-Id") or f"request-{next(self._numbers)}@{self._agent.config.name}"
+        job = http.headers.get(NAME) or f"request-{next(self._numbers)}@{self._agent.config.name}"
         try:
             request = ChatRequest.model_validate_json(body)
         except ValidationError as error:
             return _refusal(400, "; ".join(map(_sentence, error.errors())))
-        peer = origin_of(request).get("owner", "")
-        self._trace.emit("receive", message=f"{job}/request", peer=peer, bytes=len(body))
+        peer, attempt = origin_of(request).get("owner", ""), _attempt(http)
+        self._trace.emit("receive", message=message_name(job, "request", attempt), peer=peer, bytes=len(body))
+        status, content = await self._completion(request, job)
+        # Of an asker that has hung up, the socket is gone; one that was cut off may still be sent to.
+        event = "late" if http.transport is None or http.transport.is_closing() else "send"
+        self._trace.emit(event, message=message_name(job, "response", attempt), peer=peer, bytes=len(content))
+        return web.Response(status=status, body=content, content_type="application/json")
+
+    async def _completion(self, request: ChatRequest, job: str) -> tuple[int, bytes]:
+        """Status and body of the response."""
         try:
             completion = await self._agent.complete(request, job)
+        except OverloadedError as error:
+            return 503, _error(str(error), "server_error")
         except JobError as error:
-            return _refusal(400, str(error))
-        content = ChatResponse.of(completion, job, self._agent.config.model).model_dump_json().encode()
-        self._trace.emit("send", message=f"{job}/response", peer=peer, bytes=len(content))
-        return web.Response(body=content, content_type="application/json")
+            return 400, _error(str(error), "invalid_request_error")
+        return 200, ChatResponse.of(completion, job, self._agent.config.model).model_dump_json().encode()
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": self._agent.config.model, "object": "model"}]})
@@ -92,6 +102,16 @@ def _sentence(error: ErrorDetails) -> str:
     return f"{place}: {error['msg']}" if place else error["msg"]
 
 
+def _attempt(http: web.Request) -> int:
+    written = http.headers.get(ATTEMPT, "")
+    return int(written) if written.isdecimal() else 1  # other clients do not count
+
+
 def _refusal(status: int, message: str) -> web.Response:
+    body = _error(message, "invalid_request_error")
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+def _error(message: str, kind: str) -> bytes:
     """An error in the form that clients of the OpenAI API know."""
-    return web.json_response({"error": {"message": message, "type": "invalid_request_error"}}, status=status)
+    return ErrorResponse(error=ErrorDetail(message=message, type=kind)).model_dump_json().encode()

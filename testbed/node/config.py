@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from testbed.patterns import Pattern
+from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 
 SHARED = Path("/run/node")
 """The directory that a node shares with its host; it holds the three files below."""
@@ -15,6 +16,7 @@ EVENTS = "events.jsonl"
 
 MODEL = Path("/model.gguf")
 PORT = 8080
+HEARTBEAT_PORT = 8081
 
 
 class NodeConfig(BaseModel):
@@ -25,6 +27,9 @@ class NodeConfig(BaseModel):
     name: str
     neighbours: dict[str, str]
     pattern: Pattern
+    queue: QueueOptions
+    retry: RetryOptions
+    membership: MembershipOptions | None
     model: str
     context: int
     threads: int

@@ -79,3 +79,16 @@ class ChatResponse(BaseModel):
                 total_tokens=completion.prompt_tokens + completion.tokens,
             ),
         )
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong, and whose fault it is: ``invalid_request_error`` is the client's, ``server_error`` is not."""
+
+    message: str
+    type: str
+
+
+class ErrorResponse(BaseModel):
+    """What is answered in place of a :class:`ChatResponse`."""
+
+    error: ErrorDetail

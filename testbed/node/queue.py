@@ -1,4 +1,4 @@
-"""The one queue in front of a node's model: first come, first served."""
+"""The one queue in front of a node's model: first come, first served, and bounded."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from testbed.node.model import ChatModel, Completion, Message, Sampling
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError
+from testbed.patterns.protocol import QueueOptions
+
+
+class OverloadedError(JobError):
+    """The queue is full. The job has not been done, and may be asked for again."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +28,23 @@ class Task:
 class InferenceQueue:
     """Runs jobs one after the other, in the order of their arrival, in a thread that leaves the event loop free."""
 
-    def __init__(self, model: ChatModel, trace: Trace) -> None:
+    def __init__(self, model: ChatModel, trace: Trace, options: QueueOptions) -> None:
         self._model = model
         self._trace = trace
+        self._options = options
         self._waiting: asyncio.Queue[Task] = asyncio.Queue()
+        self._at_work = 0
         self._thread = ThreadPoolExecutor(1, "inference")
 
     async def complete(
         self, job: str, messages: Sequence[Message], sampling: Sampling, origin: Mapping[str, str]
     ) -> Completion:
-        """Queue a job and wait for its completion; ``origin`` is traced with it. Raises JobError."""
+        """Queue a job and wait for its completion; ``origin`` is traced with it.
+
+        Raises JobError if it fails, OverloadedError if there is no room for it or it had to give way to another.
+        """
+        if self._full:
+            self._overflow(job, origin)
         task = Task(job, messages, sampling)
         self._trace.emit("enqueue", job=job, **origin)
         self._waiting.put_nowait(task)
@@ -44,12 +56,27 @@ class InferenceQueue:
         loop = asyncio.get_running_loop()
         while True:
             task = await self._waiting.get()
+            self._at_work = 1
             outcome = await loop.run_in_executor(self._thread, self._run, task)
+            self._at_work = 0
             if isinstance(outcome, Completion):
                 task.done.set_result(outcome)
             else:
-                task.done.set_exception(outcome)
-                task.done.exception()  # nobody may be waiting any more; that is no fault to log
+                _fail(task, outcome)
+
+    @property
+    def _full(self) -> bool:
+        return self._waiting.qsize() + self._at_work >= self._options.limit
+
+    def _overflow(self, job: str, origin: Mapping[str, str]) -> None:
+        """Make room for a job, or raise OverloadedError. The job at work is not interrupted."""
+        full = OverloadedError(f"the queue is full ({self._options.limit} jobs)")
+        if self._options.overflow == "reject" or self._waiting.empty():
+            self._trace.emit("rejected", job=job, **origin)
+            raise full
+        oldest = self._waiting.get_nowait()
+        self._trace.emit("dropped", job=oldest.job)
+        _fail(oldest, full)
 
     def _run(self, task: Task) -> Completion | JobError:
         self._trace.emit("start", job=task.job)
@@ -72,5 +99,11 @@ class InferenceQueue:
             prompt_tokens=completion.prompt_tokens,
             tokens=completion.tokens,
             text=completion.text,
+            stopped=completion.stopped,
         )
         return completion
+
+
+def _fail(task: Task, error: JobError) -> None:
+    task.done.set_exception(error)
+    task.done.exception()  # nobody may be waiting any more; that is no fault to log

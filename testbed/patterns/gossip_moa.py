@@ -57,7 +57,9 @@ class GossipMoa(BaseModel):
 
     async def _propose(self, job: Job, owner: Participant) -> list[str]:
         """The responses of one layer, the owner's first. Neighbours that fail or are late are left out."""
-        drawn = owner.random("proposers", job.prompt, job.layer).sample(owner.neighbours, self.proposers)
+        present = owner.neighbours
+        count = min(self.proposers, len(present))
+        drawn = owner.random("proposers", job.prompt, job.layer).sample(present, count)
         asked = (owner.ask(neighbour, job, self.timeout) for neighbour in drawn)
         own, *others = await asyncio.gather(owner.infer(job), *asked, return_exceptions=True)
         for outcome in (own, *others):

@@ -32,7 +32,7 @@ class Participant(Protocol):
 
     @property
     def neighbours(self) -> Sequence[str]:
-        """The names of the nodes that it can ask."""
+        """The names of the nodes that it can ask now."""
 
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, split from the run's seed."""

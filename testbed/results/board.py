@@ -30,7 +30,8 @@ class NodeBoard:
         """Move on by one event of this node."""
         match event["event"]:
             case "ready":
-                self.state, self.queue = "idle", 0
+                self.state = "idle"
+                self.queue = 0  # what waited before a restart went with it
             case "enqueue":
                 self.queue += 1
                 layer = str(event.get("layer", ""))  # other clients of the node's API say what they like
@@ -43,6 +44,8 @@ class NodeBoard:
                 self.queue -= 1
                 self.busy += event["t"] - self.started_at
                 self.tokens += event.get("tokens", 0)
+            case "dropped":
+                self.queue -= 1
             case "answer":
                 self.answered += 1
             case "failed":

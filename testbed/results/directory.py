@@ -19,6 +19,11 @@ from testbed.results.summary import Summary, write_junit
 from testbed.spec.scenario import Scenario
 
 
+def default_path(scenario: Scenario) -> Path:
+    """Under ``runs/``, by the scenario's name and the time."""
+    return Path("runs") / f"{scenario.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+
+
 class RunDirectory:
     """The files of one run, written as they become known."""
 
@@ -27,8 +32,8 @@ class RunDirectory:
 
     @classmethod
     def create(cls, scenario: Scenario, path: Path | None) -> "RunDirectory":
-        """A new directory at ``path``, or else under ``runs/`` by the scenario's name and the time."""
-        path = path or Path("runs") / f"{scenario.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+        """A new directory at ``path``, or else at the default one."""
+        path = path or default_path(scenario)
         try:
             path.mkdir(parents=True)
         except FileExistsError:

@@ -47,6 +47,11 @@ class Measurements:
             "tokens_per_second": self.tokens / self.duration if self.duration else None,
             "bytes_on_links": sum(link["up"] + link["down"] for link in self.traffic.values()),
             "memory.peak": max(self.memory_peaks.values(), default=None),
+            "retries": len(self._of("retry")),
+            "duplicates": len(self._of("duplicate")),
+            "late": len(self._of("late")),
+            "rejected": len(self._of("rejected")),
+            "dropped": len(self._of("dropped")),
         }
 
     def nodes(self) -> dict[str, dict[str, Any]]:
@@ -81,8 +86,9 @@ class Measurements:
 
     @cached_property
     def answers(self) -> dict[str, Event]:
-        """The answers by prompt."""
-        return {event["prompt"]: event for event in self._of("answer")}
+        """The answers by prompt. One that came after its prompt was given up is none: a prompt ends once."""
+        lost = {event["prompt"] for event in self._of("lost")}
+        return {event["prompt"]: event for event in self._of("answer") if event["prompt"] not in lost}
 
     @cached_property
     def failures(self) -> dict[str, str]:
@@ -124,10 +130,10 @@ class Measurements:
         for event in self.events:
             if event["event"] == "ready" and event["t"] <= 0:
                 changes[event["node"]] = [(0.0, 0)]
-            elif event["event"] in ("ready", "exited"):  # what waited there went with it
+            elif event["event"] in ("exited", "ready"):
                 steps = changes[event["who"] if event["event"] == "exited" else event["node"]]
-                steps.append((event["t"], -sum(step for _, step in steps)))
-            elif step := {"enqueue": 1, "end": -1, "job_failed": -1}.get(event["event"]):
+                steps.append((event["t"], -sum(step for _, step in steps)))  # what waited there went with it
+            elif step := {"enqueue": 1, "end": -1, "job_failed": -1, "dropped": -1}.get(event["event"]):
                 changes[event["node"]].append((event["t"], step))
         return {node: Queue.of(changes[node], self.duration) for node in sorted(changes)}
 

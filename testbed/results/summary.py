@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from testbed.results.comparison import Comparison
 from testbed.results.faults import FaultRecord, fault_records
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import Measurements, Metrics, wilson_interval
@@ -49,6 +50,8 @@ class Summary:
     fidelity: Fidelity
     stages: dict[str, StageTime]
     interrupted: bool = False
+    comparison: Comparison | None = None
+    """How the run, together with its repetitions, compares with the baseline, if there is one."""
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -72,7 +75,20 @@ class Summary:
             return "interrupted"
         if self.fidelity.verdict == "invalid":
             return "invalid"
-        return "passed" if all(judgement.held for judgement in self.judgements) else "failed"
+        return "failed" if self.regressions or not all(judgement.held for judgement in self.judgements) else "passed"
+
+    @property
+    def regressions(self) -> list[str]:
+        """What is worse than in the baseline, as sentences."""
+        return [] if self.comparison is None else [str(change) for change in self.comparison.regressions]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the run did not pass; nothing if it did."""
+        found = [str(judgement) for judgement in self.judgements if not judgement.held] + self.regressions
+        if self.fidelity.verdict == "invalid":
+            found += self.fidelity.reasons
+        return [*found, "the run did not play to its end"] if self.interrupted else found
 
     @property
     def exit_code(self) -> int:
@@ -97,6 +113,7 @@ class Summary:
                 }
                 for judgement in self.judgements
             ],
+            "baseline": None if self.comparison is None else self.comparison.as_dict(),
             "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
             "nodes": self.measurements.nodes(),
@@ -118,6 +135,8 @@ def _add_suite(suites: ElementTree.Element, summary: Summary) -> None:
     cases = [
         (judgement.expectation.metric, None if judgement.held else str(judgement)) for judgement in summary.judgements
     ]
+    if summary.comparison is not None:
+        cases.append(("baseline", "\n".join(summary.regressions) or None))
     cases.append(("emulation", "\n".join(summary.fidelity.reasons) if summary.fidelity.verdict == "invalid" else None))
     if summary.interrupted:
         cases.append(("interrupted", "the run did not play to its end"))

@@ -15,17 +15,19 @@ from testbed.results.summary import Summary
 from testbed.spec.expectation import METRICS
 from testbed.units import DURATION, SIZE
 
-_VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
-_FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yellow", "unmeasured": "dim"}
+VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
+FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yellow", "unmeasured": "dim"}
 
 
 def print_summary(summary: Summary, console: Console) -> None:
     """The verdict first, then why, then the numbers."""
     console.print(
-        Text.assemble((summary.scenario.name, "bold"), " ", (summary.verdict, _VERDICT_STYLES[summary.verdict]))
+        Text.assemble((summary.scenario.name, "bold"), " ", (summary.verdict, VERDICT_STYLES[summary.verdict]))
     )
     for judgement in summary.judgements:
         console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
+    for regression in summary.regressions:
+        console.print(Text(f"  ✗ {regression}", "red"))
     _print_fidelity(summary.fidelity, console)
     for fault in summary.faults:
         console.print(_fault(fault))
@@ -38,7 +40,7 @@ def print_summary(summary: Summary, console: Console) -> None:
 
 def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
     """One line, and another for each thing that was not as asked."""
-    style = _FIDELITY_STYLES[fidelity.verdict]
+    style = FIDELITY_STYLES[fidelity.verdict]
     known = [f"{len(fidelity.links)} links measured"] if fidelity.links else []
     known += [f"host {fidelity.host['idle']:.0%} idle"] if fidelity.host else []
     detail = f" ({', '.join(known)})" if known else ""
@@ -61,7 +63,7 @@ def _fault(fault: FaultRecord) -> Text:
 def _metrics(summary: Summary) -> Table:
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
-        table.add_row(name, "–" if value is None else _readable(value, METRICS[name]))
+        table.add_row(name, "–" if value is None else readable(value, METRICS[name]))
     if interval := wilson_interval(summary.measurements.correct, len(summary.measurements.answers)):
         table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
     return table
@@ -79,12 +81,12 @@ def _nodes(summary: Summary) -> Table:
             str(node["inferences"]),
             f"{queue['mean']:.2f}",
             str(queue["max"]),
-            "–" if peak is None else _readable(peak, "B"),
+            "–" if peak is None else readable(peak, "B"),
         )
     return table
 
 
-def _readable(value: float, unit: str) -> str:
+def readable(value: float, unit: str) -> str:
     """Three digits and the unit that suits them."""
     quantity = {"s": DURATION, "B": SIZE}.get(unit)
     return f"{value:.4g}" if quantity is None else quantity.readable(value)
@@ -104,6 +106,6 @@ def print_models(models: Iterable[Model], console: Console) -> None:
     table = Table("model", "size", "layers", "vocabulary", "sha256", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for model in models:
         table.add_row(
-            model.reference, _readable(model.size, "B"), str(model.layers), str(model.vocabulary), model.sha256[:12]
+            model.reference, readable(model.size, "B"), str(model.layers), str(model.vocabulary), model.sha256[:12]
         )
     console.print(table)

@@ -3,9 +3,9 @@
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from testbed.units import DURATION, SIZE
 
@@ -23,8 +23,28 @@ METRICS: Final = {
     "tokens_per_second": "",
     "bytes_on_links": "B",
     "memory.peak": "B",
+    "retries": "",
+    "duplicates": "",
+    "late": "",
+    "rejected": "",
+    "dropped": "",
 }
 """Every metric of a run by name, and the unit that its value is held in."""
+
+BETTER: Final[Mapping[str, Literal["higher", "lower"]]] = {
+    "accuracy": "higher",
+    "completed": "higher",
+    "latency.mean": "lower",
+    "latency.p50": "lower",
+    "latency.p95": "lower",
+    "latency.p99": "lower",
+    "queue.mean": "lower",
+    "queue.max": "lower",
+    "tokens_per_second": "higher",
+    "bytes_on_links": "lower",
+    "memory.peak": "lower",
+}
+"""Which way is better, of the metrics that have one."""
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,

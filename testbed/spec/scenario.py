@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from testbed.errors import SpecError
 from testbed.patterns import Pattern
+from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.spec.document import Document, override
 from testbed.spec.expectation import Expectation
 from testbed.spec.explain import Mistake, MistakesError
@@ -50,10 +51,14 @@ class Scenario(Spec):
     topology: Topology
     seed: int = Field(0, ge=0)
     pattern: Pattern
+    queue: QueueOptions = QueueOptions()
+    retry: RetryOptions = RetryOptions()
+    membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
     sampling: Sampling = Sampling()
     workload: Workload
     timeline: list[Entry] = Field(default_factory=list, description="what goes wrong, and when")
     expect: dict[str, str] = Field(default_factory=dict)
+    baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
     oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
 
     @cached_property
@@ -67,6 +72,17 @@ class Scenario(Spec):
         if found := list(_unreadable(expect)):
             raise MistakesError(found)
         return expect
+
+    @field_validator("baseline")
+    @classmethod
+    def _anchor_baseline(cls, baseline: str | None, info: ValidationInfo) -> str | None:
+        """A baseline is looked for from the scenario's directory."""
+        if baseline is None:
+            return None
+        path = ((info.context or {}).get("", Path()) / Path(baseline).expanduser()).absolute()
+        if not path.is_dir():
+            raise ValueError(f"there is no directory {path}; name one that earlier runs have left")
+        return str(path)
 
     @field_validator("timeline")
     @classmethod

@@ -100,6 +100,8 @@ class FakeModel:
     errors: dict[str, Exception] = field(default_factory=dict)
     held: threading.Event = field(default_factory=threading.Event)
     """Clear: a job that has begun waits. Set at the start."""
+    stuck_at: str = ""
+    """The message whose job waits, whatever the others do."""
     seen: list[str] = field(default_factory=list)
     samplings: list[Sampling] = field(default_factory=list)
     most_at_once: int = 0
@@ -114,6 +116,8 @@ class FakeModel:
         text = messages[-1]["content"]
         self.seen.append(text)
         self.samplings.append(sampling)
+        if text == self.stuck_at:
+            self.held.clear()
         try:
             assert self.held.wait(30)
             if text in self.errors:

@@ -12,16 +12,19 @@ import pytest
 from aiohttp import ClientSession, UnixConnector, web
 
 from testbed.emulation.client import AgentClient, AgentGoneError
-from testbed.node import agent as agent_module
+from testbed.node import asking
 from testbed.node.agent import Agent
 from testbed.node.api import LARGEST_REQUEST, NodeApi
 from testbed.node.config import NodeConfig
+from testbed.node.journal import Past, recall
 from testbed.node.model import ContextOverflowError
+from testbed.node.neighbourhood import Everyone
 from testbed.node.queue import InferenceQueue
 from testbed.patterns.gossip_moa import INSTRUCTION
 from testbed.patterns.participant import JobError
 
 CHAT = {"model": "zoo/a", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]}
+NOTHING = Past()
 MakeTrace = Callable[[str], Any]
 
 
@@ -31,17 +34,22 @@ def port(monkeypatch: pytest.MonkeyPatch) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free: int = probe.getsockname()[1]
-    monkeypatch.setattr(agent_module, "PORT", free)
+    monkeypatch.setattr(asking, "PORT", free)
     return free
 
 
-def _config(name: str, neighbours: dict[str, str], layers: int = 1, timeout: str = "10s") -> NodeConfig:
+def _config(
+    name: str, neighbours: dict[str, str], layers: int = 1, timeout: str = "10s", limit: int = 16
+) -> NodeConfig:
     pattern = {"kind": "gossip-moa", "layers": layers, "proposers": len(neighbours), "timeout": timeout}
     return NodeConfig.model_validate(
         {
             "name": name,
             "neighbours": neighbours,
             "pattern": pattern,
+            "queue": {"limit": limit},
+            "retry": {"attempts": 2, "backoff": "1ms"},
+            "membership": None,
             "model": f"zoo/{name}",
             "context": 512,
             "threads": 1,
@@ -53,14 +61,19 @@ def _config(name: str, neighbours: dict[str, str], layers: int = 1, timeout: str
 
 
 @asynccontextmanager
-async def _node(config: NodeConfig, model: Any, trace: Any, directory: Path, address: str) -> AsyncIterator[Path]:
+async def _node(
+    config: NodeConfig, model: Any, trace: Any, directory: Path, address: str, past: Past = NOTHING
+) -> AsyncIterator[Path]:
     """A whole node but for its model; yields the path of its Unix socket."""
-    queue = InferenceQueue(model, trace)
+    queue = InferenceQueue(model, trace, config.queue)
     async with ClientSession() as session, asyncio.timeout(30):
-        api = NodeApi(Agent(config, queue, trace, session), trace)
-        network, host = web.AppRunner(api.for_network()), web.AppRunner(api.for_host())
+        agent = Agent(config, queue, trace, session, Everyone(config.neighbours), past)
+        api = NodeApi(agent, trace)
+        agent.resume(past.unfinished)
+        network = web.AppRunner(api.for_network(), shutdown_timeout=0.01)
+        host = web.AppRunner(api.for_host(), shutdown_timeout=0.01)
         await network.setup()
-        await web.TCPSite(network, address, agent_module.PORT).start()
+        await web.TCPSite(network, address, asking.PORT).start()
         await host.setup()
         path = directory / f"{config.name}.sock"
         await web.UnixSite(host, str(path)).start()
@@ -84,7 +97,7 @@ def talk(request: pytest.FixtureRequest, model: Any, make_trace: MakeTrace, tmp_
         async def play() -> Any:
             async with _node(_config("a", {}), model, make_trace("a").trace, tmp_path, "127.0.0.1") as path:
                 connector = UnixConnector(str(path)) if request.param == "unix" else None
-                async with ClientSession(f"http://127.0.0.1:{agent_module.PORT}", connector=connector) as session:
+                async with ClientSession(f"http://127.0.0.1:{asking.PORT}", connector=connector) as session:
                     return await exchange(session)
 
         return asyncio.run(play())
@@ -303,7 +316,7 @@ def test_a_neighbour_in_trouble_is_left_out_and_the_prompt_is_answered(
     assert asyncio.run(play()) == f"why?\nResponse-1: WHY?\n{INSTRUCTION}".upper()
     (event,) = make_trace("a").read("ask_failed")
     assert (event["message"], event["peer"]) == ("p1.1@b/request", "b")
-    assert event["reason"] == {"fails": "status 400", "is late": "no answer within 0.05s"}[trouble]
+    assert event["reason"] == {"fails": "broken", "is late": "no answer within 0.05s"}[trouble]
 
 
 def test_a_prompt_whose_owner_fails_is_told_why(models: dict[str, Any], make_trace: MakeTrace, tmp_path: Path) -> None:
@@ -336,8 +349,146 @@ def test_neighbours_are_reached_or_not(models: dict[str, Any], make_trace: MakeT
 
 def test_an_agent_that_is_not_there_is_gone(tmp_path: Path) -> None:
     async def play() -> None:
-        async with AgentClient(tmp_path / "none.sock") as client:
+        async with AgentClient(tmp_path / "none.sock", away=0.01) as client:
             await client.prompt("p1", "why?")
 
     with pytest.raises(AgentGoneError):
         asyncio.run(play())
+
+
+REQUEST = {**CHAT, "metadata": {"prompt": "p1", "layer": "1", "owner": "b"}}
+
+
+def test_a_repeated_request_joins_the_running_job_or_gets_the_kept_answer(
+    talk: Talk, model: Any, make_trace: MakeTrace
+) -> None:
+    model.held.clear()
+
+    async def exchange(session: ClientSession) -> list[Any]:
+        async def ask(attempt: int) -> Any:
+            headers = {"X-Request-Id": "p1.1@a", "X-Attempt": str(attempt)}
+            async with session.post("/v1/chat/completions", json=REQUEST, headers=headers) as response:
+                return (await response.json())["choices"]
+
+        both = [asyncio.create_task(ask(attempt)) for attempt in (1, 2)]
+        while not make_trace("a").read("duplicate"):
+            await asyncio.sleep(0)
+        model.held.set()
+        return [*await asyncio.gather(*both), await ask(3)]
+
+    first, second, third = talk(exchange)
+    assert first == second == third
+    assert model.seen == ["hi"]
+    states = [(event["job"], event["state"]) for event in make_trace("a").read("duplicate")]
+    assert states == [("p1.1@a", "running"), ("p1.1@a", "done")]
+    sent = {event["message"] for event in make_trace("a").read("send")}
+    assert sent == {"p1.1@a/response", "p1.1@a/response-2", "p1.1@a/response-3"}
+
+
+def test_a_full_queue_answers_at_once_in_the_form_of_openais_errors(
+    model: Any, make_trace: MakeTrace, tmp_path: Path, port: int
+) -> None:
+    model.held.clear()
+
+    async def play() -> tuple[int, Any]:
+        node = _node(_config("a", {}, limit=1), model, make_trace("a").trace, tmp_path, "127.0.0.1")
+        async with node, ClientSession(f"http://127.0.0.1:{port}") as session:
+            first = asyncio.create_task(_status(session))
+            while not model.seen:
+                await asyncio.sleep(0)
+            async with session.post("/v1/chat/completions", json=CHAT) as response:
+                refused = response.status, await response.json()
+            model.held.set()
+            assert await first == 200
+            assert await _status(session) == 200
+            return refused
+
+    status, body = asyncio.run(play())
+    assert (status, body) == (503, {"error": {"message": "the queue is full (1 jobs)", "type": "server_error"}})
+
+
+async def _status(session: ClientSession) -> int:
+    async with session.post("/v1/chat/completions", json=CHAT) as response:
+        return response.status
+
+
+def test_an_asker_goes_on_without_a_neighbour_whose_queue_is_full(
+    models: dict[str, Any], make_trace: MakeTrace, tmp_path: Path, port: int
+) -> None:
+    models["b"].held.clear()
+
+    async def play() -> str:
+        async with (
+            _two_nodes(models, make_trace, tmp_path, limit=1) as clients,
+            ClientSession(f"http://{ADDRESSES['b']}:{port}") as session,
+        ):
+            occupying = asyncio.create_task(_status(session))
+            while not models["b"].seen:
+                await asyncio.sleep(0)
+            answer = await clients["a"].prompt("p1", "why?")
+            models["b"].held.set()
+            await occupying
+            return answer
+
+    assert asyncio.run(play()) == f"why?\nResponse-1: WHY?\n{INSTRUCTION}".upper()
+    (event,) = make_trace("a").read("ask_failed")
+    assert (event["peer"], event["reason"]) == ("b", "the queue is full (1 jobs)")
+    assert make_trace("a").read("retry") == []
+    assert [event["job"] for event in make_trace("b").read("rejected")] == ["p1.1@b"]
+
+
+def test_a_late_neighbour_is_asked_twice_works_once_and_its_answers_are_noted_as_late(
+    models: dict[str, Any], make_trace: MakeTrace, tmp_path: Path
+) -> None:
+    models["b"].held.clear()
+
+    async def play() -> None:
+        async with _two_nodes(models, make_trace, tmp_path, timeout="50ms") as clients:
+            await clients["a"].prompt("p1", "why?")
+            models["b"].held.set()
+            while len(make_trace("b").read("late")) < 2:
+                await asyncio.sleep(0)
+
+    asyncio.run(play())
+    (retry,) = make_trace("a").read("retry")
+    assert (retry["message"], retry["peer"], retry["reason"]) == ("p1.1@b/request", "b", "no answer within 0.025s")
+    assert {event["message"] for event in make_trace("b").read("late")} == {"p1.1@b/response", "p1.1@b/response-2"}
+    assert models["b"].seen == ["why?"]
+
+
+def test_a_prompt_that_is_handed_over_again_is_worked_out_once(
+    models: dict[str, Any], make_trace: MakeTrace, tmp_path: Path
+) -> None:
+    async def play() -> list[str]:
+        async with _two_nodes(models, make_trace, tmp_path) as clients:
+            together = [clients["a"].prompt("p1", "why?") for _ in range(2)]
+            return [*await asyncio.gather(*together), await clients["a"].prompt("p1", "why?")]
+
+    assert len(set(asyncio.run(play()))) == 1
+    assert len(models["a"].seen) == 2
+    assert [event["prompt"] for event in make_trace("a").read("arrival", "answer")] == ["p1", "p1"]
+
+
+def test_a_node_that_is_started_again_ends_its_prompts_and_does_nothing_twice(
+    model: Any, make_trace: MakeTrace, tmp_path: Path
+) -> None:
+    """It is cut off in the second layer; whoever waits for the prompt sees no more than that it takes longer."""
+    traced, config = make_trace("a"), _config("a", {}, layers=2)
+    second = f"why?\nResponse-1: WHY?\n{INSTRUCTION}"
+    first, again = type(model)(stuck_at=second), type(model)()
+
+    async def play() -> str:
+        async with AgentClient(tmp_path / "a.sock", away=20) as client:
+            asking = asyncio.create_task(client.prompt("p1", "why?"))
+            async with _node(config, first, traced.trace, tmp_path, "127.0.0.1"):
+                while second not in first.seen:
+                    await asyncio.sleep(0)
+            async with _node(config, again, traced.trace, tmp_path, "127.0.0.1", recall(traced.path)):
+                return await asking
+
+    answer = asyncio.run(play())
+    first.held.set()
+    third = f"why?\nResponse-1: {second.upper()}\n{INSTRUCTION}"
+    assert answer == third.upper()
+    assert again.seen == [second, third], "the first layer was done in the life before"
+    assert [event["prompt"] for event in traced.read("arrival", "resumed", "answer")] == ["p1", "p1", "p1"]

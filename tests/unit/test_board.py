@@ -28,8 +28,12 @@ def test_the_queue_counts_those_that_wait_and_the_one_at_work() -> None:
         (3, "end", {"tokens": 1}),
         (3, "start"),
         (4, "job_failed"),
+        (5, "enqueue"),
+        (5, "dropped"),
+        (6, "enqueue"),
+        (7, "ready"),
     ]
-    assert [_board(*steps[:count]).queue for count in range(len(steps) + 1)] == [0, 1, 1, 2, 1, 1, 0]
+    assert [_board(*steps[:count]).queue for count in range(len(steps) + 1)] == [0, 1, 1, 2, 1, 1, 0, 1, 0, 1, 0]
 
 
 def test_the_decoding_rate_is_over_the_time_at_work() -> None:

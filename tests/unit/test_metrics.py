@@ -72,6 +72,11 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "tokens_per_second": 2.0,
         "bytes_on_links": 1000 + 200 + 30,
         "memory.peak": 5000,
+        "retries": 0,
+        "duplicates": 0,
+        "late": 0,
+        "rejected": 0,
+        "dropped": 0,
     }
 
 
@@ -232,3 +237,37 @@ def test_what_waits_at_a_node_that_ends_waits_no_longer() -> None:
         _job("b", "p2.1@b", 0, 0, 10),
     )
     assert run.queues["a"].mean == pytest.approx(0.1)
+
+
+def test_a_job_that_was_dropped_waits_no_longer_and_what_was_refused_never_did() -> None:
+    run = _measure(
+        _event(-1, "a", "ready", load_seconds=1),
+        _job("a", "p1.1@a", 0, 0, 10),
+        _event(0, "a", "enqueue", job="p2.1@a"),
+        _event(5, "a", "dropped", job="p2.1@a"),
+        _event(6, "a", "rejected", job="p3.1@a"),
+    )
+    assert (run.queues["a"].mean, run.queues["a"].max) == (pytest.approx(1.5), 2)
+    assert (run.metrics()["dropped"], run.metrics()["rejected"]) == (1, 1)
+
+
+def test_a_node_that_is_started_again_has_an_empty_queue_and_keeps_its_past() -> None:
+    run = _measure(
+        _event(-1, "a", "ready", load_seconds=1),
+        _event(0, "a", "enqueue", job="p1.1@a"),
+        _event(2, HOST, "exited", who="a", reason="ended with code 137"),
+        _event(5, "a", "ready", load_seconds=1),
+        _job("a", "p1.1@a", 6, 6, 10),
+    )
+    assert (run.queues["a"].mean, run.queues["a"].max) == (pytest.approx((2 + 4) / 10), 1)
+
+
+def test_an_answer_that_comes_after_its_prompt_was_lost_is_none() -> None:
+    run = _measure(
+        _event(0, HOST, "prompt", prompt="p1", owner="a", text="?", truth="Rome"),
+        _event(0, "a", "arrival", prompt="p1", text="?"),
+        _event(5, HOST, "lost", prompt="p1", reason="a: does not answer"),
+        _event(9, "a", "answer", prompt="p1", text="Rome"),
+    )
+    assert run.metrics()["completed"] == 0
+    assert run.failures == {"p1": "a: does not answer"}

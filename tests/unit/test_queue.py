@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from testbed.node.model import Completion, ContextOverflowError, Sampling
-from testbed.node.queue import InferenceQueue
+from testbed.node.queue import InferenceQueue, OverloadedError
 from testbed.patterns.participant import JobError
+from testbed.patterns.protocol import QueueOptions
 
+ROOMY = QueueOptions()
 SAMPLING = Sampling(temperature=0.5, max_tokens=8, seed=1)
 
 
@@ -20,8 +22,8 @@ def traced(make_trace: Callable[[str], Any]) -> Any:
 
 
 @asynccontextmanager
-async def _serving(model: Any, traced: Any) -> AsyncIterator[InferenceQueue]:
-    queue = InferenceQueue(model, traced.trace)
+async def _serving(model: Any, traced: Any, options: QueueOptions = ROOMY) -> AsyncIterator[InferenceQueue]:
+    queue = InferenceQueue(model, traced.trace, options)
     async with asyncio.timeout(30):
         serving = asyncio.create_task(queue.serve())
         yield queue
@@ -144,3 +146,67 @@ def test_a_job_is_traced_from_enqueue_to_end_with_its_origin(model: Any, traced:
     assert [event["t"] for event in events] == sorted(event["t"] for event in events)
     assert events[0]["prompt"] == "p1"
     assert (events[-1]["prompt_tokens"], events[-1]["tokens"], events[-1]["text"]) == (5, 2, "HELLO")
+
+
+def _fill(queue: InferenceQueue, *texts: str) -> list["asyncio.Task[Completion]"]:
+    return [asyncio.create_task(_complete(queue, text)) for text in texts]
+
+
+async def _until(holds: Callable[[], object]) -> None:
+    while not holds():
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "refused", "done"),
+    [("reject", "late", ["at work", "one", "two"]), ("drop-oldest", "one", ["at work", "two", "late"])],
+)
+def test_a_full_queue_refuses_the_new_job_or_drops_the_oldest_that_waits(
+    model: Any, traced: Any, overflow: str, refused: str, done: list[str]
+) -> None:
+    model.held.clear()
+    options = QueueOptions.model_validate({"limit": 3, "overflow": overflow})
+
+    async def play() -> dict[str, Completion | BaseException]:
+        async with _serving(model, traced, options) as queue:
+            jobs = _fill(queue, "at work")
+            await _until(lambda: model.seen)
+            jobs += _fill(queue, "one", "two", "late")
+            await _until(lambda: any(job.done() for job in jobs))
+            model.held.set()
+            outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+        return dict(zip(("at work", "one", "two", "late"), outcomes, strict=True))
+
+    outcomes = asyncio.run(play())
+    assert isinstance(outcomes.pop(refused), OverloadedError)
+    assert all(isinstance(outcome, Completion) for outcome in outcomes.values())
+    assert model.seen == done
+    events = {"reject": "rejected", "drop-oldest": "dropped"}
+    assert [(event["event"], event["job"]) for event in traced.read(*events.values())] == [(events[overflow], refused)]
+    enqueued = {event["job"] for event in traced.read("enqueue")}
+    assert enqueued == {*done, *([refused] if overflow == "drop-oldest" else [])}
+
+
+@pytest.mark.parametrize("overflow", ["reject", "drop-oldest"])
+def test_the_job_at_work_is_never_dropped(model: Any, traced: Any, overflow: str) -> None:
+    model.held.clear()
+    options = QueueOptions.model_validate({"limit": 1, "overflow": overflow})
+
+    async def play() -> Completion:
+        async with _serving(model, traced, options) as queue:
+            (first,) = _fill(queue, "first")
+            await _until(lambda: model.seen)
+            with pytest.raises(OverloadedError, match="full"):
+                await _complete(queue, "second")
+            model.held.set()
+            return await first
+
+    assert asyncio.run(play()).text == "FIRST"
+
+
+def test_a_queue_that_was_full_takes_jobs_again(model: Any, traced: Any) -> None:
+    async def play() -> list[str]:
+        async with _serving(model, traced, QueueOptions(limit=1)) as queue:
+            return [(await _complete(queue, text)).text for text in ("one", "two", "three")]
+
+    assert asyncio.run(play()) == ["ONE", "TWO", "THREE"]

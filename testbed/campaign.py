@@ -1,0 +1,69 @@
+"""One scenario as often as asked for, with another seed each time, and all of it held against the baseline."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from testbed import runner
+from testbed.errors import SpecError
+from testbed.results.comparison import compare
+from testbed.results.directory import RunDirectory, default_path
+from testbed.results.recorded import RecordedRun, load_runs, telling
+from testbed.results.summary import Summary
+from testbed.spec.scenario import Scenario
+
+Watch = Callable[[str], AbstractContextManager[runner.View]]
+"""Makes a view of a run, which it is told the name of."""
+
+
+class Campaign:
+    """The runs of one scenario. ``summaries`` holds what they gave, as far as they have come."""
+
+    def __init__(self, scenario: Scenario, options: runner.Options, repeat: int = 1) -> None:
+        """``repeat`` runs, with the scenario's seed and those after it; raises SpecError if its baseline is none."""
+        self._scenario = scenario
+        self._options = options
+        self._repeat = repeat
+        self._baseline = _baseline(scenario)
+        self.summaries: list[Summary] = []
+
+    def play(self, watch: Watch) -> None:
+        """Run them one after the other until one is interrupted, and judge what they are together."""
+        for scenario, out in self._runs():
+            with watch(scenario.name if self._repeat == 1 else f"{scenario.name}, seed {scenario.seed}") as view:
+                self.summaries.append(runner.run(scenario, replace(self._options, out=out), view))
+            if self.summaries[-1].interrupted:
+                return
+        self._hold_against_baseline()
+
+    def _runs(self) -> Iterator[tuple[Scenario, Path | None]]:
+        """Each run's scenario and directory: of several, one for each seed in a directory that they share."""
+        if self._repeat == 1:
+            yield self._scenario, self._options.out
+            return
+        shared = self._options.out or default_path(self._scenario)
+        if shared.exists():
+            raise SpecError.of("--out", f"{shared} is there already; name a directory that is not")
+        for seed in range(self._scenario.seed, self._scenario.seed + self._repeat):
+            yield self._scenario.model_copy(update={"seed": seed}), shared / f"seed-{seed}"
+
+    def _hold_against_baseline(self) -> None:
+        """What is worse over all runs fails each of them: none stands for a change by itself."""
+        played = telling(load_runs(summary.directory for summary in self.summaries))
+        if not self._baseline or not played:
+            return
+        comparison = compare(self._baseline, played)
+        self.summaries = [replace(summary, comparison=comparison) for summary in self.summaries]
+        for summary in self.summaries:
+            RunDirectory(summary.directory).write_summary(summary)
+
+
+def _baseline(scenario: Scenario) -> list[RecordedRun]:
+    """The runs to hold a scenario against; none where it names none."""
+    if scenario.baseline is None:
+        return []
+    runs = telling(run for run in load_runs([Path(scenario.baseline)]) if run.scenario == scenario.name)
+    if not runs:
+        raise SpecError.of(scenario.baseline, f"holds no valid run of {scenario.name}, so it is no baseline for it")
+    return runs

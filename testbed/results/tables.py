@@ -1,0 +1,96 @@
+"""Several runs for people, in the terminal: over all of them, and two sets side by side."""
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from testbed.results.comparison import Change, Comparison
+from testbed.results.recorded import INFERENCE
+from testbed.results.summary import Summary
+from testbed.results.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable
+from testbed.spec.expectation import METRICS
+
+_CHANGE_STYLES: Final = {
+    "better": "green",
+    "worse": "bold red",
+    "different": "yellow",
+    "no difference found": "",
+    "not tested": "dim",
+}
+
+
+def print_repetitions(summaries: Sequence[Summary], console: Console) -> None:
+    """A line for each run, why runs failed, and the metrics over all of them."""
+    passed = sum(summary.verdict == "passed" for summary in summaries)
+    console.print(Text.assemble((summaries[0].scenario.name, "bold"), f" {passed} of {len(summaries)} runs passed"))
+    for summary in summaries:
+        emulation = summary.fidelity.verdict
+        console.print(
+            Text.assemble(
+                f"  seed {summary.scenario.seed}  ",
+                (summary.verdict, VERDICT_STYLES[summary.verdict]),
+                "  emulation ",
+                (emulation, FIDELITY_STYLES[emulation]),
+                (f"  {summary.directory}", "dim"),
+            ),
+            soft_wrap=True,
+        )
+        for reason in summary.reasons:
+            console.print(Text(f"    ✗ {reason}", "red"))
+    console.print(_metrics(summaries))
+
+
+def _metrics(summaries: Sequence[Summary]) -> Table:
+    table = _table("metric", "mean", "deviation", "least", "most")
+    for metric, unit in METRICS.items():
+        values = [value for summary in summaries if (value := summary.metrics[metric]) is not None]
+        if not values:
+            table.add_row(metric, *"––––")
+            continue
+        spread = readable(stdev(values), unit) if len(values) > 1 else "–"
+        table.add_row(
+            metric, readable(fmean(values), unit), spread, readable(min(values), unit), readable(max(values), unit)
+        )
+    return table
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """The metrics side by side, and what they rest on."""
+    console.print(Text.assemble((comparison.scenario, "bold"), "  ", _totals(comparison)))
+    table = _table("metric", "base", "new", "change", "")
+    for change in comparison.changes:
+        unit = "s" if change.metric.startswith(INFERENCE) else METRICS.get(change.metric, "")
+        values = ["–" if value is None else readable(value, unit) for value in (change.base, change.new)]
+        table.add_row(change.metric, *values, _relative(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
+    console.print(table)
+    pairing = "paired by seed" if comparison.paired else "not paired: the seeds or the prompts differ"
+    runs = f"{len(comparison.base)} and {len(comparison.new)} runs"
+    console.print(Text(f"  {runs}, {pairing}; resampled: {comparison.resampled}", "dim"))
+    for name, side in (("base", comparison.base), ("new", comparison.new)):
+        distorted = sum(run.fidelity == "distorted" for run in side)
+        if distorted:
+            console.print(
+                Text(f"  {distorted} {name} runs are distorted: times are compared over five runs or more", "yellow")
+            )
+
+
+def _totals(comparison: Comparison) -> Text:
+    verdicts = [change.verdict for change in comparison.changes]
+    found = [(verdicts.count(verdict), verdict) for verdict in ("worse", "better", "different")]
+    said = ", ".join(f"{count} {verdict}" for count, verdict in found if count)
+    return Text(said or "no difference found", "bold red" if comparison.regressions else "")
+
+
+def _relative(change: Change) -> str:
+    return "–" if change.relative is None else "{:+.0%} to {:+.0%}".format(*change.relative)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 2), header_style="dim")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
+    return table

@@ -1,0 +1,124 @@
+"""Repetitions and baselines, with runs that are not played but end as a test wants them to."""
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from simulated import write_run
+
+from testbed import runner
+from testbed.campaign import Campaign
+from testbed.errors import SpecError
+from testbed.results.directory import RunDirectory
+from testbed.results.fidelity import Fidelity, Finding
+from testbed.results.metrics import Measurements
+from testbed.results.summary import Summary
+from testbed.spec.scenario import Scenario
+
+LATENCIES = [0.1 + 0.001 * (number % 7) for number in range(40)]
+
+
+@dataclass
+class Host:
+    """Plays a run at once: every prompt takes ``factor`` times what it took in the baseline."""
+
+    factor: float = 1.0
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    interrupt_at: int | None = None
+    seeds: list[int] = field(default_factory=list)
+
+    def run(self, scenario: Scenario, options: runner.Options, view: object) -> Summary:
+        del view
+        self.seeds.append(scenario.seed)
+        directory = RunDirectory.create(scenario, options.out)
+        written = write_run(directory.path / "of", [self.factor * seconds for seconds in LATENCIES], scenario.seed)
+        for name in ("events.jsonl", "manifest.json", "samples.parquet"):
+            (written / name).rename(directory.path / name)
+        events = [json.loads(line) for line in directory.events.read_text().splitlines()]
+        interrupted = self.interrupt_at == scenario.seed
+        summary = Summary(scenario, "r", directory.path, Measurements(events, {}), self.fidelity, {}, interrupted)
+        directory.write_summary(summary)
+        return summary
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host()
+    monkeypatch.setattr(runner, "run", host.run)
+    return host
+
+
+Play = Callable[..., list[Summary]]
+
+
+@pytest.fixture
+def play(files: Any, tmp_path: Path) -> Play:
+    def play(out: str, *assignments: str, repeat: int = 1) -> list[Summary]:
+        campaign = Campaign(files.load(*assignments), runner.Options(tmp_path / out), repeat)
+        campaign.play(lambda _: nullcontext())  # type: ignore[arg-type]
+        return campaign.summaries
+
+    return play
+
+
+def test_repetitions_have_the_seeds_that_follow_and_share_a_directory(host: Host, play: Play, tmp_path: Path) -> None:
+    summaries = play("all", repeat=3)
+    assert host.seeds == [3, 4, 5]
+    assert [summary.directory for summary in summaries] == [tmp_path / "all" / f"seed-{seed}" for seed in (3, 4, 5)]
+    with pytest.raises(SpecError, match="is there already"):
+        play("all", repeat=3)
+
+
+def test_one_run_has_the_directory_to_itself(host: Host, play: Play, tmp_path: Path) -> None:
+    assert [summary.directory for summary in play("one")] == [tmp_path / "one"]
+    assert host.seeds == [3]
+
+
+def test_nothing_follows_an_interrupted_run(host: Host, play: Play) -> None:
+    host.interrupt_at = 4
+    assert [summary.verdict for summary in play("all", repeat=3)] == ["passed", "interrupted"]
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_a_run_that_is_worse_than_its_baseline_fails_and_says_so(host: Host, play: Play, repeat: int) -> None:
+    assert {summary.verdict for summary in play("base", repeat=3)} == {"passed"}
+    host.factor = 1.3
+    summaries = play("new", "baseline=base", repeat=repeat)
+    assert [summary.exit_code for summary in summaries] == [1] * repeat
+    assert "latency.mean: worse, was 0.1029 in the baseline, is 0.1337 (+30% to +30%)" in summaries[0].reasons
+    written = json.loads((summaries[-1].directory / "summary.json").read_text())
+    assert written["verdict"] == "failed"
+    assert written["baseline"]["metrics"]["latency.mean"]["verdict"] == "worse"
+    (failed,) = ElementTree.parse(summaries[-1].directory / "junit.xml").getroot().iterfind(".//testcase[failure]")
+    assert failed.get("name") == "baseline"
+
+
+def test_a_run_that_is_as_good_as_its_baseline_or_better_passes(host: Host, play: Play) -> None:
+    play("base", repeat=3)
+    assert {summary.verdict for summary in play("same", "baseline=base", repeat=3)} == {"passed"}
+    host.factor = 0.5
+    assert {summary.verdict for summary in play("faster", "baseline=base", repeat=3)} == {"passed"}
+
+
+def test_a_run_whose_emulation_broke_is_not_held_against_anything(host: Host, play: Play) -> None:
+    play("base")
+    host.factor, host.fidelity = 2.0, Fidelity("quick", [Finding("invalid", "the links ended")])
+    (summary,) = play("new", "baseline=base")
+    assert (summary.verdict, summary.comparison) == ("invalid", None)
+
+
+def test_a_baseline_of_another_scenario_is_refused_before_anything_runs(host: Host, play: Play, tmp_path: Path) -> None:
+    write_run(tmp_path / "other", LATENCIES)
+    with pytest.raises(SpecError, match="holds no valid run of small, so it is no baseline for it"):
+        play("new", "baseline=other")
+    assert host.seeds == []
+
+
+def test_a_baseline_that_is_not_there_is_refused_with_its_place(files: Any) -> None:
+    with pytest.raises(SpecError, match=r"scenario.yaml:\d+: baseline: there is no directory .*/nowhere; name one"):
+        files.load(scenario=files.scenario + "baseline: nowhere\n")

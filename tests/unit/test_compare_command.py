@@ -1,0 +1,139 @@
+"""``testbed compare`` on run directories: exit codes, the table, JSON, and what is no run directory."""
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from simulated import write_run
+
+from testbed import cli
+
+STEADY = [0.100 + 0.001 * (number % 7) for number in range(40)]
+SLOWER = [1.3 * seconds for seconds in STEADY]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call of the command line."""
+
+    code: object
+    out: str
+    err: str
+
+
+Compare = Callable[..., Outcome]
+
+
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Compare:
+    """Call ``testbed compare`` in a terminal of 80 columns."""
+    monkeypatch.setattr(cli.out, "width", 80)
+
+    def call(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["testbed", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Outcome(end.value.code, *capsys.readouterr())
+
+    return call
+
+
+def test_equal_runs_end_with_zero_and_slower_ones_with_one(compare: Compare, tmp_path: Path) -> None:
+    base, same, slower = (
+        write_run(tmp_path / name, latencies)
+        for name, latencies in (("base", STEADY), ("same", random.Random(1).sample(STEADY, 40)), ("new", SLOWER))
+    )
+    equal = compare(base, same)
+    assert (equal.code, equal.err) == (0, "")
+    assert "simulated  no difference found" in equal.out
+    worse = compare(base, slower)
+    assert (worse.code, worse.err) == (1, "")
+    (line,) = [line for line in worse.out.splitlines() if "latency.mean" in line]
+    assert line.split() == ["latency.mean", "103", "ms", "134", "ms", "+30%", "to", "+30%", "worse"]
+    assert max(map(len, worse.out.splitlines())) <= 80
+    assert compare(slower, base).code == 0
+
+
+def test_directories_of_runs_are_taken_as_what_they_hold(compare: Compare, tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        write_run(tmp_path / "base" / f"seed-{seed}", STEADY, seed)
+        write_run(tmp_path / "new" / f"seed-{seed}", SLOWER, seed)
+    together = json.loads(compare(tmp_path / "base", tmp_path / "new", "--json").out)
+    one_by_one = [tmp_path / "new" / f"seed-{seed}" for seed in (1, 2, 3)]
+    first, *rest = (tmp_path / "base" / f"seed-{seed}" for seed in (1, 2, 3))
+    apart = json.loads(compare(first, *one_by_one, *(f"--base={path}" for path in rest), "--json").out)
+    assert together == apart
+    (comparison,) = together
+    assert comparison["paired"] is True
+    assert comparison["new"] == list(map(str, one_by_one))
+    assert comparison["metrics"]["latency.p95"]["verdict"] == "worse"
+    assert comparison["metrics"]["inference.a"]["verdict"] == "worse"
+    assert comparison["metrics"]["speed.a"]["base"] == pytest.approx(1 / 3)
+
+
+def test_a_margin_makes_changes_too_small_to_matter(compare: Compare, tmp_path: Path) -> None:
+    base, slower = write_run(tmp_path / "base", STEADY), write_run(tmp_path / "new", SLOWER)
+    assert compare(base, slower, "--margin", "25%").code == 1
+    assert compare(base, slower, "--margin", "35%").code == 0
+    refused = compare(base, slower, "--margin", "a lot")
+    assert (refused.code, refused.err) == (2, "--margin: 'a lot' is not a share; write it like 1%\n")
+
+
+def test_lost_prompts_are_worse(compare: Compare, tmp_path: Path) -> None:
+    lossy = [None if number % 2 else seconds for number, seconds in enumerate(STEADY)]
+    outcome = compare(write_run(tmp_path / "base", STEADY), write_run(tmp_path / "new", lossy), "--json")
+    assert outcome.code == 1
+    assert json.loads(outcome.out)[0]["metrics"]["completed"]["verdict"] == "worse"
+
+
+def test_a_busy_host_is_mentioned(compare: Compare, tmp_path: Path) -> None:
+    base = write_run(tmp_path / "base", STEADY, fidelity="distorted")
+    outcome = compare(base, write_run(tmp_path / "new", SLOWER))
+    assert (outcome.code, "  1 base runs are distorted" in outcome.out) == (0, True)
+
+
+def _refusal(compare: Compare, *arguments: str | Path) -> str:
+    outcome = compare(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    (sentence,) = outcome.err.splitlines()
+    return sentence
+
+
+def test_what_is_no_run_directory_is_refused(compare: Compare, tmp_path: Path) -> None:
+    good = write_run(tmp_path / "good", STEADY)
+    assert "nowhere: there is no such directory" in _refusal(compare, good, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "empty: holds no run" in _refusal(compare, tmp_path / "empty", good)
+    other = write_run(tmp_path / "other", STEADY)
+    summary = other / "summary.json"
+    summary.write_text(summary.read_text().replace("simulated", "another"))
+    assert "no scenario was played" in _refusal(compare, good, other)
+    invalid = write_run(tmp_path / "invalid", STEADY, verdict="invalid")
+    assert "no scenario was played to its end, and validly, on both sides" in _refusal(compare, good, invalid)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest.json", None),
+        ("events.jsonl", None),
+        ("samples.parquet", None),
+        ("samples.parquet", "no table"),
+        ("events.jsonl", '{"t": 1'),
+        ("events.jsonl", "[]\n"),
+        ("summary.json", "[]"),
+        ("summary.json", "{}"),
+        ("summary.json", "\udcff"),
+    ],
+)
+def test_half_a_run_directory_is_refused(compare: Compare, tmp_path: Path, name: str, content: str | None) -> None:
+    broken = write_run(tmp_path / "broken", STEADY)
+    if content is None:
+        (broken / name).unlink()
+    else:
+        (broken / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+    assert "broken: is not the directory of a whole run" in _refusal(compare, broken, broken)

@@ -1,0 +1,88 @@
+"""Heartbeats over real UDP, on addresses of this host."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from testbed.node import heartbeats as heartbeats_module
+from testbed.node.config import NodeConfig
+from testbed.node.heartbeats import Heartbeats
+from testbed.patterns.protocol import MembershipOptions
+
+ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2", "c": "127.0.0.3"}
+QUICK = MembershipOptions.model_validate({"period": "40ms", "timeout": "20ms", "suspicion": "60ms"})
+
+
+@pytest.fixture(autouse=True)
+def port(monkeypatch: pytest.MonkeyPatch) -> int:
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        free: int = probe.getsockname()[1]
+    monkeypatch.setattr(heartbeats_module, "HEARTBEAT_PORT", free)
+    return free
+
+
+async def _listening(name: str, make_trace: Callable[[str], Any]) -> Heartbeats:
+    neighbours = {other: address for other, address in ADDRESSES.items() if other != name}
+    config = NodeConfig.model_validate(
+        {
+            "name": name,
+            "neighbours": neighbours,
+            "pattern": {"kind": "gossip-moa", "layers": 1, "proposers": 1},
+            "queue": {},
+            "retry": {},
+            "membership": {},
+            "model": "zoo/a",
+            "context": 512,
+            "threads": 1,
+            "temperature": 0.0,
+            "max_tokens": 24,
+            "seed": 7,
+        }
+    )
+    node = Heartbeats(config, QUICK, make_trace(name).trace)
+    await node.listen(ADDRESSES[name])
+    return node
+
+
+def test_a_neighbour_that_falls_silent_is_lost_and_back_when_it_speaks_again(
+    make_trace: Callable[[str], Any], port: int
+) -> None:
+    async def play() -> None:
+        with ExitStack() as stack:
+            for name in "ab":
+                node = await _listening(name, make_trace)
+                stack.enter_context(closing(node))
+                node.begin()
+                if name == "a":
+                    watched = node
+            await watched.gone("c")
+            assert watched.present() == ["b"]
+            with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+                stranger.sendto(b"no message of ours", (ADDRESSES["a"], port))
+            stack.enter_context(closing(await _listening("c", make_trace)))
+            while watched.present() != ["b", "c"]:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+    seen = [event["event"] for event in make_trace("a").read() if event["peer"] == "c"]
+    assert seen[0] == "neighbour_suspected"
+    assert seen[-1] == "neighbour_back"
+    assert "neighbour_lost" in seen
+
+
+def test_what_did_not_answer_a_request_is_not_present_until_it_answers_a_ping(
+    make_trace: Callable[[str], Any],
+) -> None:
+    async def play() -> None:
+        with closing(await _listening("a", make_trace)) as one, closing(await _listening("b", make_trace)):
+            one.suspect("b")
+            assert one.present() == ["c"]
+            while one.present() != ["b", "c"]:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(play(), 20))

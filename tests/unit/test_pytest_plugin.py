@@ -1,0 +1,144 @@
+"""The pytest plugin, in pytest sessions of its own whose runs are not played."""
+
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+CONFTEST = """\
+import pyarrow.parquet
+import json
+from testbed import runner
+from testbed.emulation import host
+from testbed.errors import HostError
+from testbed.results.directory import RunDirectory
+from testbed.results.fidelity import Fidelity
+from testbed.results.metrics import Measurements
+from testbed.results.summary import Summary
+
+
+def play(scenario, options, view):
+    if scenario.name == "unlucky":
+        raise HostError("this host has no links; to mend it: buy some")
+    if scenario.name == "buggy":
+        raise ZeroDivisionError("a bug")
+    view.stage("play")
+    directory = RunDirectory.create(scenario, options.out)
+    events = [{"t": 0, "node": "", "event": "prompt", "prompt": "p1", "owner": "a", "text": "?", "truth": "Rome"}]
+    events += [{"t": 0, "node": "a", "event": "arrival", "prompt": "p1"}]
+    if scenario.name == "good":
+        events += [{"t": 1, "node": "a", "event": "answer", "prompt": "p1", "text": "Rome"}]
+    directory.write_json("manifest.json", {"seed": scenario.seed})
+    samples = {"t": [0.0], "node": ["a"], "cpu": [0.0], "throttled": [0.0]}
+    pyarrow.parquet.write_table(pyarrow.table(samples), directory.samples)
+    directory.events.write_text("".join(json.dumps(event) + "\\n" for event in events))
+    interrupted = scenario.name == "stopped"
+    summary = Summary(scenario, "r", directory.path, Measurements(events, {}), Fidelity(), {}, interrupted)
+    directory.write_summary(summary)
+    return summary
+
+
+runner.run = play
+host.require_root = lambda: None
+"""
+
+
+@pytest.fixture
+def scenarios(files: Any) -> Path:
+    """A directory of scenarios, named after how they end, and a topology."""
+    files.write()
+    for name in ("good", "bad"):
+        _add(files, name)
+    (files.directory / "scenario.yaml").unlink()
+    (files.directory / "conftest.py").write_text(CONFTEST)
+    return Path(files.directory)
+
+
+def _add(files: Any, name: str, more: str = "") -> None:
+    text = files.scenario.replace("name: small", f"name: {name}") + more
+    (files.directory / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def _pytest(directory: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pytest", "-p", "testbed.pytest_plugin", "-p", "no:cacheprovider", *options]
+    environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "COLUMNS": "120"}
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_a_failed_scenario_says_why_and_where_its_run_directory_is(scenarios: Path) -> None:
+    outcome = _pytest(scenarios, "-v", "--junit-xml", "report.xml")
+    assert outcome.returncode == 1
+    shown = outcome.stdout.splitlines()
+    assert any(line.startswith("bad.yaml::bad FAILED") for line in shown)
+    assert any(line.startswith("good.yaml::good PASSED") for line in shown)
+    assert "  completed: expected >= 0.95, was 0" in shown
+    (place,) = [line.removeprefix("run directory: ") for line in shown if line.startswith("run directory: ")]
+    assert (Path(place) / "summary.json").exists()
+    assert "Traceback" not in outcome.stdout and "pytest_plugin.py" not in outcome.stdout
+    cases = ElementTree.parse(scenarios / "report.xml").getroot().findall(".//testcase")
+    assert {case.get("name"): case.find("failure") is not None for case in cases} == {"good": False, "bad": True}
+
+
+def test_run_directories_and_topologies_are_no_tests(scenarios: Path) -> None:
+    assert _pytest(scenarios, "good.yaml").returncode == 0  # leaves a run directory below
+    (kept,) = (scenarios / "runs").iterdir()
+    (kept / "logs").mkdir(exist_ok=True)
+    listed = _pytest(scenarios, "--collect-only", "-q").stdout.splitlines()
+    assert sorted(line for line in listed if "::" in line) == ["bad.yaml::bad", "good.yaml::good"]
+
+
+def test_scenarios_are_chosen_by_name_and_the_first_failure_can_end_it(scenarios: Path) -> None:
+    assert "1 passed, 1 deselected" in _pytest(scenarios, "-k", "good").stdout
+    assert "1 failed in" in _pytest(scenarios, "-x").stdout
+
+
+def test_mistakes_and_hosts_that_lack_something_are_sentences_and_bugs_keep_their_traceback(
+    scenarios: Path, files: Any
+) -> None:
+    _add(files, "mistaken", "expct: {}\n")
+    _add(files, "unlucky")
+    _add(files, "buggy")
+    shown = _pytest(scenarios).stdout
+    assert "mistaken.yaml:12: expct: there is no such key here; did you mean `expect`?" in shown
+    assert "this host has no links; to mend it: buy some" in shown
+    assert shown.count("ZeroDivisionError: a bug") >= 1
+    assert "4 failed, 1 passed" in shown
+
+
+def test_an_interrupted_run_interrupts_pytest(scenarios: Path, files: Any) -> None:
+    _add(files, "stopped")
+    outcome = _pytest(scenarios, "stopped.yaml", "good.yaml")
+    assert outcome.returncode == pytest.ExitCode.INTERRUPTED
+    assert "no tests ran" in outcome.stdout
+
+
+def test_the_fixture_runs_a_scenario_with_changes_and_leaves_the_judgement_to_the_test(scenarios: Path) -> None:
+    (scenarios / "test_mine.py").write_text(
+        "def test_mine(testbed, tmp_path):\n"
+        "    summary = testbed('good.yaml', {'seed': 9, 'pattern.timeout': '1s'})\n"
+        "    assert (summary.verdict, summary.metrics['completed'], summary.scenario.seed) == ('passed', 1.0, 9)\n"
+        "    assert summary.scenario.pattern.timeout == 1.0\n"
+        "    assert testbed('bad.yaml').verdict == 'failed'\n"
+        "    assert [path.name for path in sorted(tmp_path.iterdir())] == ['run-1', 'run-2']\n"
+    )
+    outcome = _pytest(scenarios, "test_mine.py")
+    assert outcome.returncode == 0, outcome.stdout
+
+
+def test_nothing_heavy_is_imported_until_something_runs() -> None:
+    code = "import sys, testbed.pytest_plugin; print([m for m in ('docker', 'numpy', 'pydantic') if m in sys.modules])"
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert outcome.stdout == "[]\n"
+
+
+def test_the_package_registers_the_plugin() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for module in project["entry-points"]["pytest11"].values():
+        assert hasattr(import_module(module), "pytest_collect_file")
