@@ -6,8 +6,8 @@ from testbed.faults.fault import ConditionFault
 
 
 class Kill(ConditionFault):
-    """A node ends at once (SIGKILL), as without power: what it held in memory is gone, and its prompts with it. With
-    `for:` it is started again then; at the end of play it is not."""
+    """A node ends at once (SIGKILL), as without power: what it held in memory is gone. With `for:` it is started again
+    then; at the end of play it is not."""
 
     outlives_play = True
 
