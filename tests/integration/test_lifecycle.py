@@ -75,7 +75,7 @@ def test_without_its_links_a_run_ends_and_says_nothing(tmp_path: Path) -> None:
     run = FinishedRun(tmp_path / "run", runner.returncode, output)
     assert run.exit_code == 4, output
     assert run.summary["verdict"] == "invalid"
-    assert "the relay of the links ended" in run.summary["fidelity"]["reasons"]
+    assert "the relay of the links ended, and the links with it" in run.summary["fidelity"]["reasons"]
 
 
 @pytest.mark.usefixtures("nothing_left")
