@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -25,9 +26,9 @@ class Photographer(LiveView):
         super().__init__(scenario)
         self._console = console
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int) -> None:
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
         """Keep what the screen shows half-way."""
-        super().play(boards, prompts)
+        super().play(boards, prompts, faults)
         threading.Timer(HALF_WAY, lambda: self._console.print(self.render())).start()
 
 
