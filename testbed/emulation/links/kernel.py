@@ -28,7 +28,7 @@ from testbed.emulation.netlink import (
     message,
 )
 from testbed.errors import SpecError
-from testbed.spec.link import Direction, Jitter, Loss, Way
+from testbed.spec.link import WAYS, Direction, Jitter, Loss, Way
 from testbed.spec.trace import FRAME
 
 _UNLIMITED: Final = 12_500_000_000
@@ -66,33 +66,29 @@ class KernelLinks:
         """Create a veth pair across the namespaces and shape what passes it."""
         with wiring.a.namespace.path.open() as home_a, wiring.b.namespace.path.open() as home_b, RouteSocket() as here:
             here.send([_veth(wiring.a.interface, home_a.fileno(), wiring.b.interface, home_b.fileno())])
-        _set_up(wiring.a, wiring, out="up", into="down")
-        _set_up(wiring.b, wiring, out="down", into="up")
+        for out in WAYS:
+            _set_up(wiring, out)
 
     def shape(self, wiring: Wiring) -> None:
         """Change the disciplines at both ends."""
-        _change(wiring.a, wiring, out="up", into="down")
-        _change(wiring.b, wiring, out="down", into="up")
+        for out in WAYS:
+            _change(wiring, out)
 
     def moved(self, wiring: Wiring, end: End) -> None:
         """The kernel takes a device's disciplines away when it moves; its IFB device went with the old namespace."""
-        if end == wiring.a:
-            _set_up(end, wiring, out="up", into="down")
-        else:
-            _set_up(end, wiring, out="down", into="up")
+        _set_up(wiring, "up" if end == wiring.a else "down")
 
     def health(self, _: Sequence[Wiring]) -> Health:
         """The kernel keeps them as long as there are namespaces."""
         return Health()
 
 
-def _set_up(end: End, wiring: Wiring, out: Way, into: Way) -> None:
-    """Add to an end what its frames pass on their way ``out`` and ``into`` it."""
+def _set_up(wiring: Wiring, out: Way) -> None:
+    """Add to the end that frames leave by the way ``out`` what they pass there, and what those pass that come in."""
+    end, direction, into = _end(wiring, out), wiring.link.way(out), _back(out)
     with end.namespace.entered(), RouteSocket() as here:
-        arrivals = _arrivals(end, wiring)
-        here.send([_link(arrivals, "ifb")])
-        leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, arrivals))
-        direction = wiring.link.way(out)
+        here.send([_link(_arrivals(wiring, out), "ifb")])
+        leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(wiring, out)))
         here.send(
             [
                 _qdisc(CREATE, leaving, _ROOT, _TBF, "tbf", _tbf(direction)),
@@ -104,10 +100,10 @@ def _set_up(end: End, wiring: Wiring, out: Way, into: Way) -> None:
         )
 
 
-def _change(end: End, wiring: Wiring, out: Way, into: Way) -> None:
+def _change(wiring: Wiring, out: Way) -> None:
+    end, direction, into = _end(wiring, out), wiring.link.way(out), _back(out)
     with end.namespace.entered(), RouteSocket() as here:
-        leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(end, wiring)))
-        direction = wiring.link.way(out)
+        leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(wiring, out)))
         try:
             here.send([_queue(CHANGE, leaving, direction)])
         except (FileExistsError, FileNotFoundError):  # there is a queue of the other kind
@@ -123,9 +119,18 @@ def _change(end: End, wiring: Wiring, out: Way, into: Way) -> None:
         )
 
 
-def _arrivals(end: End, wiring: Wiring) -> str:
-    """The name of the IFB device behind an end."""
-    return f"ifb{wiring.number}{'a' if end is wiring.a else 'b'}"
+def _end(wiring: Wiring, out: Way) -> End:
+    """The end that frames leave by the way ``out``."""
+    return wiring.a if out == "up" else wiring.b
+
+
+def _back(way: Way) -> Way:
+    return "down" if way == "up" else "up"
+
+
+def _arrivals(wiring: Wiring, out: Way) -> str:
+    """The name of the IFB device at the end that frames leave by the way ``out``, for those that come in."""
+    return f"ifb{wiring.number}{'a' if out == 'up' else 'b'}"
 
 
 # What the messages hold: struct ifinfomsg, tcmsg, tc_tbf_qopt, tc_fifo_qopt, tc_netem_qopt, tc_mirred
@@ -246,7 +251,6 @@ def _missing() -> str | None:
             here.send([_qdisc(CREATE, index, _ROOT, _TBF, "tbf", _tbf(Direction()))])
             here.send([_qdisc(CREATE, index, _TO_INGRESS, _INGRESS, "ingress", b"")])
             here.send([_redirect(index, index)])
-        with RouteSocket() as here:
             here.send([_link("probe1", "ifb")])
             plain = struct.pack("=IIIIII", 0, _MOST, 0, 0, 0, 0)
             here.send([_qdisc(CREATE, socket.if_nametoindex("probe1"), _ROOT, _NETEM, "netem", plain)])
