@@ -55,11 +55,10 @@ def start(*arguments: str | Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
 
 
-def run_of(runner: "subprocess.Popen[str]") -> str:
-    """The run that a process holds the journal of."""
+def run_of(runner: "subprocess.Popen[str]") -> str | None:
+    """The run that a process holds the journal of; None before it has one."""
     held = (Path(file.path) for file in psutil.Process(runner.pid).open_files())
-    (journal,) = {path for path in held if path.parent == JOURNALS}
-    return journal.stem
+    return next((path.stem for path in held if path.parent == JOURNALS), None)
 
 
 @dataclass(frozen=True)

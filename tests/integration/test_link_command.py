@@ -4,11 +4,10 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from observed import GOSSIP, PROJECT, start
+from observed import GOSSIP, PROJECT, run_of, start
 
 
 def _testbed(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,18 +77,9 @@ def test_a_run_that_is_not_there_is_named() -> None:
     assert "there is no run 'nosuch' with links" in refused.stderr
 
 
-def _run_of(process: "subprocess.Popen[str]") -> str | None:
-    """The id of the run whose journal a runner has open."""
-    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):
-            if (path := descriptor.readlink()).match("*/testbed/runs/*"):
-                return path.stem
-    return None
-
-
 def test_a_change_during_a_run_is_an_event_of_it(tmp_path: Path) -> None:
     process = start("run", GOSSIP, "--set", "workload.count=20", "--out", tmp_path / "run")
-    while not (run := _run_of(process)) or not Path("/run/testbed", run, "links/links.json").exists():
+    while not (run := run_of(process)) or not Path("/run/testbed", run, "links/links.json").exists():
         assert process.poll() is None
         time.sleep(0.01)
     assert _testbed("link", run, "b-s1", "--delay", "15ms").returncode == 0

@@ -26,6 +26,7 @@ class Playing:
         assert self._runner.stdout is not None
         assert any(line.rstrip().endswith(": play") for line in self._runner.stdout), "the run ended too soon"
         run = run_of(self._runner)
+        assert run is not None
         self.container = docker.from_env().containers.get(container_name(run, node))
         self._trace = SHARED / run / "nodes" / node / "events.jsonl"
 
