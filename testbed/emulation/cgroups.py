@@ -31,17 +31,24 @@ class Cgroup:
         paths = dict(_memberships(pid))
         if (_ROOT / "cgroup.controllers").exists():
             self._unified = self._members = _ROOT / paths[""]
+            self._cpu_cap = self._unified / "cpu.max", "max"
             self.read = self._read_v2
         else:
             self._cpu, self._cpuacct, self._memory = (
                 _ROOT / controller / paths[controller] for controller in ("cpu", "cpuacct", "memory")
             )
             self._members = self._memory
+            self._cpu_cap = self._cpu / "cpu.cfs_quota_us", "-1"
             self.read = self._read_v1
 
     def processes(self) -> list[int]:
         """The ids of all processes in it."""
         return [int(line) for line in (self._members / "cgroup.procs").read_text().splitlines()]
+
+    def uncap_cpu(self) -> None:
+        """Let them use all the CPU that there is."""
+        file, no_limit = self._cpu_cap
+        file.write_text(no_limit)
 
     def _read_v2(self) -> Usage:
         cpu = _table(self._unified / "cpu.stat")
