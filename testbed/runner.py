@@ -191,6 +191,9 @@ def _play(world: World, recording: Recording, view: View) -> None:
     view.play(recording.boards, len(arrivals), timeline.active)
     try:
         asyncio.run(_deliver_all(world, recording, timeline, arrivals))
+    except KeyboardInterrupt:
+        recording.emit("interrupted")
+        raise
     finally:
         recording.end()
 

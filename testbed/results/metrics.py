@@ -79,6 +79,11 @@ class Measurements:
                 states.pop(event["node"], None)
         return states
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether play was cut off before all prompts had ended."""
+        return bool(self._of("interrupted"))
+
     @cached_property
     def prompts(self) -> dict[str, Event]:
         """Every prompt that was handed to its owner."""

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from testbed.results.comparison import Comparison
 from testbed.results.faults import FaultRecord, fault_records
 from testbed.results.fidelity import Fidelity
+from testbed.results.invariants import broken_invariants
 from testbed.results.metrics import Measurements, Metrics, wilson_interval
 from testbed.spec.expectation import Expectation
 from testbed.spec.scenario import Scenario
@@ -68,6 +69,11 @@ class Summary:
         """Every expectation, held against its metric."""
         return [Judgement(expectation, self.metrics[expectation.metric]) for expectation in self.scenario.expectations]
 
+    @cached_property
+    def broken(self) -> list[str]:
+        """What did not hold that holds of every run, as sentences."""
+        return broken_invariants(self.measurements)
+
     @property
     def verdict(self) -> Literal["passed", "failed", "invalid", "interrupted"]:
         """An interrupted run passes nothing, and one whose emulation broke says nothing."""
@@ -75,7 +81,8 @@ class Summary:
             return "interrupted"
         if self.fidelity.verdict == "invalid":
             return "invalid"
-        return "failed" if self.regressions or not all(judgement.held for judgement in self.judgements) else "passed"
+        held = not self.broken and all(judgement.held for judgement in self.judgements)
+        return "passed" if held and not self.regressions else "failed"
 
     @property
     def regressions(self) -> list[str]:
@@ -85,7 +92,8 @@ class Summary:
     @property
     def reasons(self) -> list[str]:
         """Why the run did not pass; nothing if it did."""
-        found = [str(judgement) for judgement in self.judgements if not judgement.held] + self.regressions
+        found = [str(judgement) for judgement in self.judgements if not judgement.held]
+        found += self.broken + self.regressions
         if self.fidelity.verdict == "invalid":
             found += self.fidelity.reasons
         return [*found, "the run did not play to its end"] if self.interrupted else found
@@ -113,6 +121,7 @@ class Summary:
                 }
                 for judgement in self.judgements
             ],
+            "invariants": self.broken,
             "baseline": None if self.comparison is None else self.comparison.as_dict(),
             "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
@@ -123,7 +132,7 @@ class Summary:
 
 
 def write_junit(summaries: list[Summary], path: Path) -> None:
-    """The expectations of runs as test cases, in the XML that CI systems read."""
+    """The expectations of runs, and what holds of every run, as test cases, in the XML that CI systems read."""
     suites = ElementTree.Element("testsuites")
     for summary in summaries:
         _add_suite(suites, summary)
@@ -135,6 +144,7 @@ def _add_suite(suites: ElementTree.Element, summary: Summary) -> None:
     cases = [
         (judgement.expectation.metric, None if judgement.held else str(judgement)) for judgement in summary.judgements
     ]
+    cases.append(("invariants", "\n".join(summary.broken) or None))
     if summary.comparison is not None:
         cases.append(("baseline", "\n".join(summary.regressions) or None))
     cases.append(("emulation", "\n".join(summary.fidelity.reasons) if summary.fidelity.verdict == "invalid" else None))

@@ -26,8 +26,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     )
     for judgement in summary.judgements:
         console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
-    for regression in summary.regressions:
-        console.print(Text(f"  ✗ {regression}", "red"))
+    for reason in (*summary.broken, *summary.regressions):
+        console.print(Text(f"  ✗ {reason}", "red"))
     _print_fidelity(summary.fidelity, console)
     for fault in summary.faults:
         console.print(_fault(fault))

@@ -35,6 +35,8 @@ def play(scenario, options, view):
     events += [{"t": 0, "node": "a", "event": "arrival", "prompt": "p1"}]
     if scenario.name == "good":
         events += [{"t": 1, "node": "a", "event": "answer", "prompt": "p1", "text": "Rome"}]
+    else:
+        events += [{"t": 1, "node": "a", "event": "failed", "prompt": "p1", "reason": "too long"}]
     directory.write_json("manifest.json", {"seed": scenario.seed})
     samples = {"t": [0.0], "node": ["a"], "cpu": [0.0], "throttled": [0.0]}
     pyarrow.parquet.write_table(pyarrow.table(samples), directory.samples)

@@ -23,13 +23,13 @@ DISTORTED = Fidelity("quick", [Finding("distorted", "the nodes may use more CPU 
 
 
 def _measurements(answered: bool) -> Measurements:
-    """One prompt, answered after half a second or not at all."""
+    """One prompt, answered or failed after half a second."""
     events: list[dict[str, Any]] = [
         {"t": 1.0, "node": "", "event": "prompt", "prompt": "p1", "owner": "a", "text": "?", "truth": "Rome"},
         {"t": 1.0, "node": "a", "event": "arrival", "prompt": "p1"},
     ]
-    if answered:
-        events.append({"t": 1.5, "node": "a", "event": "answer", "prompt": "p1", "text": "Rome, sure"})
+    end = {"event": "answer", "text": "Rome, sure"} if answered else {"event": "failed", "reason": "too long"}
+    events.append({"t": 1.5, "node": "a", "prompt": "p1", **end})
     return Measurements(events, {"a": 1000})
 
 
@@ -112,7 +112,7 @@ def test_junit_has_a_case_for_each_expectation_and_for_the_emulation(
 ) -> None:
     (suite,) = _suites([make_summary()], tmp_path / "junit.xml")
     assert (suite.get("name"), suite.get("time")) == ("small", "3.750")
-    assert [case.get("name") for case in suite] == ["completed", "latency.p95", "emulation"]
+    assert [case.get("name") for case in suite] == ["completed", "latency.p95", "invariants", "emulation"]
     assert _failures(suite) == {}
 
 
@@ -123,6 +123,22 @@ def test_junit_says_what_failed(make_summary: Callable[..., Summary], tmp_path: 
         "latency.p95": "latency.p95: expected < 15s, was nothing to measure",
     }
     assert _failures(invalid) == {"emulation": BROKEN.reasons[0]}
+
+
+def test_what_holds_of_every_run_is_checked_without_being_asked(
+    make_summary: Callable[..., Summary], scenario: Scenario, tmp_path: Path
+) -> None:
+    undemanding = scenario.model_copy(update={"expect": {}})
+    events = [event for event in _measurements(True).events if event["event"] != "answer"]
+    summary = make_summary(scenario=undemanding, measurements=Measurements(events, {}))
+    sentence = "prompt p1 of a did not end"
+    assert (summary.verdict, summary.broken, summary.reasons) == ("failed", [sentence], [sentence])
+    assert summary.as_dict()["invariants"] == [sentence]
+    (suite,) = _suites([summary], tmp_path / "junit.xml")
+    assert _failures(suite) == {"invariants": sentence}
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(summary, console)
+    assert f"  ✗ {sentence}" in console.file.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("fidelity", [Fidelity(), DISTORTED, BROKEN], ids=lambda fidelity: fidelity.verdict)
