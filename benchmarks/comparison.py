@@ -1,0 +1,108 @@
+"""How often `testbed compare` is right: sudo .venv/bin/python benchmarks/comparison.py --out DIR
+
+It plays sets of runs, all with the same seeds: equal ones, and ones in which a node has a fifth less CPU. Each equal
+set is held against the one before it, where any difference is a false alarm; each slowed set against the equal one
+before it, where the slower node must be found. Sets that DIR holds already are not played again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+SCENARIO: Final = Path(__file__).parent.parent / "scenarios/gossip_moa.yaml"
+SHORT: Final = ("workload.count=20", "workload.arrivals.rate=1/s", "topology.nodes.a.cpus=0.3")
+SLOWED: Final = (*SHORT[:-1], "topology.nodes.a.cpus=0.24")
+_TESTBED: Final = str(Path(sys.executable).with_name("testbed"))
+
+
+@dataclass(frozen=True)
+class Set:
+    """Runs of one kind, in a directory of their own."""
+
+    directory: Path
+    options: Sequence[str]
+
+    def play(self, repeat: int) -> None:
+        """Run it, unless that was done."""
+        if self.directory.exists():
+            return
+        command = [_TESTBED, "run", str(SCENARIO), "--repeat", str(repeat), "--out", str(self.directory), "--json"]
+        settings = [part for option in self.options for part in ("--set", option)]
+        log = self.directory.with_suffix(".log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as output:
+            # A run that fails its expectations is one to compare all the same.
+            subprocess.run([*command, *settings], stdout=output, stderr=subprocess.STDOUT, check=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a comparison of two sets found."""
+
+    base: str
+    new: str
+    found: dict[str, str]
+
+    @classmethod
+    def of(cls, base: Set, new: Set) -> "Answer":
+        """Ask `testbed compare`."""
+        command = [_TESTBED, "compare", str(base.directory), str(new.directory), "--json"]
+        (comparison,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+        verdicts = {metric: change["verdict"] for metric, change in comparison["metrics"].items()}
+        found = {metric: it for metric, it in verdicts.items() if it in ("better", "worse", "different")}
+        return cls(base.directory.name, new.directory.name, found)
+
+
+def main() -> None:
+    """Play, compare, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="directory of the runs, and of comparison.json")
+    parser.add_argument("--equal", type=int, default=20, help="comparisons of equal sets")
+    parser.add_argument("--slowed", type=int, default=10, help="comparisons with a slowed set")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of a set")
+    asked = parser.parse_args()
+    equal = [Set(asked.out / f"equal-{n:02}", SHORT) for n in range(asked.equal + 1)]
+    slowed = [Set(asked.out / f"slowed-{n:02}", SLOWED) for n in range(asked.slowed)]
+    for one in track(list(_interleaved(equal, slowed)), "Playing"):
+        one.play(asked.repeat)
+    before = equal[:: max(1, len(equal) // max(1, len(slowed)))]
+    alarms = [Answer.of(base, new) for base, new in pairwise(equal)]
+    finds = [Answer.of(base, new) for base, new in zip(before, slowed, strict=False)]
+    _print(alarms, finds)
+    stored = {"equal": [asdict(answer) for answer in alarms], "slowed": [asdict(answer) for answer in finds]}
+    (asked.out / "comparison.json").write_text(json.dumps(stored, indent=2) + "\n")
+
+
+def _interleaved(equal: Sequence[Set], slowed: Sequence[Set]) -> Iterator[Set]:
+    """A host that changes in the course of an hour changes both kinds."""
+    step = max(1, len(equal) // max(1, len(slowed)))
+    for number, one in enumerate(equal):
+        yield one
+        if number % step == 0 and number // step < len(slowed):
+            yield slowed[number // step]
+
+
+def _print(alarms: Sequence[Answer], finds: Sequence[Answer]) -> None:
+    table = Table("base", "new", "found", title="What `testbed compare` found")
+    for answer in (*alarms, *finds):
+        table.add_row(answer.base, answer.new, ", ".join(f"{name} {it}" for name, it in answer.found.items()) or "–")
+    Console().print(table)
+    false = sum(bool(answer.found) for answer in alarms)
+    right = sum("worse" in answer.found.values() for answer in finds)
+    print(
+        f"false alarms: {false} of {len(alarms)} (at most one in twenty); slowed nodes found: {right} of {len(finds)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

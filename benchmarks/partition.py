@@ -1,0 +1,145 @@
+"""Four nodes under load fall apart into two pairs: sudo .venv/bin/python benchmarks/partition.py --out DIR
+
+Each pair's answers per second while they are parted, beside what the two nodes give alone; whether every prompt ended,
+and within its timeouts; and how soon after the healing all were neighbours again. Times are in seconds.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+SIDES: Final = (("a", "b"), ("c", "d"))
+MODELS: Final = {"a": "alpha", "b": "beta", "c": "gamma", "d": "delta"}
+BEGIN: Final = 5.0
+LASTS: Final = 10.0
+TIMEOUT: Final = 3.0  # of a layer
+PERIOD: Final = 0.5  # of the heartbeats
+
+
+def scenario(nodes: Sequence[str], rate: float, seed: int, parted: bool) -> dict[str, Any]:
+    """Nodes on one switch, for so long that the partition is over well before the last prompt."""
+    return {
+        "name": f"parted-{''.join(nodes)}",
+        "topology": {
+            "name": "switch",
+            "defaults": {"link": {"bandwidth": "10mbit", "delay": "10ms"}},
+            "nodes": {node: {"model": f"zoo/{MODELS[node]}", "cpus": 0.2, "memory": "160MiB"} for node in nodes},
+            "switches": ["s1"],
+            "links": [{"endpoints": [node, "s1"]} for node in nodes],
+        },
+        "seed": seed,
+        "pattern": {
+            "kind": "gossip-moa",
+            "layers": 1,
+            "proposers": len(nodes) - 1,
+            "timeout": f"{TIMEOUT:g}s",
+        },
+        "membership": {"period": f"{PERIOD * 1e3:g}ms"},
+        "workload": {
+            "prompts": "worldfacts",
+            "arrivals": {"process": "poisson", "rate": f"{rate}/s"},
+            "count": round(rate * len(nodes) * (BEGIN + LASTS + 3)),
+        },
+        "timeline": [{"at": f"{BEGIN}s", "partition": [list(side) for side in SIDES], "for": f"{LASTS}s"}]
+        if parted
+        else [],
+    }
+
+
+@dataclass(frozen=True)
+class Played:
+    """A run directory."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, asked: dict[str, Any], out: Path) -> "Played":
+        """Play a scenario, unless that was done."""
+        path = out / asked["name"]
+        if not path.exists():
+            out.mkdir(parents=True, exist_ok=True)
+            file = out / f"{asked['name']}.yaml"
+            file.write_text(json.dumps(asked, indent=2))  # JSON is YAML
+            testbed = Path(sys.executable).with_name("testbed")
+            subprocess.run([testbed, "run", file, "--out", path], check=True)
+        return cls(path)
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        """All of them, in the order of time."""
+        return [json.loads(line) for line in (self.path / "events.jsonl").read_text().splitlines()]
+
+    def answered(self, nodes: Sequence[str]) -> float:
+        """Answers per second of these nodes while the network is, or would be, parted."""
+        times: list[float] = [e["t"] for e in self.events if e["event"] == "answer" and e["node"] in nodes]
+        return sum(BEGIN <= t < BEGIN + LASTS for t in times) / LASTS
+
+    @property
+    def unended(self) -> set[str]:
+        """The prompts that neither were answered nor failed."""
+        begun, ended = (
+            {event["prompt"] for event in self.events if event["event"] in kinds}
+            for kinds in (("prompt",), ("answer", "failed", "lost"))
+        )
+        return begun - ended
+
+    @property
+    def longest_asking(self) -> float:
+        """The most seconds that a neighbour was waited for."""
+        sent: dict[tuple[str, str], float] = {}
+        ended: dict[tuple[str, str], float] = {}
+        for event in self.events:
+            if event["event"] == "send" and event["message"].endswith("/request"):
+                sent[event["message"], event["node"]] = event["t"]
+            elif event["event"] == "ask_failed":
+                ended[event["message"], event["node"]] = event["t"]
+        return max((t - sent[message] for message, t in ended.items() if message in sent), default=0.0)
+
+    @property
+    def reunited(self) -> float:
+        """Seconds from the healing until the last neighbour was back."""
+        back: list[float] = [event["t"] for event in self.events if event["event"] == "neighbour_back"]
+        healed: float = next(event["t"] for event in self.events if event["event"] == "fault_end")
+        return max(back) - healed
+
+
+def main() -> None:
+    """Play, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="directory of the runs, and of partition.json")
+    parser.add_argument("--rate", type=float, default=5.0, help="prompts per second and node")
+    parser.add_argument("--seed", type=int, default=7)
+    asked = parser.parse_args()
+    together = Played.of(scenario([*SIDES[0], *SIDES[1]], asked.rate, asked.seed, parted=True), asked.out)
+    alone = [Played.of(scenario(side, asked.rate, asked.seed, parted=False), asked.out) for side in SIDES]
+    sides = {
+        "".join(side): {"parted": together.answered(side), "alone": one.answered(side)}
+        for side, one in zip(SIDES, alone, strict=True)
+    }
+    table = Table("side", "answers/s, parted", "answers/s, alone", "ratio", title="Four nodes in two pairs")
+    for name, rates in sides.items():
+        table.add_row(name, *(f"{rate:.2f}" for rate in rates.values()), f"{rates['parted'] / rates['alone']:.2f}")
+    Console().print(table)
+    print(f"prompts that did not end: {len(together.unended)}")
+    print(f"longest wait for a neighbour: {together.longest_asking:.2f} s, of at most {TIMEOUT:g} s")
+    print(f"all neighbours back after: {together.reunited:.2f} s, of at most {2 * PERIOD:g} s")
+    stored = {
+        "sides": sides,
+        "unended": sorted(together.unended),
+        "longest_asking": together.longest_asking,
+        "reunited": together.reunited,
+    }
+    (asked.out / "partition.json").write_text(json.dumps(stored, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
