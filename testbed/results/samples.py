@@ -62,7 +62,7 @@ class Sampler:
         usage = self._cgroups[name].read()
         board = self._boards[name]
         board.memory = usage.memory
-        self.peaks[name] = usage.memory_peak
+        self.peaks[name] = max(usage.memory_peak, self.peaks.get(name, 0))  # a restart begins with a new cgroup
         self.throttled[name] = usage.throttled - self._throttled_before.setdefault(name, usage.throttled)
         return {**asdict(usage), "rss": _resident(self._cgroups[name].processes()), "queue": board.queue}
 
