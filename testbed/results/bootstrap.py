@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from testbed.results.recorded import BUSY, CPU, INFERENCE, RecordedRun
 from testbed.results.student import t_quantile
-from testbed.spec.expectation import METRICS
+from testbed.spec.metric import METRICS
 
 SPEED: Final = "speed."
 """``speed.a`` is the share of a core that node a got while it had work.

@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 from testbed.errors import SpecError
 from testbed.results.bootstrap import SPEED, Resampled, interval
 from testbed.results.recorded import INFERENCE, RecordedRun, telling
-from testbed.spec.expectation import BETTER
+from testbed.spec.metric import METRICS, Metric
 
 ALARM: Final = 0.01
 """The probability that a comparison of equal runs finds any difference: of twenty, hardly ever more than one."""
@@ -185,4 +185,4 @@ def _verdict(metric: str, change: float, interval: tuple[float, float], least: f
 
 def better(metric: str) -> Literal["higher", "lower"] | None:
     """Which way is better, of a run's metrics and of its nodes'."""
-    return _BETTER_OF_NODES.get(metric.partition(".")[0] + ".") or BETTER.get(metric)
+    return _BETTER_OF_NODES.get(metric.partition(".")[0] + ".") or METRICS.get(metric, Metric()).better

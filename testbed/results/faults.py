@@ -24,6 +24,11 @@ class FaultRecord:
     ended: float | None = None
     failure: str | None = None
 
+    @property
+    def over(self) -> float | None:
+        """When it was over; of an entry that heals a fault, when it did."""
+        return self.began if self.kind == "heal" else self.ended
+
 
 def fault_records(timeline: Sequence[Entry], events: Sequence[Event]) -> Iterator[FaultRecord]:
     """A record of each entry, in the order of the file."""

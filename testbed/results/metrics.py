@@ -1,24 +1,52 @@
-"""The numbers of a run, computed from its events alone.
+"""The numbers of a run, or of a part of it, computed from its events alone.
 
 Times in events are seconds since the beginning of play. A prompt's latency is the time from its arrival at its owner to
 its answer. A queue counts the jobs that wait and the one at work; its mean is over time, from the beginning of play to
-the last thing that a node did.
+the last thing that a node did. A prompt belongs to the node that owns it and to the time at which it was handed over,
+whenever it ended; everything else to where and when it happened.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from statistics import NormalDist, fmean
-from typing import Any
+from typing import Any, Final
 
 from testbed.results.events import HOST, Event
+from testbed.spec.metric import METRICS, Metric
 from testbed.workload.worldfacts import is_correct
 
 Metrics = dict[str, float | None]
-"""Values by the names of :data:`testbed.spec.expectation.METRICS`; None where there was nothing to compute from."""
+"""Values by the names of :data:`testbed.spec.metric.METRICS`; None where there was nothing to compute from."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A part of a run: the time from ``begin`` until ``end``, in seconds of play, and ``nodes``, or all of them."""
+
+    begin: float = -math.inf
+    end: float = math.inf
+    nodes: Set[str] | None = None
+
+    def has(self, node: str) -> bool:
+        """Whether a node is in it."""
+        return self.nodes is None or node in self.nodes
+
+    def covers(self, t: float, node: str) -> bool:
+        """Whether what happened to a node at a time is in it."""
+        return self.begin <= t < self.end and self.has(node)
+
+    def suits(self, metric: Metric) -> bool:
+        """Whether the metric has a value for such a part."""
+        of_window = (self.begin, self.end) != (-math.inf, math.inf)
+        return (metric.of_window or not of_window) and (metric.of_node or self.nodes is None)
+
+
+WHOLE: Final = Scope()
+"""All of a run."""
 
 
 @dataclass(frozen=True)
@@ -28,44 +56,51 @@ class Measurements:
     events: Sequence[Event]
     memory_peaks: dict[str, int]
 
-    def metrics(self) -> Metrics:
-        """The metrics of the whole run."""
-        latencies = list(self.latencies.values())
-        answered = len(self.answers)
-        queues = self.queues.values()
-        return {
-            "accuracy": self.correct / answered if answered else None,
-            "completed": answered / len(self.prompts) if self.prompts else None,
-            "prompts": len(self.prompts),
-            "inferences": len(self._of("end")),
+    def metrics(self, scope: Scope = WHOLE) -> Metrics:
+        """The metrics of a run, or of a part of it."""
+        prompts = [name for name, event in self.prompts.items() if scope.covers(event["t"], event["owner"])]
+        answered = [name for name in prompts if name in self.answers]
+        latencies = [self.latencies[name] for name in answered]
+        queues = self.queues(scope).values()
+        ends = self._of("end", scope)
+        begin, end = self._span(scope)
+        seconds = max(0.0, end - begin)
+        found: Metrics = {
+            "accuracy": sum(name in self.correct for name in answered) / len(answered) if answered else None,
+            "completed": len(answered) / len(prompts) if prompts else None,
+            "prompts": len(prompts),
+            "inferences": len(ends),
             "latency.mean": fmean(latencies) if latencies else None,
             "latency.p50": percentile(latencies, 0.50),
             "latency.p95": percentile(latencies, 0.95),
             "latency.p99": percentile(latencies, 0.99),
             "queue.mean": fmean(queue.mean for queue in queues) if queues else None,
             "queue.max": max((queue.max for queue in queues), default=None),
-            "tokens_per_second": self.tokens / self.duration if self.duration else None,
+            "tokens_per_second": sum(end["tokens"] for end in ends) / seconds if seconds else None,
             "bytes_on_links": sum(link["up"] + link["down"] for link in self.traffic.values()),
-            "memory.peak": max(self.memory_peaks.values(), default=None),
-            "retries": len(self._of("retry")),
-            "duplicates": len(self._of("duplicate")),
-            "late": len(self._of("late")),
-            "rejected": len(self._of("rejected")),
-            "dropped": len(self._of("dropped")),
+            "memory.peak": max((peak for node, peak in self.memory_peaks.items() if scope.has(node)), default=None),
+            "retries": len(self._of("retry", scope)),
+            "duplicates": len(self._of("duplicate", scope)),
+            "late": len(self._of("late", scope)),
+            "rejected": len(self._of("rejected", scope)),
+            "dropped": len(self._of("dropped", scope)),
         }
+        return {name: value if scope.suits(METRICS[name]) else None for name, value in found.items()}
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """What there is to say of each node."""
+        return {node: self._node(node) for node in self._steps}
+
+    def _node(self, node: str) -> dict[str, Any]:
+        alone = Scope(nodes={node})
+        metrics = self.metrics(alone)
         return {
-            node: {
-                "state": self.states.get(node, "ran to the end"),
-                "inferences": sum(event["node"] == node for event in self._of("end")),
-                "tokens": sum(event["tokens"] for event in self._of("end") if event["node"] == node),
-                "busy_seconds": sum(end - start for owner, start, end in self.services if owner == node),
-                "queue": {"mean": queue.mean, "max": queue.max},
-                "memory": {"peak": self.memory_peaks.get(node)},
-            }
-            for node, queue in self.queues.items()
+            "state": self.states.get(node, "ran to the end"),
+            "inferences": metrics["inferences"],
+            "tokens": sum(event["tokens"] for event in self._of("end", alone)),
+            "busy_seconds": sum(end - start for owner, start, end in self.services if owner == node),
+            "queue": {"mean": metrics["queue.mean"], "max": metrics["queue.max"]},
+            "memory": {"peak": metrics["memory.peak"]},
         }
 
     @cached_property
@@ -101,9 +136,9 @@ class Measurements:
         return {event["prompt"]: event["reason"] for event in (*self._of("failed"), *self._of("lost"))}
 
     @cached_property
-    def correct(self) -> int:
-        """How many answers are right."""
-        return sum(is_correct(event["text"], self.prompts[prompt]["truth"]) for prompt, event in self.answers.items())
+    def correct(self) -> set[str]:
+        """The prompts whose answers are right."""
+        return {name for name, event in self.answers.items() if is_correct(event["text"], self.prompts[name]["truth"])}
 
     @cached_property
     def latencies(self) -> dict[str, float]:
@@ -123,14 +158,18 @@ class Measurements:
         last = max((event["t"] for event in self.events if event["node"] != HOST), default=0.0)
         return max(0.0, last)
 
-    @cached_property
-    def tokens(self) -> int:
-        """Tokens that all models wrote."""
-        return sum(event["tokens"] for event in self._of("end"))
+    def queues(self, scope: Scope = WHOLE) -> dict[str, "Queue"]:
+        """The queues of nodes."""
+        begin, end = self._span(scope)
+        return {node: Queue.of(steps, begin, end) for node, steps in self._steps.items() if scope.has(node)}
+
+    def _span(self, scope: Scope) -> tuple[float, float]:
+        """The part of play that is meant."""
+        return max(0.0, scope.begin), min(self.duration, scope.end)
 
     @cached_property
-    def queues(self) -> dict[str, "Queue"]:
-        """The queue of every node."""
+    def _steps(self) -> dict[str, "Steps"]:
+        """How the length of every node's queue changed."""
         changes: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
         for event in self.events:
             if event["event"] == "ready" and event["t"] <= 0:
@@ -140,7 +179,7 @@ class Measurements:
                 steps.append((event["t"], -sum(step for _, step in steps)))  # what waited there went with it
             elif step := {"enqueue": 1, "end": -1, "job_failed": -1, "dropped": -1}.get(event["event"]):
                 changes[event["node"]].append((event["t"], step))
-        return {node: Queue.of(changes[node], self.duration) for node in sorted(changes)}
+        return {node: changes[node] for node in sorted(changes)}
 
     @cached_property
     def traffic(self) -> dict[str, dict[str, int]]:
@@ -151,8 +190,8 @@ class Measurements:
         first, last = counts[0], counts[-1]
         return {link: {way: last[link][way] - first[link][way] for way in ("up", "down")} for link in last}
 
-    def _of(self, kind: str) -> list[Event]:
-        return self._by_kind.get(kind, [])
+    def _of(self, kind: str, scope: Scope = WHOLE) -> list[Event]:
+        return [event for event in self._by_kind.get(kind, []) if scope.covers(event["t"], event["node"])]
 
     @cached_property
     def _by_kind(self) -> dict[str, list[Event]]:
@@ -160,6 +199,10 @@ class Measurements:
         for event in self.events:
             kinds[event["event"]].append(event)
         return kinds
+
+
+Steps = Sequence[tuple[float, int]]
+"""How the length of a queue changed: times and changes, in order."""
 
 
 @dataclass(frozen=True)
@@ -170,14 +213,15 @@ class Queue:
     max: int
 
     @classmethod
-    def of(cls, steps: Sequence[tuple[float, int]], end: float) -> "Queue":
-        """From the steps of its length, as (time, change) in order, until ``end``."""
+    def of(cls, steps: Steps, begin: float, end: float) -> "Queue":
+        """What it was from ``begin`` until ``end``."""
         length, area, longest = 0, 0.0, 0
-        for (now, change), (then, _) in pairwise([*steps, (end, 0)]):
+        for (now, change), (then, _) in pairwise([*steps, (math.inf, 0)]):
             length += change
-            longest = max(longest, length)
-            area += length * (min(then, end) - min(now, end))  # a node may be seen to have ended after its last event
-        return cls(area / end if end else 0.0, longest)
+            if now <= end and then > begin:
+                longest = max(longest, length)
+                area += length * (min(then, end) - max(now, begin))
+        return cls(area / (end - begin) if end > begin else 0.0, longest)
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

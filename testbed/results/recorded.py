@@ -15,7 +15,6 @@ import pyarrow.parquet
 from testbed.errors import SpecError
 from testbed.results.events import Event
 from testbed.results.metrics import Measurements, Metrics
-from testbed.workload.worldfacts import is_correct
 
 SUMMARY: Final = "summary.json"
 
@@ -97,12 +96,9 @@ def _run_directories(path: Path) -> list[Path]:
 
 def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:
     answers = measured.answers
-    right = {
-        prompt: float(is_correct(event["text"], measured.prompts[prompt]["truth"])) for prompt, event in answers.items()
-    }
     by_prompt: dict[str, Mapping[str, float]] = {
         "latency": measured.latencies,
-        "correct": right,
+        "correct": {prompt: float(prompt in measured.correct) for prompt in answers},
         "answered": {prompt: float(prompt in answers) for prompt in measured.prompts},
         **{f"{INFERENCE}{node}": took for node, took in _inferences(measured.events).items()},
     }

@@ -10,26 +10,9 @@ from testbed.results.comparison import Comparison
 from testbed.results.faults import FaultRecord, fault_records
 from testbed.results.fidelity import Fidelity
 from testbed.results.invariants import broken_invariants
+from testbed.results.judgement import Judgement, judge
 from testbed.results.metrics import Measurements, Metrics, wilson_interval
-from testbed.spec.expectation import Expectation
 from testbed.spec.scenario import Scenario
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """An expectation beside the value that it was held against."""
-
-    expectation: Expectation
-    value: float | None
-
-    @property
-    def held(self) -> bool:
-        """Whether it was met."""
-        return self.expectation.holds(self.value)
-
-    def __str__(self) -> str:
-        value = "nothing to measure" if self.value is None else f"{self.value:.4g}"
-        return f"{self.expectation.metric}: expected {self.expectation.written}, was {value}"
 
 
 @dataclass
@@ -66,8 +49,8 @@ class Summary:
 
     @cached_property
     def judgements(self) -> list[Judgement]:
-        """Every expectation, held against its metric."""
-        return [Judgement(expectation, self.metrics[expectation.metric]) for expectation in self.scenario.expectations]
+        """Every expectation, held against what was measured."""
+        return list(judge(self.scenario, self.measurements, self.faults))
 
     @cached_property
     def broken(self) -> list[str]:
@@ -105,22 +88,14 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""
-        interval = wilson_interval(self.measurements.correct, len(self.measurements.answers))
+        interval = wilson_interval(len(self.measurements.correct), len(self.measurements.answers))
         return {
             "scenario": self.scenario.name,
             "run": self.run,
             "verdict": self.verdict,
             "fidelity": self.fidelity.as_dict(),
             "metrics": {**self.metrics, "accuracy.interval": interval},
-            "expectations": [
-                {
-                    "metric": judgement.expectation.metric,
-                    "expected": judgement.expectation.written,
-                    "value": judgement.value,
-                    "held": judgement.held,
-                }
-                for judgement in self.judgements
-            ],
+            "expectations": [asdict(judgement) for judgement in self.judgements],
             "invariants": self.broken,
             "baseline": None if self.comparison is None else self.comparison.as_dict(),
             "faults": [asdict(fault) for fault in self.faults],
@@ -141,9 +116,7 @@ def write_junit(summaries: list[Summary], path: Path) -> None:
 
 
 def _add_suite(suites: ElementTree.Element, summary: Summary) -> None:
-    cases = [
-        (judgement.expectation.metric, None if judgement.held else str(judgement)) for judgement in summary.judgements
-    ]
+    cases = [(judgement.subject, None if judgement.held else str(judgement)) for judgement in summary.judgements]
     cases.append(("invariants", "\n".join(summary.broken) or None))
     if summary.comparison is not None:
         cases.append(("baseline", "\n".join(summary.regressions) or None))

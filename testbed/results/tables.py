@@ -12,7 +12,7 @@ from testbed.results.comparison import Change, Comparison
 from testbed.results.recorded import INFERENCE
 from testbed.results.summary import Summary
 from testbed.results.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable
-from testbed.spec.expectation import METRICS
+from testbed.spec.metric import METRICS, Metric
 
 _CHANGE_STYLES: Final = {
     "better": "green",
@@ -46,11 +46,12 @@ def print_repetitions(summaries: Sequence[Summary], console: Console) -> None:
 
 def _metrics(summaries: Sequence[Summary]) -> Table:
     table = _table("metric", "mean", "deviation", "least", "most")
-    for metric, unit in METRICS.items():
+    for metric in METRICS:
         values = [value for summary in summaries if (value := summary.metrics[metric]) is not None]
         if not values:
             table.add_row(metric, *"––––")
             continue
+        unit = METRICS[metric].unit
         spread = readable(stdev(values), unit) if len(values) > 1 else "–"
         table.add_row(
             metric, readable(fmean(values), unit), spread, readable(min(values), unit), readable(max(values), unit)
@@ -63,7 +64,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", _totals(comparison)))
     table = _table("metric", "base", "new", "change", "")
     for change in comparison.changes:
-        unit = "s" if change.metric.startswith(INFERENCE) else METRICS.get(change.metric, "")
+        unit = "s" if change.metric.startswith(INFERENCE) else METRICS.get(change.metric, Metric()).unit
         values = ["–" if value is None else readable(value, unit) for value in (change.base, change.new)]
         table.add_row(change.metric, *values, _relative(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
     console.print(table)

@@ -12,7 +12,7 @@ from testbed.results.faults import FaultRecord
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import wilson_interval
 from testbed.results.summary import Summary
-from testbed.spec.expectation import METRICS
+from testbed.spec.metric import METRICS
 from testbed.units import DURATION, SIZE
 
 VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
@@ -63,8 +63,8 @@ def _fault(fault: FaultRecord) -> Text:
 def _metrics(summary: Summary) -> Table:
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
-        table.add_row(name, "–" if value is None else readable(value, METRICS[name]))
-    if interval := wilson_interval(summary.measurements.correct, len(summary.measurements.answers)):
+        table.add_row(name, "–" if value is None else readable(value, METRICS[name].unit))
+    if interval := wilson_interval(len(summary.measurements.correct), len(summary.measurements.answers)):
         table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
     return table
 

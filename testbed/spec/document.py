@@ -1,5 +1,6 @@
 """A YAML file that knows the line of everything in it."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -105,8 +106,7 @@ def read_value(option: str, text: str) -> Any:
 
 
 def _assign(data: Any, key: str, value: object) -> None:
-    # The metrics under `expect` have dots in their names.
-    *parents, last = key.split(".", 1) if key.startswith("expect.") else key.split(".")
+    *parents, last = _steps(key)
     for step in parents:
         data = _enter(data, step, key)
     if isinstance(data, CommentedSeq):
@@ -115,6 +115,12 @@ def _assign(data: Any, key: str, value: object) -> None:
     else:
         data[last] = value
         (data.lc.data or {}).pop(last, None)
+
+
+def _steps(key: str) -> list[str]:
+    """The metrics under ``expect``, or under one of its entries, have dots in their names."""
+    expected = re.fullmatch(r"(expect)\.(?:(\d+)\.)?(.+)", key)
+    return [step for step in expected.groups() if step is not None] if expected else key.split(".")
 
 
 def _enter(data: Any, step: str, key: str) -> Any:

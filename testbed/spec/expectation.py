@@ -1,95 +1,128 @@
-"""What must hold for a run to pass: a bound on a metric."""
+"""What must hold for a run to pass: bounds on metrics, of the whole run or of a part of it, and how nodes end."""
 
-import math
-import operator
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from testbed.units import DURATION, SIZE
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
-METRICS: Final = {
-    "accuracy": "",
-    "completed": "",
-    "prompts": "",
-    "inferences": "",
-    "latency.mean": "s",
-    "latency.p50": "s",
-    "latency.p95": "s",
-    "latency.p99": "s",
-    "queue.mean": "",
-    "queue.max": "",
-    "tokens_per_second": "",
-    "bytes_on_links": "B",
-    "memory.peak": "B",
-    "retries": "",
-    "duplicates": "",
-    "late": "",
-    "rejected": "",
-    "dropped": "",
-}
-"""Every metric of a run by name, and the unit that its value is held in."""
+from testbed.faults.fault import node_mistakes
+from testbed.spec.bound import Bound, bound_on
+from testbed.spec.explain import Mistake, MistakesError
+from testbed.spec.metric import METRICS
+from testbed.spec.model import Spec
+from testbed.spec.timeline import Entry
+from testbed.spec.topology import Topology
+from testbed.units import DURATION, Duration
 
-BETTER: Final[Mapping[str, Literal["higher", "lower"]]] = {
-    "accuracy": "higher",
-    "completed": "higher",
-    "latency.mean": "lower",
-    "latency.p50": "lower",
-    "latency.p95": "lower",
-    "latency.p99": "lower",
-    "queue.mean": "lower",
-    "queue.max": "lower",
-    "tokens_per_second": "higher",
-    "bytes_on_links": "lower",
-    "memory.peak": "lower",
-}
-"""Which way is better, of the metrics that have one."""
+State = Literal["running", "exited", "out of memory"]
+"""How a node stands at the end of play; one that is out of memory has exited, too."""
 
-_OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "<": operator.lt,
-    ">": operator.gt,
-}
-_BOUND = re.compile(r"\s*(<=|>=|==|<|>)\s*(\S.*?)\s*")
+_States = Annotated[
+    Annotated[Literal["all"], Tag("[all]")] | Annotated[dict[str, State], Tag("[states]")],
+    Discriminator(lambda written: "[all]" if isinstance(written, str) else "[states]"),
+]
 
 
-@dataclass(frozen=True)
-class Expectation:
-    """``metric`` compared with ``bound`` (in the metric's own unit) by ``comparison``."""
+class ExpectationEntry(Spec):
+    """Which part of a run is meant, and how nodes end. Besides these keys it has metrics, each with its bound."""
 
-    metric: str
-    comparison: str
-    bound: float
-    written: str
+    model_config = ConfigDict(serialize_by_alias=True)
 
-    @classmethod
-    def parse(cls, metric: str, written: str) -> "Expectation":
-        """From an entry of the scenario like ``latency.p95: "< 15s"``; raises ValueError with what would be right."""
-        if metric not in METRICS:
-            raise ValueError(f"there is no metric {metric!r}; known are {', '.join(METRICS)}")
-        match = _BOUND.fullmatch(written)
-        if match is None:
-            raise ValueError(
-                f'{written!r} must be a comparison and a bound, like "< 3" (one of {" ".join(_OPERATORS)})'
+    during: str | None = Field(None, description="while the fault of this name is in force")
+    after: str | None = Field(None, description="from when the fault of this name is over, or since it was healed")
+    within: Duration | None = Field(None, gt=0, description="with `after`: for at most so long")
+    begin: Duration | None = Field(None, alias="from", description="from so long after the beginning of play")
+    end: Duration | None = Field(None, alias="to", description="until so long after the beginning of play")
+    node: str | None = Field(None, description="of this node alone")
+    nodes: _States | None = Field(None, description="`all`: of each node by itself; or how nodes end, like {c: exited}")
+
+    @property
+    def bounds(self) -> dict[str, Bound]:
+        """The bounds by metric."""
+        found = {metric: getattr(self, metric, None) for metric in METRICS}
+        return {metric: bound for metric, bound in found.items() if bound is not None}
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """How nodes must end."""
+        return {} if self.nodes is None or self.nodes == "all" else self.nodes
+
+    @property
+    def window(self) -> str | None:
+        """The part of play, for people; None for all of it."""
+        said = {"during": self.during, "after": self.after, "within": self.within, "from": self.begin, "to": self.end}
+        words = [
+            f"{key} {value if isinstance(value, str) else DURATION.format(value)}"
+            for key, value in said.items()
+            if value is not None
+        ]
+        return " ".join(words) or None
+
+    def subjects(self, nodes: Sequence[str]) -> Sequence[str | None]:
+        """The nodes that the bounds hold of, each by itself; None for all of them together."""
+        return nodes if self.nodes == "all" else [self.node]
+
+    def mistakes(self, timeline: Sequence[Entry], topology: Topology) -> Iterator[Mistake]:
+        """What is wrong with it in this scenario."""
+        entries = {entry.label: entry for entry in timeline}
+        for key, label in (("during", self.during), ("after", self.after)):
+            if label is not None and label not in entries:
+                known = ", ".join(entries) or "none"
+                yield (key,), f"the timeline has no entry named {label!r}; known are {known}"
+        if (during := entries.get(self.during or "")) and (during.fault is None or during.fault.momentary):
+            yield ("during",), f"{during.label} is over at once; say `after: {during.label}`"
+        if (after := entries.get(self.after or "")) and _lasts_to_the_end(after, timeline):
+            yield (
+                ("after",),
+                f"{after.label} lasts until the end of play; say `during`, or let it end, by `for` or `heal`",
             )
-        return cls(metric, match[1], _bound(metric, match[2]), written)
+        if self.node is not None:
+            yield from node_mistakes(("node",), self.node, topology)
+        for node in self.states:
+            yield from node_mistakes(("nodes", node), node, topology)
 
-    def holds(self, value: float | None) -> bool:
-        """Whether ``value`` keeps the bound. A metric that could not be computed keeps none."""
-        return value is not None and _OPERATORS[self.comparison](value, self.bound)
+    @model_validator(mode="after")
+    def _check(self) -> "ExpectationEntry":
+        windows = (self.during, self.after, self.begin if self.begin is not None else self.end)
+        if sum(window is not None for window in windows) > 1:
+            raise ValueError("takes one of `during`, `after`, and `from` with `to`; make an entry of each")
+        if self.within is not None and self.after is None:
+            raise ValueError("`within` says for how long after something; say after what, like `after: cut-1`")
+        if self.begin is not None and self.end is not None and self.begin >= self.end:
+            raise ValueError("`to` must be later than `from`")
+        if self.node is not None and self.nodes is not None:
+            raise ValueError("takes `node` or `nodes`; make an entry of each")
+        if self.states and self.window is not None:
+            raise ValueError("how nodes end has no window; make an entry of it by itself")
+        if not self.bounds and (self.window or self.node or self.nodes == "all"):
+            raise ValueError('expects nothing; add a metric and its bound, like completed: ">= 1"')
+        if found := list(self._meaningless()):
+            raise MistakesError(found)
+        return self
+
+    def _meaningless(self) -> Iterator[Mistake]:
+        """Bounds on what has no value for this part of a run."""
+        for metric in self.bounds:
+            if self.window is not None and not METRICS[metric].of_window:
+                yield (metric,), "is known of the whole of play only; move it to an entry without a window"
+            if (self.node or self.nodes == "all") and not METRICS[metric].of_node:
+                yield (metric,), "is known of all nodes together only; move it to an entry without `node` and `nodes`"
 
 
-def _bound(metric: str, text: str) -> float:
-    quantity = {"s": DURATION, "B": SIZE}.get(METRICS[metric])
-    if quantity is not None:
-        return replace(quantity, positive=False).parse(text)  # what is measured may well be nothing
-    try:
-        bound = float(text)
-    except ValueError:
-        bound = math.nan
-    if math.isnan(bound):
-        raise ValueError(f"{text!r} is not a number; {metric} has no unit")
-    return bound
+def _lasts_to_the_end(entry: Entry, timeline: Sequence[Entry]) -> bool:
+    ends = entry.fault is None or entry.fault.momentary or entry.lasts is not None
+    return not ends and entry.label not in [other.heal for other in timeline]
+
+
+if TYPE_CHECKING:  # the metrics' names have dots, so that no class can list them
+    Expectation = ExpectationEntry
+else:
+    Expectation = create_model(
+        "Expectation", __base__=ExpectationEntry, **{metric: (bound_on(metric) | None, None) for metric in METRICS}
+    )
+
+Expectations = Annotated[
+    Annotated[Expectation, Tag("[one]")] | Annotated[list[Expectation], Tag("[several]")],
+    Discriminator(lambda written: "[several]" if isinstance(written, list) else "[one]"),
+]
+"""What stands under ``expect``: one entry, or a list of them."""

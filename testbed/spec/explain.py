@@ -34,15 +34,16 @@ def dotted(loc: Loc) -> str:
 
 def explain(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Mistake]:
     """The mistakes that ``error`` stands for."""
+    # In brackets are pydantic's word for a key that is itself wrong, and the tags of the branches of a union.
+    place = tuple(step for step in error["loc"] if not str(step).startswith("["))
     found = error.get("ctx", {}).get("error")
     if isinstance(found, MistakesError):
-        yield from ((error["loc"] + loc, message) for loc, message in found.found)
+        yield from ((place + loc, message) for loc, message in found.found)
     else:
-        yield _explain(error, model)
+        yield _explain(error, place, model)
 
 
-def _explain(error: ErrorDetails, model: type[BaseModel]) -> Mistake:
-    loc = tuple(step for step in error["loc"] if step != "[key]")  # pydantic's word for a key that is itself wrong
+def _explain(error: ErrorDetails, loc: Loc, model: type[BaseModel]) -> Mistake:
     if error["type"] == "extra_forbidden":
         known = _descend(model.model_json_schema(), loc[:-1]).get("properties", {})
         return loc, f"there is no such key here{_instead(str(loc[-1]), known)}"
@@ -59,10 +60,12 @@ def _explain(error: ErrorDetails, model: type[BaseModel]) -> Mistake:
 
 def _descend(root: Schema, loc: Loc) -> Schema:
     """The schema of the innermost mapping with named keys on the way to ``loc``."""
-    schema = innermost = _resolve(root, root)
+    schemas = list(_branches(root, root))
+    innermost = schemas[0]
     for step in loc:
-        schema = _resolve(root, _child(schema, step))
-        innermost = schema if "properties" in schema else innermost
+        children = [_child(schema, step) for schema in schemas]
+        schemas = [branch for child in children for branch in _branches(root, child)]
+        innermost = next((schema for schema in schemas if "properties" in schema), innermost)
     return innermost
 
 
@@ -72,11 +75,15 @@ def _child(schema: Schema, step: str | int) -> Schema:
     return next((child for child in (within, *by_pattern) if isinstance(child, dict)), {})
 
 
-def _resolve(root: Schema, schema: Schema) -> Schema:
+def _branches(root: Schema, schema: Schema) -> Iterator[Schema]:
+    """What a schema may mean, without references."""
     if "$ref" in schema:
-        return _resolve(root, root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
-    branches = [branch for branch in schema.get("anyOf", []) if branch.get("type") != "null"]
-    return _resolve(root, branches[0]) if branches else schema
+        yield from _branches(root, root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+    elif alternatives := schema.get("anyOf") or schema.get("oneOf"):
+        for alternative in alternatives:
+            yield from _branches(root, alternative)
+    else:
+        yield schema
 
 
 def _instead(key: str, known: Schema) -> str:

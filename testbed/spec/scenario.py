@@ -4,7 +4,6 @@ Patterns bring their own schema; this module collects them. Those of faults are 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +13,8 @@ from testbed.errors import SpecError
 from testbed.patterns import Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.spec.document import Document, override
-from testbed.spec.expectation import Expectation
-from testbed.spec.explain import Mistake, MistakesError
+from testbed.spec.expectation import Expectation, Expectations
+from testbed.spec.explain import Loc, Mistake, MistakesError
 from testbed.spec.model import Spec, matching
 from testbed.spec.timeline import Entry, Extent, named, timeline_mistakes
 from testbed.spec.topology import Topology
@@ -57,21 +56,14 @@ class Scenario(Spec):
     sampling: Sampling = Sampling()
     workload: Workload
     timeline: list[Entry] = Field(default_factory=list, description="what goes wrong, and when")
-    expect: dict[str, str] = Field(default_factory=dict)
+    expect: Expectations = Field(default_factory=Expectation, description="what must hold for the run to pass")
     baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
     oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
 
-    @cached_property
+    @property
     def expectations(self) -> list[Expectation]:
         """The entries of ``expect``."""
-        return [Expectation.parse(metric, written) for metric, written in self.expect.items()]
-
-    @field_validator("expect")
-    @classmethod
-    def _check_expectations(cls, expect: dict[str, str]) -> dict[str, str]:
-        if found := list(_unreadable(expect)):
-            raise MistakesError(found)
-        return expect
+        return self.expect if isinstance(self.expect, list) else [self.expect]
 
     @field_validator("baseline")
     @classmethod
@@ -90,33 +82,29 @@ class Scenario(Spec):
         return named(timeline)
 
     @model_validator(mode="after")
-    def _check_timeline(self) -> "Scenario":
-        if found := [(("timeline", *loc), message) for loc, message in timeline_mistakes(self.timeline, self._extent)]:
+    def _check(self) -> "Scenario":
+        if found := list(self._mistakes()):
             raise MistakesError(found)
         return self
+
+    def _mistakes(self) -> Iterator[Mistake]:
+        """What does not fit together."""
+        for loc, message in timeline_mistakes(self.timeline, self._extent):
+            yield ("timeline", *loc), message
+        for number, expectation in enumerate(self.expectations):
+            place: Loc = ("expect", number) if isinstance(self.expect, list) else ("expect",)
+            for loc, message in expectation.mistakes(self.timeline, self.topology):
+                yield (*place, *loc), message
+        needed = self.pattern.peers_needed
+        missing = {node: needed - len(self.topology.neighbours(node)) for node in self.topology.nodes}
+        for node in [node for node in missing if missing[node] > 0][:1]:
+            yield ("pattern",), f"needs {needed} neighbours a node; {node!r} lacks {missing[node]}"
 
     @property
     def _extent(self) -> Extent:
         workload = self.workload
         seconds = workload.count / (workload.arrivals.rate * len(self.topology.nodes))
         return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
-
-    @model_validator(mode="after")
-    def _check_neighbours(self) -> "Scenario":
-        for node in self.topology.nodes:
-            missing = self.pattern.peers_needed - len(self.topology.neighbours(node))
-            if missing > 0:
-                needed = self.pattern.peers_needed
-                raise MistakesError([(("pattern",), f"needs {needed} neighbours a node; {node!r} lacks {missing}")])
-        return self
-
-
-def _unreadable(expect: dict[str, str]) -> Iterator[Mistake]:
-    for metric, written in expect.items():
-        try:
-            Expectation.parse(metric, written)
-        except ValueError as error:
-            yield (metric,), str(error)
 
 
 def load_scenario(

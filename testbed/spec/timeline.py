@@ -16,7 +16,7 @@ from testbed.faults import FAULTS
 from testbed.faults.fault import Fault, NodeFault, node_mistakes
 from testbed.faults.kill import Kill
 from testbed.faults.restart import Restart
-from testbed.spec.expectation import Expectation
+from testbed.spec.bound import Bound
 from testbed.spec.explain import Mistake
 from testbed.spec.model import Spec, matching
 from testbed.spec.topology import Topology
@@ -101,14 +101,14 @@ class When(Trigger):
     @field_validator("queue")
     @classmethod
     def _is_bound(cls, queue: str) -> str:
-        bound = Expectation.parse("queue.max", queue)
+        bound = Bound.parse("queue.max", queue)
         if not any(map(bound.holds, range(_LONGEST_QUEUE))):
             raise ValueError(f"{queue!r} holds of no queue; its length is a whole number from 0 on")
         return queue
 
     def met(self, nodes: Standings) -> bool:
         """The bound holds."""
-        return Expectation.parse("queue.max", self.queue).holds(nodes[self.node].queue)
+        return Bound.parse("queue.max", self.queue).holds(nodes[self.node].queue)
 
     def mistakes(self, extent: Extent) -> Iterator[Mistake]:
         """A node that is not there."""

@@ -1,12 +1,12 @@
-"""Expectations: a bound on a metric, in the metric's own unit."""
+"""Bounds on metrics, in the metric's own unit."""
 
 import pytest
 
-from testbed.spec.expectation import METRICS, Expectation
+from testbed.spec.bound import Bound
 
 
 @pytest.mark.parametrize(
-    ("metric", "written", "comparison", "bound"),
+    ("metric", "written", "comparison", "limit"),
     [
         ("completed", ">= 0.95", ">=", 0.95),
         ("latency.p95", "< 15s", "<", 15),
@@ -18,8 +18,8 @@ from testbed.spec.expectation import METRICS, Expectation
         ("bytes_on_links", "== 0B", "==", 0),
     ],
 )
-def test_is_read(metric: str, written: str, comparison: str, bound: float) -> None:
-    assert Expectation.parse(metric, written) == Expectation(metric, comparison, bound, written)
+def test_is_read(metric: str, written: str, comparison: str, limit: float) -> None:
+    assert Bound.parse(metric, written) == Bound(comparison, limit, written)
 
 
 @pytest.mark.parametrize(
@@ -33,25 +33,19 @@ def test_is_read(metric: str, written: str, comparison: str, bound: float) -> No
     ],
 )
 def test_holds_on_the_right_side_of_its_bound(comparison: str, below: bool, at: bool, above: bool) -> None:
-    expectation = Expectation.parse("queue.mean", f"{comparison} 3")
-    assert [expectation.holds(value) for value in (2.999, 3, 3.001)] == [below, at, above]
+    bound = Bound.parse("queue.mean", f"{comparison} 3")
+    assert [bound.holds(value) for value in (2.999, 3, 3.001)] == [below, at, above]
 
 
 @pytest.mark.parametrize("comparison", ["<", "<=", "==", ">=", ">"])
 def test_nothing_holds_of_a_metric_that_could_not_be_computed(comparison: str) -> None:
-    assert not Expectation.parse("accuracy", f"{comparison} 0").holds(None)
-
-
-def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="there is no metric 'acuracy'") as refusal:
-        Expectation.parse("acuracy", "> 0.5")
-    assert all(metric in str(refusal.value) for metric in METRICS)
+    assert not Bound.parse("accuracy", f"{comparison} 0").holds(None)
 
 
 @pytest.mark.parametrize("written", ["", "3", "about 3", "=> 3", "= 3", "!= 3", "<", "< ", "3 <", "<\n"])
 def test_a_malformed_bound_is_refused_with_what_would_be_right(written: str) -> None:
     with pytest.raises(ValueError, match='must be a comparison and a bound, like "< 3"'):
-        Expectation.parse("queue.mean", written)
+        Bound.parse("queue.mean", written)
 
 
 @pytest.mark.parametrize(
@@ -69,4 +63,4 @@ def test_a_malformed_bound_is_refused_with_what_would_be_right(written: str) -> 
 )
 def test_a_bound_in_the_wrong_unit_is_refused(metric: str, written: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Expectation.parse(metric, written)
+        Bound.parse(metric, written)

@@ -3,13 +3,15 @@
 import math
 import random
 from fractions import Fraction
+from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from testbed.results.events import HOST, Event
-from testbed.results.metrics import Measurements, percentile, wilson_interval
-from testbed.spec.expectation import METRICS
+from testbed.results.metrics import Measurements, Scope, percentile, wilson_interval
+from testbed.spec.metric import METRICS
 
 
 def _event(t: float, node: str, event: str, **fields: Any) -> Event:
@@ -159,15 +161,15 @@ def test_what_a_node_did_before_play_is_not_in_its_queue() -> None:
         _event(-1, "a", "ready", load_seconds=1),
         _job("a", "p1.1@a", 2, 2, 4),
     )
-    assert run.queues["a"].mean == pytest.approx(0.5)
-    assert run.queues["a"].max == 1
+    assert run.queues()["a"].mean == pytest.approx(0.5)
+    assert run.queues()["a"].max == 1
 
 
 def test_a_job_still_at_work_at_the_end_counts_until_then() -> None:
     run = _measure(
         _event(-1, "a", "ready", load_seconds=1), _event(1, "a", "enqueue", job="x"), _event(4, "a", "start", job="x")
     )
-    assert run.queues["a"].mean == pytest.approx(3 / 4)
+    assert run.queues()["a"].mean == pytest.approx(3 / 4)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -181,7 +183,7 @@ def test_the_mean_queue_obeys_littles_law(seed: int) -> None:
         free = start + draw.expovariate(1.2)
         spent += free - now
         events += _job("a", f"j{number}", now, start, free)
-    assert _measure(events).queues["a"].mean == pytest.approx(spent / free)
+    assert _measure(events).queues()["a"].mean == pytest.approx(spent / free)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_what_waits_at_a_node_that_ends_waits_no_longer() -> None:
         _event(1, HOST, "exited", who="a", reason="out of memory"),
         _job("b", "p2.1@b", 0, 0, 10),
     )
-    assert run.queues["a"].mean == pytest.approx(0.1)
+    assert run.queues()["a"].mean == pytest.approx(0.1)
 
 
 def test_a_job_that_was_dropped_waits_no_longer_and_what_was_refused_never_did() -> None:
@@ -247,7 +249,7 @@ def test_a_job_that_was_dropped_waits_no_longer_and_what_was_refused_never_did()
         _event(5, "a", "dropped", job="p2.1@a"),
         _event(6, "a", "rejected", job="p3.1@a"),
     )
-    assert (run.queues["a"].mean, run.queues["a"].max) == (pytest.approx(1.5), 2)
+    assert (run.queues()["a"].mean, run.queues()["a"].max) == (pytest.approx(1.5), 2)
     assert (run.metrics()["dropped"], run.metrics()["rejected"]) == (1, 1)
 
 
@@ -259,7 +261,7 @@ def test_a_node_that_is_started_again_has_an_empty_queue_and_keeps_its_past() ->
         _event(5, "a", "ready", load_seconds=1),
         _job("a", "p1.1@a", 6, 6, 10),
     )
-    assert (run.queues["a"].mean, run.queues["a"].max) == (pytest.approx((2 + 4) / 10), 1)
+    assert (run.queues()["a"].mean, run.queues()["a"].max) == (pytest.approx((2 + 4) / 10), 1)
 
 
 def test_an_answer_that_comes_after_its_prompt_was_lost_is_none() -> None:
@@ -271,3 +273,66 @@ def test_an_answer_that_comes_after_its_prompt_was_lost_is_none() -> None:
     )
     assert run.metrics()["completed"] == 0
     assert run.failures == {"p1": "a: does not answer"}
+
+
+@pytest.fixture
+def long_run() -> Measurements:
+    """Three nodes and a minute of jobs that are drawn."""
+    draw, events = random.Random(5), [_event(-1, node, "ready", load_seconds=1) for node in "abc"]
+    for node in "abc":
+        now = free = 0.0
+        for number in range(30):
+            now += draw.expovariate(0.6)
+            free = max(now, free) + draw.expovariate(0.8)
+            prompt = f"p{number}{node}"
+            events += [
+                _event(now, HOST, "prompt", prompt=prompt, owner=node, text="?", truth="Rome"),
+                _event(now, node, "arrival", prompt=prompt),
+                *_job(node, f"{prompt}.1@{node}", now, now, free),
+                _event(free, node, draw.choice(["retry", "late"])),
+                _event(free, node, "answer", prompt=prompt, text="Rome"),
+            ]
+    return _measure(events, peaks={"a": 1, "b": 3, "c": 2})
+
+
+CUTS = [-math.inf, 3.0, 17.5, 18.0, 40.0, math.inf]
+
+
+def test_what_is_counted_in_parts_adds_up_to_the_whole(long_run: Measurements) -> None:
+    whole = long_run.metrics()
+    windows = [long_run.metrics(Scope(begin, end)) for begin, end in pairwise(CUTS)]
+    nodes = [long_run.metrics(Scope(nodes={node})) for node in "abc"]
+    for name in ("prompts", "inferences", "retries", "late"):
+        assert sum(part[name] or 0 for part in windows) == whole[name]
+        assert sum(part[name] or 0 for part in nodes) == whole[name]
+
+
+def test_the_mean_queue_of_parts_averages_to_that_of_the_whole(long_run: Measurements) -> None:
+    whole = long_run.metrics()
+    windows = {(begin, end): long_run.metrics(Scope(begin, end)) for begin, end in pairwise(CUTS)}
+    lengths = {(begin, end): min(end, long_run.duration) - max(0.0, begin) for begin, end in windows}
+    for name in ("queue.mean", "tokens_per_second"):
+        parts = sum((windows[window][name] or 0) * lengths[window] for window in windows)
+        assert parts / long_run.duration == pytest.approx(whole[name])
+    assert max(part["queue.max"] or 0 for part in windows.values()) == whole["queue.max"]
+    nodes = [long_run.metrics(Scope(nodes={node})) for node in "abc"]
+    assert fmean(part["queue.mean"] or 0 for part in nodes) == pytest.approx(whole["queue.mean"])
+
+
+def test_a_prompt_belongs_to_its_owner_and_to_when_it_was_handed_over(run: Measurements) -> None:
+    """p1 comes at 1 s, p2 at 2 s, both to a; p3 at 6 s to b, and ends at 10 s."""
+    early, late = run.metrics(Scope(0, 2)), run.metrics(Scope(2, 7, {"b"}))
+    assert (early["prompts"], early["latency.mean"], early["accuracy"]) == (1, 2, 1)
+    assert (late["prompts"], late["completed"], late["latency.p99"], late["inferences"]) == (1, 1, 4, 0)
+
+
+def test_a_queue_that_was_filled_before_a_window_is_as_long_in_it(run: Measurements) -> None:
+    """a's queue is 2 from 2 s to 3 s, and 1 until 5 s."""
+    part = run.metrics(Scope(2.5, 4, {"a"}))
+    assert (part["queue.max"], part["queue.mean"]) == (2, pytest.approx((0.5 * 2 + 1) / 1.5))
+
+
+def test_what_is_known_only_of_the_whole_has_no_value_in_a_part(run: Measurements) -> None:
+    window, node = run.metrics(Scope(1, 2)), run.metrics(Scope(nodes={"a"}))
+    assert (window["bytes_on_links"], window["memory.peak"]) == (None, None)
+    assert (node["bytes_on_links"], node["memory.peak"]) == (None, 3000)

@@ -8,6 +8,7 @@ import pytest
 
 from testbed.errors import SpecError
 from testbed.results.directory import RunDirectory
+from testbed.spec.expectation import Expectation
 from testbed.spec.scenario import Scenario, json_schema, load_scenario
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ def _written_and_read(scenario: Scenario, directory: Path) -> Scenario:
 def test_what_is_not_said_has_its_default(files: Any) -> None:
     bare = "name: x\ntopology: topology.yaml\npattern: {kind: gossip-moa, layers: 0, proposers: 0}\n"
     scenario = files.load(scenario=bare + "workload: {prompts: worldfacts, arrivals: {rate: 1/s}, count: 1}\n")
-    assert (scenario.seed, scenario.oversubscribe, scenario.expectations) == (0, False, [])
+    assert (scenario.seed, scenario.oversubscribe, scenario.expect) == (0, False, Expectation())
     assert (scenario.sampling.temperature, scenario.sampling.max_tokens) == (0.7, 24)
     assert scenario.pattern.timeout == 10.0
     assert scenario.workload.arrivals.process == "poisson"
@@ -49,7 +50,7 @@ def test_assignments_from_the_command_line_win(files: Any) -> None:
     assert scenario.pattern.layers == 0
     assert scenario.workload.arrivals.rate == 0.5
     assert scenario.sampling.temperature == 0
-    assert scenario.expectations == []
+    assert scenario.expect == Expectation()
 
 
 def test_the_last_of_two_assignments_counts(files: Any) -> None:
@@ -58,7 +59,7 @@ def test_the_last_of_two_assignments_counts(files: Any) -> None:
 
 def test_a_value_may_hold_an_equals_sign(files: Any) -> None:
     scenario = files.load('expect={queue.max: "<= 3"}')
-    assert [expectation.written for expectation in scenario.expectations] == ["<= 3"]
+    assert {metric: bound.written for metric, bound in scenario.expect.bounds.items()} == {"queue.max": "<= 3"}
 
 
 def test_an_empty_mapping_can_be_filled_from_the_command_line(files: Any) -> None:
@@ -87,7 +88,6 @@ def test_a_random_scenario_survives_being_resolved(seed: int, tmp_path: Path) ->
     again = _written_and_read(scenario, tmp_path)
     assert again == scenario
     assert again.topology.resolved_links == scenario.topology.resolved_links
-    assert again.expectations == scenario.expectations
 
 
 def _random_scenario(draw: random.Random) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def test_the_command_line_reaches_defaults_metrics_lists_and_the_topologys_file(
         "topology.nodes.b.cpus=0.1",
     )
     assert scenario.sampling.temperature == 0
-    assert [expectation.bound for expectation in scenario.expectations] == [0.95, 3.0]
+    assert [bound.limit for bound in scenario.expect.bounds.values()] == [0.95, 3.0]
     assert [link.up.delay for link in scenario.topology.resolved_links] == [0.010, 0.005]
     assert scenario.topology.nodes["b"].cpus == 0.1
 

@@ -69,7 +69,7 @@ def test_verdict_and_exit_code(
 
 
 def test_a_run_of_which_nothing_is_expected_passes(make_summary: Callable[..., Summary], scenario: Scenario) -> None:
-    assert make_summary(False, scenario=scenario.model_copy(update={"expect": {}})).verdict == "passed"
+    assert make_summary(False, scenario=scenario.model_copy(update={"expect": []})).verdict == "passed"
 
 
 def test_judgements_say_what_was_expected_and_what_was(make_summary: Callable[..., Summary]) -> None:
@@ -88,7 +88,14 @@ def test_the_summary_is_json_with_the_promised_parts(make_summary: Callable[...,
     assert content["metrics"]["latency.mean"] == 0.5
     low, high = content["metrics"]["accuracy.interval"]
     assert 0 < low < 1 == high
-    assert content["expectations"][1] == {"metric": "latency.p95", "expected": "< 15s", "value": 0.5, "held": True}
+    assert content["expectations"][1] == {
+        "metric": "latency.p95",
+        "window": None,
+        "node": None,
+        "expected": "< 15s",
+        "value": 0.5,
+        "held": True,
+    }
     assert (tmp_path / "junit.xml").exists()
 
 
@@ -128,7 +135,7 @@ def test_junit_says_what_failed(make_summary: Callable[..., Summary], tmp_path: 
 def test_what_holds_of_every_run_is_checked_without_being_asked(
     make_summary: Callable[..., Summary], scenario: Scenario, tmp_path: Path
 ) -> None:
-    undemanding = scenario.model_copy(update={"expect": {}})
+    undemanding = scenario.model_copy(update={"expect": []})
     events = [event for event in _measurements(True).events if event["event"] != "answer"]
     summary = make_summary(scenario=undemanding, measurements=Measurements(events, {}))
     sentence = "prompt p1 of a did not end"
