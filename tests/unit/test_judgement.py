@@ -48,7 +48,7 @@ def _fault(name: str, kind: str, t: float) -> Event:
 
 @pytest.fixture
 def run() -> Measurements:
-    """Ten seconds. From 2 s to 4 s a and b are parted, and a's prompt takes 3 s, b's fails. From 6 s to 8 s b is away."""
+    """Ten seconds. From 2 s to 4 s a and b are parted: a's prompt takes 3 s, b's fails. From 6 s to 8 s b is away."""
     events = [
         _event(-1, "a", "ready", load_seconds=1),
         _event(-1, "b", "ready", load_seconds=1),
