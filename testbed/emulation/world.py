@@ -88,6 +88,16 @@ class World:
         self.nodes[name].start_again()
         self.network.move(name, self.nodes[name].pid)
 
+    def slow_down(self, name: str, slowness: float) -> None:
+        """Let a node's model take so many times as long from its next token on, whether its agent runs now or not."""
+        told = self.shared[name] / places.SLOWNESS
+        if slowness == 1:
+            told.unlink(missing_ok=True)
+            return
+        new = self._directory / f"{name}.{places.SLOWNESS}"  # which the agent cannot see half-written, nor replace
+        new.write_text(repr(slowness))
+        new.replace(told)
+
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
         self.network.stop()

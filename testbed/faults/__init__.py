@@ -18,6 +18,7 @@ from testbed.faults.memory import Memory
 from testbed.faults.partition import Partition
 from testbed.faults.pause import Pause
 from testbed.faults.restart import Restart
+from testbed.faults.slow import Slow
 
 FAULTS: Final[dict[str, type[Fault]]] = {
     **{entry.name: entry.load() for entry in entry_points(group="testbed.faults")},
@@ -29,6 +30,7 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "hang": Hang,
     "kill": Kill,
     "restart": Restart,
+    "slow": Slow,
     "cpu": Cpu,
     "memory": Memory,
 }

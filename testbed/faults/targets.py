@@ -54,7 +54,7 @@ class Condition:
     """The state of a node: its caps in cores and bytes, and what has become of it.
 
     ``paused`` stops all of its processes and the network with them, ``hanging`` those of the agent alone.
-    ``deaf_to`` are the nodes whose packets do not reach it.
+    ``slowness`` is by how many times its model takes longer. ``deaf_to`` are the nodes whose packets do not reach it.
     """
 
     cpus: float
@@ -62,6 +62,7 @@ class Condition:
     running: bool = True
     paused: bool = False
     hanging: bool = False
+    slowness: float = 1.0
     deaf_to: frozenset[str] = frozenset()
 
 
@@ -79,6 +80,8 @@ class NodeTarget:
     def apply(self, world: "World", before: Condition, after: Condition) -> None:
         """Change what differs. What has ended otherwise, by running out of memory, needs no change."""
         node = world.nodes[self.name]
+        if after.slowness != before.slowness:  # of a node that has ended, too: it holds when it is started again
+            world.slow_down(self.name, after.slowness)
         if before.running and not after.running:
             node.kill()
         if after.running and not before.running:

@@ -19,6 +19,7 @@ from testbed.node.journal import recall
 from testbed.node.model import ChatModel, Sampling
 from testbed.node.neighbourhood import Everyone, Neighbourhood
 from testbed.node.queue import InferenceQueue
+from testbed.node.slowness import SlowedModel
 from testbed.node.trace import Trace
 
 
@@ -35,7 +36,8 @@ async def run(shared: Path, model_path: Path) -> None:
     past = recall(shared / places.EVENTS)
     trace = Trace(shared / places.EVENTS, config.name)
     begin = time.monotonic()
-    queue = InferenceQueue(load(config, model_path), trace, config.queue)
+    model = SlowedModel(load(config, model_path), shared / places.SLOWNESS)
+    queue = InferenceQueue(model, trace, config.queue)
     # One prompt may ask a neighbour while others do: no limit on connections, and none is closed for being idle.
     async with (
         ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=3600)) as session,

@@ -8,11 +8,12 @@ from testbed.patterns import Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 
 SHARED = Path("/run/node")
-"""The directory that a node shares with its host; it holds the three files below."""
+"""The directory that a node shares with its host; it holds the four files below."""
 
 CONFIG = "config.json"
 SOCKET = "agent.sock"
 EVENTS = "events.jsonl"
+SLOWNESS = "slowness"
 
 MODEL = Path("/model.gguf")
 PORT = 8080

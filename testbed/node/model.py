@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from llama_cpp import Llama, llama_chat_format, llama_cpp
 
@@ -32,6 +33,13 @@ class Completion:
     prompt_tokens: int
     tokens: int
     stopped: bool
+
+
+class LanguageModel(Protocol):
+    """What completes chats, one at a time."""
+
+    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+        """The next turn of a chat; ``on_token`` is called as each token is drawn."""
 
 
 class ContextOverflowError(Exception):

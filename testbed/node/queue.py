@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from testbed.node.model import ChatModel, Completion, Message, Sampling
+from testbed.node.model import Completion, LanguageModel, Message, Sampling
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError
 from testbed.patterns.protocol import QueueOptions
@@ -28,7 +28,7 @@ class Task:
 class InferenceQueue:
     """Runs jobs one after the other, in the order of their arrival, in a thread that leaves the event loop free."""
 
-    def __init__(self, model: ChatModel, trace: Trace, options: QueueOptions) -> None:
+    def __init__(self, model: LanguageModel, trace: Trace, options: QueueOptions) -> None:
         self._model = model
         self._trace = trace
         self._options = options

@@ -1,6 +1,7 @@
 """Faults as they are seen from outside: by ping, in /proc, cgroup files and rules; and that nothing is left of them."""
 
 import asyncio
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,6 +12,7 @@ from typing import Any
 import docker
 import psutil
 import pytest
+from aiohttp import ClientConnectorError, ClientSession, UnixConnector
 from observed import FinishedRun, Remains
 
 from testbed.emulation.journal import Journal
@@ -90,6 +92,24 @@ class Seen:
         """The states of a node's processes, its init first (proc(5))."""
         init = psutil.Process(docker.from_env().containers.get(f"tb-{self.run}-{node}").attrs["State"]["Pid"])
         return [process.status() for process in (init, *init.children(recursive=True))]
+
+    def inference(self, node: str) -> float:
+        """Median seconds that its model takes for one and the same request, as its trace has it."""
+        asyncio.run(self._ask(node, times=5))
+        events = [json.loads(line) for line in self._world.events(node).read_text().splitlines()]
+        starts, ends = ([event["t"] for event in events if event["event"] == kind][-5:] for kind in ("start", "end"))
+        return median(end - start for start, end in zip(starts, ends, strict=True))
+
+    async def _ask(self, node: str, times: int) -> None:
+        body = {"messages": [{"role": "user", "content": "Which is the capital of Italy?"}], "temperature": 0}
+        async with ClientSession("http://agent", connector=UnixConnector(str(self._world.socket(node)))) as session:
+            while times:
+                try:
+                    async with session.post("/v1/chat/completions", json=body) as response:
+                        assert response.status == 200
+                        times -= 1
+                except ClientConnectorError:  # it is being started again
+                    await asyncio.sleep(0.1)
 
     def rules(self, node: str) -> str:
         """What the kernel of a node follows."""
@@ -179,6 +199,19 @@ def test_a_hanging_agent_is_stopped_and_its_sockets_are_open(seen: Seen) -> None
         connect = f"ip netns exec tb-{seen.run}-a timeout 5 bash -c 'exec 3<>/dev/tcp/{ADDRESS['b']}/8080'"
         assert subprocess.run(connect, shell=True, check=False).returncode == 0
     assert psutil.STATUS_STOPPED not in seen.processes("b")
+
+
+def test_a_slow_model_takes_longer_behind_the_same_cap_and_still_does_when_its_node_was_started_again(
+    seen: Seen,
+) -> None:
+    usual, files = seen.inference("c"), seen.cgroup("c")
+    with seen.fault("slow", node="c", factor=8):
+        assert seen.inference("c") > 4 * usual
+        assert seen.cgroup("c") == files
+        with seen.fault("kill", node="c"):
+            pass
+        assert seen.inference("c") > 4 * usual
+    assert seen.inference("c") < 4 * usual
 
 
 def test_nested_changes_of_cpu(seen: Seen) -> None:

@@ -20,6 +20,7 @@ ENTRIES = {
     "hang": "hang: a",
     "kill": "kill: a",
     "restart": "restart: a",
+    "slow": "slow: {node: a, factor: 3}",
     "cpu": "cpu: {node: a, cpus: 0.1}",
     "memory": "memory: {node: a, memory: 100MiB}",
 }

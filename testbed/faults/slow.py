@@ -1,0 +1,18 @@
+"""A node's model gets slower."""
+
+from typing import Any
+
+from pydantic import Field
+
+from testbed.faults.fault import ConditionFault
+
+
+class Slow(ConditionFault):
+    """A node's model takes longer for every token, as a larger one would: it has more to compute, within the same share
+    of CPU."""
+
+    factor: float = Field(gt=1, le=1000, description="how many times as long it takes")
+
+    def condition(self) -> dict[str, Any]:
+        """The factor."""
+        return {"slowness": self.factor}
