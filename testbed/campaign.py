@@ -8,7 +8,7 @@ from pathlib import Path
 from testbed import runner
 from testbed.errors import SpecError
 from testbed.results.comparison import compare
-from testbed.results.directory import RunDirectory, default_path
+from testbed.results.directory import RunDirectory, shared_path
 from testbed.results.recorded import RecordedRun, load_runs, telling
 from testbed.results.summary import Summary
 from testbed.spec.scenario import Scenario
@@ -42,9 +42,7 @@ class Campaign:
         if self._repeat == 1:
             yield self._scenario, self._options.out
             return
-        shared = self._options.out or default_path(self._scenario)
-        if shared.exists():
-            raise SpecError.of("--out", f"{shared} is there already; name a directory that is not")
+        shared = shared_path(self._scenario, self._options.out)
         for seed in range(self._scenario.seed, self._scenario.seed + self._repeat):
             yield self._scenario.model_copy(update={"seed": seed}), shared / f"seed-{seed}"
 

@@ -92,7 +92,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
 
     What was traced is written even if the run is interrupted, and everything it made on this host is gone at the end.
     """
-    stages = Stages(view)
+    stages, scenario = Stages(view), scenario.drawn()
     with stages.stage("check"):
         plan = prepare(scenario, options.links, view.step)
         directory = RunDirectory.create(scenario, options.out)

@@ -1,5 +1,6 @@
 """A node has another share of CPU."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,3 +26,10 @@ class Cpu(ConditionFault):
     def condition(self) -> dict[str, Any]:
         """The cap."""
         return {"cpus": self.cpus}
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+        """From a fifth of what the node has."""
+        drawn = super().draw(topology, chance)
+        share = topology.nodes[drawn["node"]].cpus * chance.uniform(0.2, 0.9)
+        return {**drawn, "cpus": max(0.01, round(share, 3))}

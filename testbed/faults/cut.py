@@ -1,7 +1,8 @@
 """A link goes down."""
 
+import random
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,3 +22,9 @@ class Cut(LinkFault):
         del topology
         ways: Sequence[Way] = WAYS if self.way == "both" else [self.way]
         yield Phase([change_link(self.link, {way: {"cut": True} for way in ways})])
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
+        """Half of the time in both directions."""
+        drawn = super().draw(topology, chance)
+        return drawn and {**drawn, "way": chance.choice(["both", "both", *WAYS])}

@@ -1,6 +1,8 @@
 """A link gets worse, or better."""
 
+import random
 from collections.abc import Iterator
+from typing import Any
 
 from testbed.faults.fault import LinkFault, Phase
 from testbed.faults.targets import change_link
@@ -34,3 +36,16 @@ class Degrade(LinkFault, TwoWayShape):
         """One."""
         del topology
         yield Phase([change_link(self.link, {way: self.said_of(way) for way in WAYS})])
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
+        """One property, in both directions, of those that every backend can have."""
+        drawn = super().draw(topology, chance)
+        key, value = chance.choice(
+            [
+                ("bandwidth", f"{chance.randint(50, 1000)}kbit"),
+                ("delay", f"{chance.randint(20, 500)}ms"),
+                *((share, f"{chance.randint(1, 20)}%") for share in ("loss", "duplicate", "reorder", "corrupt")),
+            ]
+        )
+        return drawn and {**drawn, key: value}

@@ -1,6 +1,7 @@
 """What every fault is: a part of the scenario file that says which effects it has, and for how long."""
 
 import math
+import random
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +55,12 @@ class Fault(Spec):
         del topology
         yield from ()
 
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
+        """The keys of one in a random timeline, as in a file; None if nothing is there that it could happen to."""
+        del topology, chance
+        return None
+
     @model_validator(mode="before")
     @classmethod
     def _keys(cls, written: Any) -> Any:
@@ -82,6 +89,11 @@ class NodeFault(Fault):
         """A node that is not there."""
         yield from node_mistakes(("node",), self.node, topology)
 
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+        """Any node."""
+        return {"node": chance.choice(list(topology.nodes))}
+
 
 class LinkFault(Fault):
     """A fault of one link."""
@@ -99,6 +111,12 @@ class LinkFault(Fault):
         known = [link.name for link in topology.resolved_links]
         if self.link not in known:
             yield ("link",), f"there is no link {self.link!r}; known are {', '.join(known)}"
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
+        """Any link."""
+        links = topology.resolved_links
+        return {"link": chance.choice(links).name} if links else None
 
 
 class ConditionFault(NodeFault):

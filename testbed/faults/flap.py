@@ -1,6 +1,8 @@
 """A link goes down and up again and again."""
 
+import random
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -30,3 +32,10 @@ class Flap(LinkFault):
         while True:
             yield Phase([cut], self.cut)
             yield Phase([], self.every - self.cut)
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
+        """Cut for up to a second, and then whole for at least half as long and at most twice as long."""
+        cut = chance.randint(100, 1000)
+        drawn = super().draw(topology, chance)
+        return drawn and {**drawn, "cut": f"{cut}ms", "every": f"{round(cut * chance.uniform(1.5, 3))}ms"}

@@ -1,5 +1,6 @@
 """A node's memory is squeezed."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,3 +28,10 @@ class Memory(ConditionFault):
     def condition(self) -> dict[str, Any]:
         """The cap."""
         return {"memory": self.memory}
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+        """From a tenth of what the node has."""
+        drawn = super().draw(topology, chance)
+        cap = topology.nodes[drawn["node"]].memory * chance.uniform(0.1, 0.9)
+        return {**drawn, "memory": f"{round(cap)}B"}

@@ -1,9 +1,10 @@
 """The network falls apart."""
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -41,3 +42,12 @@ class Partition(Fault):
         del topology
         everyone = frozenset(chain.from_iterable(self.groups))
         yield Phase([deafen(node, everyone - set(group)) for group in self.groups for node in group])
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
+        """All nodes, on two sides."""
+        if len(topology.nodes) < 2:
+            return None
+        nodes = chance.sample(list(topology.nodes), len(topology.nodes))
+        border = chance.randrange(1, len(nodes))
+        return {"groups": [sorted(nodes[:border]), sorted(nodes[border:])]}

@@ -1,10 +1,12 @@
 """A node's model gets slower."""
 
+import random
 from typing import Any
 
 from pydantic import Field
 
 from testbed.faults.fault import ConditionFault
+from testbed.spec.topology import Topology
 
 
 class Slow(ConditionFault):
@@ -16,3 +18,8 @@ class Slow(ConditionFault):
     def condition(self) -> dict[str, Any]:
         """The factor."""
         return {"slowness": self.factor}
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+        """Up to ten times as long."""
+        return {**super().draw(topology, chance), "factor": round(chance.uniform(1.5, 10), 1)}

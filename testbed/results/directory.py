@@ -11,17 +11,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from testbed.emulation.containers import NodeContainer
 from testbed.errors import SpecError
 from testbed.results.summary import Summary, write_junit
-from testbed.spec.scenario import Scenario
+from testbed.spec.scenario import Scenario, write_scenario
 
 
 def default_path(scenario: Scenario) -> Path:
     """Under ``runs/``, by the scenario's name and the time."""
     return Path("runs") / f"{scenario.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+
+
+def shared_path(scenario: Scenario, path: Path | None) -> Path:
+    """A directory for several runs; raises SpecError if there is one already."""
+    path = path or default_path(scenario)
+    if path.exists():
+        raise SpecError.of("--out", f"{path} is there already; name a directory that is not")
+    return path
 
 
 class RunDirectory:
@@ -41,7 +47,7 @@ class RunDirectory:
         except OSError as error:
             raise SpecError.of("--out", f"{path} cannot be made ({error.strerror}); name another directory") from None
         directory = cls(path)
-        directory._write_scenario(scenario)
+        write_scenario(scenario, path / "scenario.yaml")
         return directory
 
     @property
@@ -73,16 +79,3 @@ class RunDirectory:
             logs.mkdir()
             for name, node in nodes.items():
                 (logs / f"{name}.log").write_bytes(node.logs())
-
-    def _write_scenario(self, scenario: Scenario) -> None:
-        yaml = YAML()
-        yaml.default_flow_style = False
-        with (self.path / "scenario.yaml").open("w", encoding="utf-8") as file:
-            yaml.dump(_without_empty(scenario.model_dump(mode="json", exclude_none=True)), file)
-
-
-def _without_empty(value: Any) -> Any:
-    """Leave out mappings that say nothing."""
-    if not isinstance(value, dict):
-        return [_without_empty(item) for item in value] if isinstance(value, list) else value
-    return {key: kept for key, item in value.items() if (kept := _without_empty(item)) != {}}

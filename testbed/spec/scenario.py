@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
+from ruamel.yaml import YAML
 
 from testbed.errors import SpecError
 from testbed.patterns import Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.spec.document import Document, override
+from testbed.spec.drawing import drawn
 from testbed.spec.expectation import Expectation, Expectations
 from testbed.spec.explain import Loc, Mistake, MistakesError
 from testbed.spec.model import Spec, matching
@@ -65,6 +67,17 @@ class Scenario(Spec):
         """The entries of ``expect``."""
         return self.expect if isinstance(self.expect, list) else [self.expect]
 
+    @property
+    def extent(self) -> Extent:
+        """What is known of its play beforehand."""
+        workload = self.workload
+        seconds = workload.count / (workload.arrivals.rate * len(self.topology.nodes))
+        return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
+
+    def drawn(self) -> "Scenario":
+        """The same with what its seed draws in place of ``random`` in its timeline."""
+        return self.model_copy(update={"timeline": drawn(self.timeline, self.extent, self.seed)})
+
     @field_validator("baseline")
     @classmethod
     def _anchor_baseline(cls, baseline: str | None, info: ValidationInfo) -> str | None:
@@ -89,22 +102,17 @@ class Scenario(Spec):
 
     def _mistakes(self) -> Iterator[Mistake]:
         """What does not fit together."""
-        for loc, message in timeline_mistakes(self.timeline, self._extent):
+        for loc, message in timeline_mistakes(self.timeline, self.extent):
             yield ("timeline", *loc), message
+        known = [entry for entry in self.timeline if entry.random is None]
         for number, expectation in enumerate(self.expectations):
             place: Loc = ("expect", number) if isinstance(self.expect, list) else ("expect",)
-            for loc, message in expectation.mistakes(self.timeline, self.topology):
+            for loc, message in expectation.mistakes(known, self.topology):
                 yield (*place, *loc), message
         needed = self.pattern.peers_needed
         missing = {node: needed - len(self.topology.neighbours(node)) for node in self.topology.nodes}
         for node in [node for node in missing if missing[node] > 0][:1]:
             yield ("pattern",), f"needs {needed} neighbours a node; {node!r} lacks {missing[node]}"
-
-    @property
-    def _extent(self) -> Extent:
-        workload = self.workload
-        seconds = workload.count / (workload.arrivals.rate * len(self.topology.nodes))
-        return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
 
 
 def load_scenario(
@@ -124,6 +132,21 @@ def load_scenario(
     if problems := [document.problem(*mistake) for mistake in check(scenario)]:
         raise SpecError(problems)
     return scenario
+
+
+def write_scenario(scenario: Scenario, path: Path) -> None:
+    """Write a scenario, its topology included, as a file that :func:`load_scenario` reads."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(_without_empty(scenario.model_dump(mode="json", exclude_none=True)), file)
+
+
+def _without_empty(value: Any) -> Any:
+    """Leave out mappings that say nothing."""
+    if not isinstance(value, dict):
+        return [_without_empty(item) for item in value] if isinstance(value, list) else value
+    return {key: kept for key, item in value.items() if (kept := _without_empty(item)) != {}}
 
 
 def json_schema() -> dict[str, Any]:

@@ -4,6 +4,7 @@ Faults bring their own schema; this module collects them.
 """
 
 import math
+import random
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +21,11 @@ from testbed.spec.bound import Bound
 from testbed.spec.explain import Mistake
 from testbed.spec.model import Spec, matching
 from testbed.spec.topology import Topology
-from testbed.units import DURATION, Duration
+from testbed.units import DURATION, Duration, Rate
 
 _TRIGGERS: Final = ("at", "after", "when", "in")
+
+_MOST_DRAWN: Final = 200  # faults of one `random`; what happens more often than that happens all the time
 
 _LONGEST_QUEUE: Final = 100_000  # jobs; a condition that no shorter queue meets is none
 
@@ -130,6 +133,36 @@ class In(Trigger):
             yield ("layer",), f"never comes: the last layer of this pattern is {extent.last_layer}"
 
 
+class RandomFaults(Spec):
+    """Faults that the seed of a run draws: which, of what, when and for how long. :mod:`.drawing` does it."""
+
+    faults: list[str] = Field(default_factory=lambda: list(FAULTS), min_length=1, description="kinds that are drawn")
+    rate: Rate = Field(description="how many begin in a time, on average; a Poisson process")
+    shortest: Duration = Field(0.5, gt=0, description="how long each lasts at least")
+    longest: Duration = Field(5.0, gt=0, description="how long each lasts at most")
+
+    @model_validator(mode="after")
+    def _check(self) -> "RandomFaults":
+        if self.shortest > self.longest:
+            raise ValueError("`shortest` must be at most `longest`")
+        return self
+
+    def mistakes(self, extent: Extent) -> Iterator[Mistake]:
+        """Kinds that there are not, or not here, and more than is of use."""
+        unknown = [(index, kind) for index, kind in enumerate(self.faults) if kind not in FAULTS]
+        for index, kind in unknown:
+            yield ("faults", index), f"there is no fault {kind!r}; known are {', '.join(FAULTS)}"
+        if not unknown and not self.possible(extent.topology):
+            yield ("faults",), "this topology has nothing that these could happen to; name others"
+        if (expected := self.rate * extent.seconds) > _MOST_DRAWN:
+            yield ("rate",), f"would draw about {expected:.0f} faults; let it be no more than {_MOST_DRAWN}"
+
+    def possible(self, topology: Topology) -> list[str]:
+        """Those of the kinds that there is something for in a topology."""
+        chance = random.Random(0)
+        return [kind for kind in self.faults if kind in FAULTS and FAULTS[kind].draw(topology, chance) is not None]
+
+
 FaultName = Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens, like split")]
 
 
@@ -145,17 +178,18 @@ class TimelineEntry(Spec):
     in_: In | None = Field(None, alias="in")
     lasts: Duration | None = Field(None, alias="for", gt=0, description="after this time the fault is undone")
     heal: str | None = Field(None, description="name of a fault that ends now, in place of a fault")
+    random: RandomFaults | None = Field(None, description="entries that the run draws, in place of this one")
 
     @property
     def kind(self) -> str:
-        """The key of its fault, or ``heal``."""
+        """The key of its fault, ``heal`` or ``random``."""
         (kind,) = self._kinds()
         return kind
 
     @property
     def fault(self) -> Fault | None:
-        """None where it heals."""
-        return None if self.heal is not None else getattr(self, self.kind)
+        """None where it heals, or where what happens is still to be drawn."""
+        return getattr(self, self.kind) if self.kind in FAULTS else None
 
     @property
     def subject(self) -> str:
@@ -184,17 +218,19 @@ class TimelineEntry(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> "TimelineEntry":
-        if len(self.triggers) + (self.at is not None) != 1:
+        if self.random is not None and not self.model_fields_set <= {"name", "random"}:
+            raise ValueError("`random` stands alone: when its faults happen and for how long is drawn, too")
+        if self.random is None and len(self.triggers) + (self.at is not None) != 1:
             raise ValueError(f"takes one of {', '.join(_TRIGGERS)} to say when it happens")
         if len(kinds := self._kinds()) != 1:
             found = f"not {' and '.join(kinds)}" if kinds else "and has none"
-            raise ValueError(f"takes one fault, {found}; known are {', '.join(FAULTS)}, and heal")
+            raise ValueError(f"takes one fault, {found}; known are {', '.join(FAULTS)}, heal and random")
         if self.lasts is not None and (self.fault is None or self.fault.momentary):
             raise ValueError(f"`for` does not go with `{self.kind}`, which is over at once; leave it out")
         return self
 
     def _kinds(self) -> list[str]:
-        return [kind for kind in (*FAULTS, "heal") if getattr(self, kind, None) is not None]
+        return [kind for kind in (*FAULTS, "heal", "random") if getattr(self, kind, None) is not None]
 
 
 if TYPE_CHECKING:  # which faults there are, outside packages decide as well, and no type checker knows
@@ -235,6 +271,9 @@ def _entry_mistakes(entry: Entry, extent: Extent) -> Iterator[Mistake]:
     if entry.fault is not None:
         for loc, message in entry.fault.mistakes(extent.topology):
             yield (entry.kind, *loc), message
+    if entry.random is not None:
+        for loc, message in entry.random.mistakes(extent):
+            yield ("random", *loc), message
     for key, trigger in entry.triggers.items():
         for loc, message in trigger.mistakes(extent):
             yield (key, *loc), message

@@ -87,6 +87,23 @@ MISTAKES = {
     ),
     "more cpu than there is": (["at: 1s, cpu: {node: a, cpus: 2}"], "cpu.cpus", "more than the 0.3 of node 'a'"),
     "more memory": (["at: 1s, memory: {node: a, memory: 1GiB}"], "memory.memory", "must be below the 160MiB of node"),
+    "slow that is none": (["at: 1s, slow: {node: a, factor: 1}"], "slow.factor", "greater than 1"),
+    "random at a time": (["at: 1s, random: {rate: 1/s}"], "", "`random` stands alone: when its faults happen"),
+    "random and a fault": (["random: {rate: 1/s}, cut: a-s1"], "", "`random` stands alone"),
+    "random without a rate": (["random: {faults: [cut]}"], "random", "`rate` is missing"),
+    "random of nothing": (["random: {faults: [], rate: 1/s}"], "random.faults", "at least 1 item"),
+    "unknown kind": (["random: {faults: [cut, kil], rate: 1/s}"], "random.faults[1]", "there is no fault 'kil'"),
+    "random without end": (
+        ["random: {rate: 1000/s}"],
+        "random.rate",
+        "would draw about 1500 faults; let it be no more",
+    ),
+    "random of no length": (
+        ["random: {rate: 1/s, shortest: 9s}"],
+        "random",
+        "`shortest` must be at most `longest`",
+    ),
+    "healing random": (["random: {rate: 1/s}", "at: 1s, heal: random-1"], "heal", "no fault named 'random-1'"),
     "for with a restart": (["at: 1s, restart: a, for: 2s"], "", "`for` does not go with `restart`"),
     "healing nothing": (
         ["at: 1s, cut: a-s1", "at: 2s, heal: cut-2"],
