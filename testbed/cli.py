@@ -106,6 +106,50 @@ def run(
     raise typer.Exit(max(summary.exit_code for summary in summaries))
 
 
+@app.command(epilog="Example: `testbed chaos scenarios/chaos.yaml --runs 20`")
+def chaos(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file.", show_default=False)],
+    runs: Annotated[int, typer.Option(min=1, help="How many runs, if nothing breaks.")] = 20,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first, instead of the scenario's.")] = None,
+    directory: Annotated[Path | None, typer.Option("--out", help="Directory of the runs; must not exist.")] = None,
+    assignments: Assignments = None,
+    links: Annotated[str | None, typer.Option(help="Link backend: kernel or userspace. By default probed.")] = None,
+    fidelity: Annotated[Mode, typer.Option(help="How thoroughly to measure the links in each run.")] = "off",
+    as_json: AsJson = False,
+) -> None:
+    """Run random timelines until something breaks that holds of every run, and find the smallest that breaks it.
+
+    Exit code 0: nothing broke; 1: something did; 4: in no run was the emulation what was asked.
+    """
+    from testbed.chaos import Chaos
+    from testbed.live import watching
+    from testbed.models.source import model_mistakes
+    from testbed.results.tables import print_breach
+    from testbed.runner import Options
+    from testbed.spec.scenario import load_scenario
+
+    _require_root()
+    chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
+    loaded = load_scenario(scenario, chosen, model_mistakes)
+
+    def tell(line: str) -> None:
+        err.print(line, markup=False, soft_wrap=True)
+
+    played = Chaos(loaded, Options(directory, links, fidelity), lambda name: watching(err, name), tell)
+    try:
+        played.play(runs)
+    except KeyboardInterrupt:
+        err.print("interrupted; everything is cleaned up")
+        raise typer.Exit(130) from None
+    if as_json:
+        out.print_json(json.dumps(played.as_dict()))
+    elif played.breach is None:
+        out.print(f"{loaded.name}: nothing broke in {played.played} runs; {played.invalid} were invalid")
+    else:
+        print_breach(played.breach.broken, played.breach.scenario, played.breach.path, out)
+    raise typer.Exit(played.exit_code)
+
+
 @app.command(epilog="Example: `testbed compare runs/main runs/mine`, each a directory of `run --repeat 5 --out DIR`")
 def compare(
     base: Annotated[Path, typer.Argument(help="A run directory, or one that holds some.", show_default=False)],

@@ -1,6 +1,7 @@
 """Several runs for people, in the terminal: over all of them, and two sets side by side."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Final
 
@@ -13,6 +14,9 @@ from testbed.results.recorded import INFERENCE
 from testbed.results.summary import Summary
 from testbed.results.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable
 from testbed.spec.metric import METRICS, Metric
+from testbed.spec.scenario import Scenario
+from testbed.spec.timeline import Entry
+from testbed.units import DURATION
 
 _CHANGE_STYLES: Final = {
     "better": "green",
@@ -77,6 +81,23 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(
                 Text(f"  {distorted} {name} runs are distorted: times are compared over five runs or more", "yellow")
             )
+
+
+def print_breach(broken: Sequence[str], smallest: Scenario, path: Path, console: Console) -> None:
+    """What broke that holds of every run, and the smallest timeline that breaks it, in a scenario file at ``path``."""
+    console.print(Text.assemble((smallest.name, "bold"), " ", ("broken", "bold red"), f", seed {smallest.seed}, by"))
+    for entry in smallest.timeline:
+        console.print(Text(f"  {_happening(entry)}"))
+    if not smallest.timeline:
+        console.print("  no fault at all")
+    for sentence in broken:
+        console.print(Text(f"  ✗ {sentence}", "red"))
+    console.print(Text(f"to play it again: testbed run {path}", "dim"), soft_wrap=True)
+
+
+def _happening(entry: Entry) -> str:
+    lasting = "" if entry.lasts is None else f", for: {DURATION.format(entry.lasts)}"
+    return f"{entry.label} ({entry.subject}), {entry.awaited}{lasting}"
 
 
 def _totals(comparison: Comparison) -> Text:
