@@ -26,9 +26,9 @@ class Photographer(LiveView):
         super().__init__(scenario)
         self._console = console
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Keep what the screen shows half-way."""
-        super().play(boards, prompts, faults)
+        super().play(boards, prompts, faults, dilation)
         threading.Timer(HALF_WAY, lambda: self._console.print(self.render())).start()
 
 

@@ -49,10 +49,11 @@ class PlainView:
         """Print it."""
         self._console.print(f"  {what}", highlight=False)
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Say how much there is to do."""
         del faults
-        self._console.print(f"  {prompts} prompts for {len(boards)} nodes", highlight=False)
+        slower = "" if dilation == 1 else f", {_slower(dilation)}"
+        self._console.print(f"  {prompts} prompts for {len(boards)} nodes{slower}", highlight=False)
 
 
 class LiveView:
@@ -63,6 +64,7 @@ class LiveView:
         self._stages: list[tuple[str, float]] = []
         self._boards: dict[str, NodeBoard] = {}
         self._faults: Mapping[str, str] = {}
+        self._dilation = 1.0
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
         )
@@ -77,9 +79,9 @@ class LiveView:
         """Put it on the screen."""
         self._progress.reset(self._waiting, total=None, description=what)
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Show the nodes from now on."""
-        self._boards, self._faults = boards, faults
+        self._boards, self._faults, self._dilation = boards, faults, dilation
         self._progress.reset(self._waiting, total=prompts, description="prompts")
 
     def render(self) -> RenderableType:
@@ -98,7 +100,13 @@ class LiveView:
         line = Text.assemble((self._scenario, "bold"), "  ")
         for (name, begin), (_, end) in pairwise([*self._stages, ("now", time.monotonic())]):
             line.append(f"{name} {end - begin:.1f}s  ", "dim")
+        if self._dilation != 1:
+            line.append(_slower(self._dilation), "yellow")
         return line
+
+
+def _slower(dilation: float) -> str:
+    return f"time runs {dilation:g} times slower"
 
 
 def _table(boards: dict[str, NodeBoard]) -> Table:

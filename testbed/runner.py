@@ -37,8 +37,11 @@ class View(Protocol):
     def step(self, what: str) -> None:
         """Something that takes time begins within the stage."""
 
-    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str]) -> None:
-        """Play begins, with so many prompts to come; the boards and the active faults change as it goes on."""
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
+        """Play begins, with so many prompts to come; the boards and the active faults change as it goes on.
+
+        What they say is in virtual time, which is ``dilation`` times slower.
+        """
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
     stages, scenario = Stages(view), scenario.drawn()
     with stages.stage("check"):
         plan = prepare(scenario, options.links, view.step)
-        directory = RunDirectory.create(scenario, options.out)
+        directory = RunDirectory.create(plan.scenario, options.out)
     with ExitStack() as ending, _journal(stages, options.keep) as journal:
         with stages.stage("build"):
             world = World(plan, journal, stages.step)
@@ -117,7 +120,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                     measurements = recording.write(directory)
                     fidelity = inspection.judge(recording)
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
-    summary = Summary(scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
+    summary = Summary(plan.scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
     directory.write_summary(summary)
     return summary
 
@@ -159,7 +162,7 @@ def _warm_up(world: World, inspection: Inspection, stages: Stages) -> None:
     with stages.step("loading models"):
         world.wait_until_ready()
     with stages.step("reaching neighbours"):
-        asyncio.run(_reach_neighbours(world))
+        world.clock.run(_reach_neighbours(world))
     with stages.step("measuring links"):
         inspection.before_play()
 
@@ -188,9 +191,9 @@ def _play(world: World, recording: Recording, view: View) -> None:
     arrivals = schedule(scenario.workload, list(scenario.topology.nodes), scenario.seed)
     timeline = Timeline(world, recording)
     recording.begin()
-    view.play(recording.boards, len(arrivals), timeline.active)
+    view.play(recording.boards, len(arrivals), timeline.active, world.clock.dilation)
     try:
-        asyncio.run(_deliver_all(world, recording, timeline, arrivals))
+        world.clock.run(_deliver_all(world, recording, timeline, arrivals))
     except KeyboardInterrupt:
         recording.emit("interrupted")
         raise
@@ -212,16 +215,17 @@ async def _deliver_all(world: World, recording: Recording, timeline: Timeline, a
 
 
 async def _sample(recording: Recording) -> None:
-    due = time.monotonic()
+    loop = asyncio.get_running_loop()
+    due = loop.time()
     while True:
         recording.sample()
         due += SAMPLE_INTERVAL
-        await asyncio.sleep(due - time.monotonic())
+        await asyncio.sleep(due - loop.time())
 
 
 async def _deliver(arrival: Arrival, client: AgentClient, recording: Recording) -> None:
     """Bring a prompt to its owner, and see to it that it ends, as answered or with a reason."""
-    await asyncio.sleep(recording.zero + arrival.at - time.monotonic())
+    await asyncio.sleep(recording.zero + arrival.at - asyncio.get_running_loop().time())
     recording.emit("prompt", prompt=arrival.prompt, owner=arrival.node, text=arrival.text, truth=arrival.truth)
     try:
         await client.prompt(arrival.prompt, arrival.text)

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +20,7 @@ class Timeline:
     """The timeline of one play. ``active`` are the subjects of the faults that are active by the faults' names."""
 
     def __init__(self, world: World, recording: Recording) -> None:
+        self._clock = world.clock
         self._topology = world.plan.scenario.topology
         self._entries = world.plan.scenario.timeline
         self._recording = recording
@@ -39,7 +39,7 @@ class Timeline:
         """Undo what is left. Nodes that were killed are not started: they would do nothing any more."""
         for entry in self._entries:
             if self._held.get(entry.label) and entry.fault is not None and not entry.fault.outlives_play:
-                await self._end(entry, time.monotonic())
+                await self._end(entry, self._clock.now())
 
     async def _play(self, entry: Entry) -> None:
         asked = await self._due(entry)
@@ -66,9 +66,9 @@ class Timeline:
                 self._note("fault_begin", entry, asked)
             due += phase.seconds
             await _until(min(due, end), healed)
-            if healed.is_set() or time.monotonic() >= end:
+            if healed.is_set() or self._clock.now() >= end:
                 break
-        await self._end(entry, time.monotonic() if healed.is_set() else min(due, end))
+        await self._end(entry, self._clock.now() if healed.is_set() else min(due, end))
 
     async def _end(self, entry: Entry, asked: float) -> None:
         if entry.fault is not None and not entry.fault.momentary:
@@ -98,17 +98,17 @@ class Timeline:
         """Wait until an entry is due; the time at which it is, or was seen to be."""
         if entry.at is not None:
             asked = self._recording.zero + entry.at
-            await asyncio.sleep(asked - time.monotonic())
+            await asyncio.sleep(asked - self._clock.now())
             return asked
         (trigger,) = entry.triggers.values()
         while not trigger.met(self._recording.boards):
             await asyncio.sleep(GLANCE)
             self._recording.catch_up()
-        return time.monotonic()
+        return self._clock.now()
 
 
 async def _until(when: float, event: asyncio.Event) -> None:
-    """Wait for a time of CLOCK_MONOTONIC, which is the event loop's, or for an event."""
+    """Wait for a time of the run's clock, which is the event loop's, or for an event."""
     with suppress(TimeoutError):
         async with asyncio.timeout_at(when if math.isfinite(when) else None):
             await event.wait()

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
+from testbed.clock import REAL_TIME, Clock
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import End, LinkBackend
 from testbed.emulation.links.running import RunningLinks
@@ -40,9 +41,9 @@ NORMAL_TAILS = 3.3  # standard deviations, outside of which one measurement in a
 class Laboratory:
     """Hosts and the links between them. The host called ``a`` is 10.0.0.1, ``b`` 10.0.0.2, and so on."""
 
-    def __init__(self, backend: LinkBackend, journal: Journal, directory: Path) -> None:
+    def __init__(self, backend: LinkBackend, journal: Journal, directory: Path, clock: Clock) -> None:
         self._journal = journal
-        self.links = RunningLinks.begin(backend, journal, directory, seed=7)
+        self.links = RunningLinks.begin(backend, journal, directory, seed=7, clock=clock)
         self._hosts: dict[str, Namespace] = {}
 
     def namespace(self, name: str) -> Namespace:
@@ -195,10 +196,15 @@ class LinkConformance:
     backend: LinkBackend
 
     @pytest.fixture
-    def laboratory(self, tmp_path: Path) -> Iterator[Laboratory]:
+    def clock(self) -> Clock:
+        """What the links go by; a test of its own can have another."""
+        return REAL_TIME
+
+    @pytest.fixture
+    def laboratory(self, tmp_path: Path, clock: Clock) -> Iterator[Laboratory]:
         journal = Journal.begin()
         try:
-            yield Laboratory(self.backend, journal, tmp_path)
+            yield Laboratory(self.backend, journal, tmp_path, clock)
         finally:
             journal.undo()
 

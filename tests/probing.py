@@ -8,6 +8,7 @@ from statistics import median, stdev
 import pytest
 from conformance import Laboratory, LinkConformance
 
+from testbed.clock import Clock
 from testbed.emulation.links.backend import LinkBackend, Wiring
 from testbed.emulation.probe import ETHERTYPE, FULL, QUICK, SMALL_FRAME, measure
 from testbed.results.links import judge_links
@@ -20,6 +21,7 @@ class ProbeSuite:
     """The suite; ``backend`` is what makes the links."""
 
     backend: LinkBackend
+    clock = LinkConformance.clock
     laboratory = LinkConformance.laboratory
 
     def test_both_directions_are_measured_as_they_were_made(self, laboratory: Laboratory) -> None:
@@ -33,6 +35,18 @@ class ProbeSuite:
             assert observation.rates == pytest.approx([made.bandwidth], rel=0.03)
             assert observation.received == observation.sent
         assert list(judge_links({link: ways}, "now")) == []
+
+    @pytest.mark.parametrize("clock", [Clock(4)])
+    def test_in_a_dilated_run_a_link_is_that_much_slower_and_found_right(
+        self, laboratory: Laboratory, clock: Clock
+    ) -> None:
+        laboratory.join(WAY, Direction(bandwidth=5e6, delay=0.030))
+        seen = measure(laboratory.links.current(), QUICK, clock)
+        assert list(judge_links(seen, "now")) == []
+        ((link, ways),) = seen.items()
+        assert link.up == WAY
+        assert median(ways["up"].delays) == pytest.approx(WAY.delay + SMALL_FRAME * 8 / 10e6, abs=0.0005)
+        assert laboratory.round_trip("a", "b") >= 4 * (10 + 30)
 
     def test_a_link_that_does_all_it_was_asked_to_is_found_right(self, laboratory: Laboratory) -> None:
         rough = Direction(20e6, 0.020, Jitter(0.004), Loss(to_bad=0.01, to_good=0.3), duplicate=0.02, reorder=0.02)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -59,15 +58,16 @@ class AgentClient:
         return str(json.loads(content)["text"])
 
     async def _insist(self, prompt: dict[str, str]) -> tuple[int, str]:
-        seen = time.monotonic()
+        now = asyncio.get_running_loop().time
+        seen = now()
         while True:
             try:
                 return await self._post(prompt)
             except ClientConnectorError as error:
-                if time.monotonic() > seen + self._away:
+                if now() > seen + self._away:
                     raise AgentGoneError(str(error)) from error
             except (ClientError, OSError):
-                seen = time.monotonic()  # until now it was there
+                seen = now()  # until now it was there
             await asyncio.sleep(_AGAIN)
 
     async def _post(self, prompt: dict[str, str]) -> tuple[int, str]:

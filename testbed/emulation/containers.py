@@ -87,7 +87,7 @@ class NodeContainer:
         self._exit = None
 
     def cap_cpu(self, cpus: float) -> None:
-        """Let the container use ``cpus`` cores' worth of time from now on.
+        """Let the container use ``cpus`` of the host's cores' worth of time from now on.
 
         This is done once the model is loaded: to boot Python on a tenth of a core takes ten seconds, for nothing.
         """

@@ -34,6 +34,7 @@ NODE_UID = 1000
 
 NODE_CODE = (
     "testbed/__init__.py",
+    "testbed/clock.py",
     "testbed/node",
     "testbed/patterns",
     "testbed/seeds.py",

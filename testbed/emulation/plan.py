@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import docker
 
-from testbed.emulation.host import connect_docker, host_cpus, host_memory
+from testbed.clock import Clock
+from testbed.emulation.capacity import Shares, check_memory, oversubscribed, settle_dilation
+from testbed.emulation.host import connect_docker
 from testbed.emulation.image import ensure_image
 from testbed.emulation.links.backend import LinkBackend
 from testbed.emulation.links.running import BACKENDS
@@ -13,14 +15,14 @@ from testbed.errors import HostError, SpecError
 from testbed.models.source import Model, resolve_models
 from testbed.spec.scenario import Scenario
 from testbed.spec.topology import Topology
-from testbed.units import SIZE
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is built from."""
+    """All that a run is built from. The scenario's dilation is a number here, that of ``clock``."""
 
     scenario: Scenario
+    clock: Clock
     models: dict[str, Model]
     links: LinkBackend
     image: str
@@ -29,7 +31,7 @@ class Plan:
     @property
     def oversubscribed(self) -> bool:
         """Whether the nodes may use more CPU than the host has."""
-        return _cpus(self.scenario) > host_cpus()
+        return oversubscribed(_shares(self.scenario), self.clock.dilation)
 
 
 def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]) -> Plan:
@@ -38,10 +40,12 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     ``links`` names a backend; without it the host is asked. ``report`` is told of steps that take time.
     """
     models = resolve_models(scenario.topology.nodes)
-    _check_host(scenario)
+    dilation = settle_dilation(scenario, _shares(scenario))
+    check_memory([node.memory for node in scenario.topology.nodes.values()])
     backend = choose_backend(links, scenario.topology)
     client = connect_docker()
-    return Plan(scenario, models, backend, ensure_image(client, report), client)
+    settled = scenario.model_copy(update={"dilation": dilation})
+    return Plan(settled, Clock(dilation), models, backend, ensure_image(client, report), client)
 
 
 def choose_backend(name: str | None, topology: Topology) -> LinkBackend:
@@ -73,19 +77,5 @@ def _beyond(backend: LinkBackend, topology: Topology) -> str | None:
     return None
 
 
-def _check_host(scenario: Scenario) -> None:
-    cpus, memory = _cpus(scenario), sum(node.memory for node in scenario.topology.nodes.values())
-    if cpus > host_cpus() and not scenario.oversubscribe:
-        raise HostError(
-            f"the nodes ask for {cpus:g} CPUs and this host has {host_cpus()}; "
-            "lower their `cpus`, or set `oversubscribe: true` and have it noted in the result"
-        )
-    if memory > host_memory():
-        raise HostError(
-            f"the nodes ask for {SIZE.readable(memory)} of memory and this host has {SIZE.readable(host_memory())}; "
-            "lower their `memory`"
-        )
-
-
-def _cpus(scenario: Scenario) -> float:
-    return sum(node.cpus for node in scenario.topology.nodes.values())
+def _shares(scenario: Scenario) -> Shares:
+    return {name: node.cpus for name, node in scenario.topology.nodes.items()}

@@ -9,6 +9,8 @@ reserved address of IEEE 802.1Q) and carry an EtherType that nothing else uses. 
 
 The kernel stamps a frame as it comes in (SO_TIMESTAMPNS, socket(7)), by the clock that the sender reads. So delays are
 those of one way, and nothing here has to be on time but the sending.
+
+All of it goes by the run's clock: in a dilated run the same frames are sent, that much slower.
 """
 
 import socket
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from testbed.clock import REAL_TIME, Clock
 from testbed.emulation.links.backend import End, Wiring
 from testbed.spec.link import WAYS, Direction, Link, Way
 from testbed.spec.trace import FRAME
@@ -89,17 +92,17 @@ class Train:
     length: int
 
 
-def measure(links: Iterable[Wiring], effort: Effort) -> dict[Link, dict[Way, Observation]]:
+def measure(links: Iterable[Wiring], effort: Effort, clock: Clock = REAL_TIME) -> dict[Link, dict[Way, Observation]]:
     """Measure both directions of every link; raises OSError if an end is gone."""
     with ExitStack() as stack:
         wires: dict[tuple[Link, Way], _Wire] = {}
         for wiring in links:
             link, a, b = wiring.link, *(stack.enter_context(_open(end)) for end in (wiring.a, wiring.b))
-            wires[link, "up"], wires[link, "down"] = _Wire(link.up, a, b), _Wire(link.down, b, a)
-        _send_singly(list(wires.values()), effort.seconds)
+            wires[link, "up"], wires[link, "down"] = _Wire(link.up, a, b, clock), _Wire(link.down, b, a, clock)
+        _send_singly(list(wires.values()), effort.seconds, clock)
         for _ in range(effort.trains):
             for group in _together(wires.values()):
-                _send_trains(group)
+                _send_trains(group, clock)
         return {link: {way: wires[link, way].observed() for way in WAYS} for link, _ in wires}
 
 
@@ -122,8 +125,9 @@ def _open(end: End) -> socket.socket:
 class _Wire:
     """One direction of a link while it is measured."""
 
-    def __init__(self, direction: Direction, source: socket.socket, target: socket.socket) -> None:
+    def __init__(self, direction: Direction, source: socket.socket, target: socket.socket, clock: Clock) -> None:
         self.direction = direction
+        self._clock = clock
         self.train = train_over(direction)
         self._source = source
         self._target = target
@@ -169,20 +173,24 @@ class _Wire:
 
     def take_rate(self, numbers: range, length: int) -> None:
         """Note the rate at which a train arrived, if it was sent fast enough to fill the link."""
-        offered = (self._sent[numbers[-1]] - self._sent[numbers[0]]) / 1e9
+        offered = self._seconds(self._sent[numbers[-1]] - self._sent[numbers[0]])
         if (len(numbers) - 1) * length * 8 < _HEADROOM * self.direction.rate * offered:
             return
-        if rate := arrival_rate([self._arrived[number] / 1e9 for number in numbers if number in self._arrived], length):
+        arrived = [self._seconds(self._arrived[number]) for number in numbers if number in self._arrived]
+        if rate := arrival_rate(arrived, length):
             self._rates.append(rate)
 
     def observed(self) -> Observation:
         """All that is known by now."""
         delays = (
-            (self._arrived[number] - self._sent[number]) / 1e9
+            self._seconds(self._arrived[number] - self._sent[number])
             for number in range(self._single)
             if number in self._arrived
         )
         return Observation(len(self._sent), len(self._arrived), tuple(delays), tuple(self._rates))
+
+    def _seconds(self, nanoseconds: int) -> float:
+        return self._clock.virtual(nanoseconds / 1e9)
 
 
 def arrival_rate(times: Sequence[float], length: int) -> float | None:
@@ -198,18 +206,18 @@ def arrival_rate(times: Sequence[float], length: int) -> float | None:
     return lag * length * 8 / between if between > 0 else None
 
 
-def _send_singly(wires: Sequence[_Wire], seconds: float) -> None:
+def _send_singly(wires: Sequence[_Wire], seconds: float, clock: Clock) -> None:
     """Send small frames, each on a link that is free; those of different directions take turns."""
     schedule = []
     for place, wire in enumerate(wires):
         interval = _interval(wire.direction, len(wires), seconds)
         count = max(_FEWEST, int(seconds / interval))
         schedule += [(interval * (number + place / len(wires)), place) for number in range(count)]
-    begin = time.monotonic() + _INTERVAL  # the kernel begins to stamp frames a moment after it was asked to
+    begin = clock.now() + _INTERVAL  # the kernel begins to stamp frames a moment after it was asked to
     for due, place in sorted(schedule):
-        time.sleep(max(0.0, begin + due - time.monotonic()))
+        clock.sleep(max(0.0, begin + due - clock.now()))
         wires[place].send_singly()
-    _receive(wires)
+    _receive(wires, clock)
 
 
 def _interval(direction: Direction, wires: int, seconds: float) -> float:
@@ -219,9 +227,9 @@ def _interval(direction: Direction, wires: int, seconds: float) -> float:
     return max(_INTERVAL, wires / _SINGLE_FRAMES_PER_SECOND, free, settled)
 
 
-def _send_trains(wires: Sequence[_Wire]) -> None:
+def _send_trains(wires: Sequence[_Wire], clock: Clock) -> None:
     sent = [(wire, wire.send_train(train), train.length) for wire in wires if (train := wire.train)]
-    _receive(wires)
+    _receive(wires, clock)
     for wire, numbers, length in sent:
         wire.take_rate(numbers, length)
 
@@ -260,11 +268,11 @@ def _together(wires: Iterable[_Wire]) -> Iterator[list[_Wire]]:
         yield group
 
 
-def _receive(wires: Sequence[_Wire]) -> None:
+def _receive(wires: Sequence[_Wire], clock: Clock) -> None:
     """Wait until all has arrived that was sent, or is lost."""
-    deadline = time.monotonic() + max((_longest(wire) for wire in wires), default=0.0) + _GRACE
-    while not all(wire.complete for wire in wires) and time.monotonic() < deadline:
-        time.sleep(_GLANCE)
+    deadline = clock.now() + max((_longest(wire) for wire in wires), default=0.0) + _GRACE
+    while not all(wire.complete for wire in wires) and clock.now() < deadline:
+        clock.sleep(_GLANCE)
         for wire in wires:
             wire.receive()
 

@@ -10,6 +10,7 @@ from typing import Final
 from docker.errors import DockerException
 from pyroute2 import NetlinkError
 
+from testbed.emulation.capacity import threads
 from testbed.emulation.containers import WorldError, last_lines, start_containers
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
@@ -51,6 +52,7 @@ class World:
     def __init__(self, plan: Plan, journal: Journal, step: Step) -> None:
         """Start every container, which takes the longest, and make the network while the agents load their models."""
         self.plan = plan
+        self.clock = plan.clock
         self._directory = SHARED / journal.run
         self.shared = self._share(journal)
         nodes = plan.scenario.topology.nodes
@@ -80,8 +82,12 @@ class World:
                 if (end := node.exit()) is not None:
                     raise WorldError(f"node {name!r} did not start: {end}\n{last_lines(node.logs())}")
                 time.sleep(_GLANCE)
-        for name, node in self.nodes.items():
-            node.cap_cpu(self.plan.scenario.topology.nodes[name].cpus)
+        for name, device in self.plan.scenario.topology.nodes.items():
+            self.cap_cpu(name, device.cpus)
+
+    def cap_cpu(self, name: str, cpus: float) -> None:
+        """Let a node use ``cpus`` cores' worth of time from now on, by the run's clock."""
+        self.nodes[name].cap_cpu(cpus / self.clock.dilation)
 
     def restart(self, name: str) -> None:
         """Start a node that has ended, in a network as before; raises WorldError. Its CPU is capped from the start."""
@@ -119,6 +125,7 @@ class World:
         node, address = scenario.topology.nodes[name], addresses(scenario.topology)
         return NodeConfig(
             name=name,
+            clock=self.clock,
             neighbours={other: address[other] for other in scenario.topology.neighbours(name)},
             pattern=scenario.pattern,
             queue=scenario.queue,
@@ -126,7 +133,7 @@ class World:
             membership=scenario.membership,
             model=node.model,
             context=node.context,
-            threads=max(1, int(node.cpus)),
+            threads=threads(node.cpus / self.clock.dilation),
             temperature=scenario.sampling.temperature,
             max_tokens=scenario.sampling.max_tokens,
             seed=scenario.seed,
@@ -140,7 +147,7 @@ class World:
         directory.mkdir()
         home = Namespace.create(name)
         with home.entered():
-            self.links = RunningLinks.begin(self.plan.links, journal, directory, self.plan.scenario.seed)
+            self.links = RunningLinks.begin(self.plan.links, journal, directory, self.plan.scenario.seed, self.clock)
         network = Network(self.plan.scenario.topology, home, containers, self.links)
         self.links.publish()
         return network

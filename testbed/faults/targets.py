@@ -92,7 +92,7 @@ class NodeTarget:
         if after.deaf_to != before.deaf_to:
             world.network.deafen(self.name, before.deaf_to, after.deaf_to)
         if after.cpus != before.cpus:
-            node.cap_cpu(after.cpus)
+            world.cap_cpu(self.name, after.cpus)
         if after.memory != before.memory:
             node.cap_memory(after.memory)
         if after.hanging != before.hanging:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,12 +29,11 @@ def load(config: NodeConfig, path: Path) -> ChatModel:
     return model
 
 
-async def run(shared: Path, model_path: Path) -> None:
+async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     """Serve both APIs until SIGTERM."""
-    config = NodeConfig.model_validate_json((shared / places.CONFIG).read_text())
     past = recall(shared / places.EVENTS)
-    trace = Trace(shared / places.EVENTS, config.name)
-    begin = time.monotonic()
+    trace = Trace(shared / places.EVENTS, config.name, config.clock)
+    begin = config.clock.now()
     model = SlowedModel(load(config, model_path), shared / places.SLOWNESS)
     queue = InferenceQueue(model, trace, config.queue)
     # One prompt may ask a neighbour while others do: no limit on connections, and none is closed for being idle.
@@ -51,7 +49,7 @@ async def run(shared: Path, model_path: Path) -> None:
             web.AppRunner(api.for_network(), access_log=None),
             web.AppRunner(api.for_host(), access_log=None),
         )
-        trace.emit("ready", load_seconds=time.monotonic() - begin)
+        trace.emit("ready", load_seconds=config.clock.now() - begin)
         if past.began:  # else the host says when the network stands
             neighbourhood.begin()
         agent.resume(past.unfinished)
@@ -87,7 +85,8 @@ async def _told_to_stop() -> None:
 
 def main(shared: str = str(places.SHARED), model: str = str(places.MODEL)) -> None:
     """Run an agent on the given directory and model."""
-    asyncio.run(run(Path(shared), Path(model)))
+    config = NodeConfig.model_validate_json((Path(shared) / places.CONFIG).read_text())
+    config.clock.run(run(config, Path(shared), Path(model)))
 
 
 if __name__ == "__main__":

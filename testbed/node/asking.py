@@ -1,7 +1,6 @@
 """How a node asks its neighbours, over the emulated network."""
 
 import asyncio
-import time
 from typing import Final
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
@@ -93,13 +92,13 @@ class Asker:
             return ChatResponse.model_validate_json(content)
 
     async def _knock(self, neighbour: str) -> float | None:
-        begin = time.monotonic()
+        begin = asyncio.get_running_loop().time()
         try:
             async with self._session.get(f"{self._url(neighbour)}/v1/models", timeout=ClientTimeout(5)) as response:
                 await response.read()
         except (ClientError, OSError, TimeoutError):
             return None
-        return time.monotonic() - begin
+        return asyncio.get_running_loop().time() - begin
 
     def _url(self, neighbour: str) -> str:
         return f"http://{self._config.neighbours[neighbour]}:{PORT}"

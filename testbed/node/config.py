@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from testbed.clock import REAL_TIME, Clock
 from testbed.patterns import Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 
@@ -21,11 +22,12 @@ HEARTBEAT_PORT = 8081
 
 
 class NodeConfig(BaseModel):
-    """The agent of node ``name``. ``neighbours`` are IP addresses by name."""
+    """The agent of node ``name``, which goes by ``clock``. ``neighbours`` are IP addresses by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    clock: Clock = REAL_TIME
     neighbours: dict[str, str]
     pattern: Pattern
     queue: QueueOptions

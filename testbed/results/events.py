@@ -4,13 +4,14 @@ docs/results.md lists them and what they carry.
 """
 
 import json
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from testbed.clock import Clock
+
 Event = dict[str, Any]
-"""One event: ``t`` in seconds of CLOCK_MONOTONIC, ``node``, ``event``, and what it carries."""
+"""One event: ``t`` in seconds of the run's clock, ``node``, ``event``, and what it carries."""
 
 HOST: Final = ""
 """The ``node`` of events that the host writes."""
@@ -19,13 +20,14 @@ HOST: Final = ""
 class EventLog:
     """All events of a run as they come in: the runner's own, and others' from the files that they write."""
 
-    def __init__(self, files: Iterable[Path]) -> None:
+    def __init__(self, files: Iterable[Path], clock: Clock) -> None:
+        self._clock = clock
         self._files = [_Tail(path) for path in files]
         self.events: list[Event] = []
 
     def emit(self, event: str, **fields: object) -> None:
         """Record what the host sees happening now."""
-        self.events.append({"t": time.monotonic(), "node": HOST, "event": event, **fields})
+        self.events.append({"t": self._clock.now(), "node": HOST, "event": event, **fields})
 
     def collect(self) -> list[Event]:
         """Take in what has been written since the last call, and return it."""

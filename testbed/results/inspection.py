@@ -46,7 +46,7 @@ class Inspection:
         if self._effort is None:
             return None
         try:
-            return measure(self._world.links.current(), self._effort)
+            return measure(self._world.links.current(), self._effort, self._world.clock)
         except OSError as error:  # an interface that is gone
             self._unmeasurable.append(Finding("invalid", f"the links cannot be measured: {error}"))
             return None

@@ -32,15 +32,17 @@ _NOT_REPRODUCED: Final = (
 
 
 def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str, Any]:
-    """The manifest of a run; ``zero`` is the beginning of play on CLOCK_MONOTONIC."""
+    """The manifest of a run; ``zero`` is the beginning of play on the run's clock."""
     image = plan.docker.images.get(plan.image)
+    began = plan.clock.real(zero)
     return {
         "run": run,
         "scenario": plan.scenario.name,
         "seed": plan.scenario.seed,
         "not_reproduced_by_the_seed": list(_NOT_REPRODUCED),
-        "play_began": datetime.fromtimestamp(time.time() - time.monotonic() + zero, UTC).isoformat(),
-        "clock": {"name": "CLOCK_MONOTONIC", "play_began": zero},
+        "play_began": datetime.fromtimestamp(time.time() - time.monotonic() + began, UTC).isoformat(),
+        "clock": {"name": "CLOCK_MONOTONIC", "play_began": began},
+        "dilation": plan.clock.dilation,
         "host": {
             "name": platform.node(),
             "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),

@@ -25,7 +25,7 @@ CPU: Final = "cpu."
 """``cpu.a`` is the time of a core that node a used."""
 
 BUSY: Final = "busy."
-"""``busy.a`` is ``cpu.a`` and the time that node a waited behind its cap."""
+"""``busy.a`` is the time in which node a used ``cpu.a``, and waited behind its cap."""
 
 Key = tuple[str, str, str]
 """A prompt: its number, its owner and its text."""
@@ -63,7 +63,8 @@ class RecordedRun:
                 scenario=summary["scenario"],
                 seed=manifest["seed"],
                 prompts=tuple((key, event["owner"], event["text"]) for key, event in measured.prompts.items()),
-                columns=_columns(measured) | _cpu(path / "samples.parquet", list(measured.prompts.values())),
+                columns=_columns(measured)
+                | _cpu(path / "samples.parquet", list(measured.prompts.values()), manifest.get("dilation", 1.0)),
                 totals=summary["metrics"],
                 verdict=summary["verdict"],
                 fidelity=summary["fidelity"]["verdict"],
@@ -107,7 +108,7 @@ def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _cpu(samples: Path, prompts: Sequence[Event]) -> dict[str, tuple[float, ...]]:
+def _cpu(samples: Path, prompts: Sequence[Event], dilation: float) -> dict[str, tuple[float, ...]]:
     """What the kernel counted of each node while its prompts came in, read off between two samples."""
     rows = pyarrow.parquet.read_table(samples, columns=["t", "node", "cpu", "throttled"]).to_pylist()
     by_node: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
@@ -120,7 +121,7 @@ def _cpu(samples: Path, prompts: Sequence[Event]) -> dict[str, tuple[float, ...]
         edges = [*(prompt["t"] for prompt in prompts), times[-1]]
         cpu = np.diff(np.interp(edges, times, [row["cpu"] for row in seen]))
         behind_cap = np.diff(np.interp(edges, times, [row["throttled"] for row in seen]))
-        columns |= {f"{CPU}{node}": tuple(cpu.tolist()), f"{BUSY}{node}": tuple((cpu + behind_cap).tolist())}
+        columns |= {f"{CPU}{node}": tuple(cpu.tolist()), f"{BUSY}{node}": tuple((cpu / dilation + behind_cap).tolist())}
     return columns
 
 

@@ -1,7 +1,6 @@
 """Everything that is traced while a run plays."""
 
 import asyncio
-import time
 from dataclasses import asdict
 from typing import Final
 
@@ -25,18 +24,19 @@ class Recording:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._log = EventLog([*(world.events(name) for name in world.nodes), world.link_events])
+        self._clock = world.clock
+        self._log = EventLog([*(world.events(name) for name in world.nodes), world.link_events], world.clock)
         nodes = world.plan.scenario.topology.nodes
         self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
         self._sampler = Sampler(world, self.boards)
         self._host = HostWatch()
         self._exits: dict[str, Exit] = {}
-        self.zero = time.monotonic()
-        """The beginning of play on CLOCK_MONOTONIC, once it has begun."""
+        self.zero = self._clock.now()
+        """The beginning of play on the run's clock, once it has begun."""
 
     def begin(self) -> None:
         """Play begins now."""
-        self.zero = time.monotonic()
+        self.zero = self._clock.now()
         self._count_traffic()
         self._host.look()
 
@@ -66,8 +66,8 @@ class Recording:
 
     async def lose(self, prompt: str, owner: str) -> None:
         """A prompt's owner ended before the prompt did; how it ended is known a moment after its sockets close."""
-        deadline = time.monotonic() + _EXIT_SECONDS
-        while owner not in self._exits and time.monotonic() < deadline:
+        deadline = self._clock.now() + _EXIT_SECONDS
+        while owner not in self._exits and self._clock.now() < deadline:
             await asyncio.sleep(_EXIT_SECONDS / 100)
             self.catch_up()
         self.boards[owner].failed += 1

@@ -1,9 +1,8 @@
 """Samples taken at fixed intervals while a run plays: memory, CPU and queue of each node, traffic of each link."""
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +22,16 @@ SCHEMA: Final = pa.schema(
         pa.field("rss", pa.int64(), metadata={"unit": "B", "source": "psutil, all processes of the container"}),
         pa.field("memory", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
         pa.field("memory_peak", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
-        pa.field("cpu", pa.float64(), metadata={"unit": "s", "source": "cgroup, since the container's start"}),
+        pa.field(
+            "cpu", pa.float64(), metadata={"unit": "s of a core", "source": "cgroup, since the container's start"}
+        ),
         pa.field("throttled", pa.float64(), metadata={"unit": "s", "source": "cgroup"}),
         pa.field("queue", pa.int32(), metadata={"meaning": "jobs that wait, and the one at work"}),
         pa.field("up", pa.int64(), metadata={"unit": "B", "meaning": "carried from the first end to the second"}),
         pa.field("down", pa.int64(), metadata={"unit": "B"}),
     ]
 )
-"""One row for each node and each link at each time."""
+"""One row for each node and each link at each time. Times are the run's; ``cpu`` is work, the same at any dilation."""
 
 
 class Sampler:
@@ -48,7 +49,7 @@ class Sampler:
 
     def sample(self) -> None:
         """Take one sample of every node that runs and of every link."""
-        now = time.monotonic()
+        now = self._world.clock.now()
         for name, node in self._world.nodes.items():
             try:
                 self._rows.append({"t": now, "node": name, **self._node(name)})
@@ -60,6 +61,7 @@ class Sampler:
 
     def _node(self, name: str) -> dict[str, int | float]:
         usage = self._cgroups[name].read()
+        usage = replace(usage, throttled=self._world.clock.virtual(usage.throttled))
         board = self._boards[name]
         board.memory = usage.memory
         self.peaks[name] = max(usage.memory_peak, self.peaks.get(name, 0))  # a restart begins with a new cgroup

@@ -92,6 +92,7 @@ class Summary:
         return {
             "scenario": self.scenario.name,
             "run": self.run,
+            "dilation": self.scenario.dilation,
             "verdict": self.verdict,
             "fidelity": self.fidelity.as_dict(),
             "metrics": {**self.metrics, "accuracy.interval": interval},

@@ -21,9 +21,10 @@ FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yel
 
 def print_summary(summary: Summary, console: Console) -> None:
     """The verdict first, then why, then the numbers."""
-    console.print(
-        Text.assemble((summary.scenario.name, "bold"), " ", (summary.verdict, VERDICT_STYLES[summary.verdict]))
-    )
+    dilation = summary.scenario.dilation
+    slower = "" if dilation == 1 else f"  in virtual time, {dilation:g} times slower than the host's"
+    verdict = (summary.verdict, VERDICT_STYLES[summary.verdict])
+    console.print(Text.assemble((summary.scenario.name, "bold"), " ", verdict, (slower, "dim")))
     for judgement in summary.judgements:
         console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
     for reason in (*summary.broken, *summary.regressions):

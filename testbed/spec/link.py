@@ -105,6 +105,17 @@ class Direction:
         """The same with the properties that are ``said``; raises ValueError if they do not fit the others."""
         return replace(self, **said)
 
+    def dilated(self, factor: float) -> "Direction":
+        """The same where everything takes ``factor`` times as long."""
+        return replace(
+            self,
+            bandwidth=self.bandwidth and self.bandwidth / factor,
+            delay=self.delay * factor,
+            jitter=replace(self.jitter, deviation=self.jitter.deviation * factor),
+            queue=self.queue and replace(self.queue, seconds=self.queue.seconds and self.queue.seconds * factor),
+            trace=self.trace and self.trace.dilated(factor),
+        )
+
 
 @dataclass(frozen=True)
 class Link:
@@ -123,3 +134,7 @@ class Link:
     def way(self, way: Way) -> Direction:
         """One of the two."""
         return self.up if way == "up" else self.down
+
+    def dilated(self, factor: float) -> "Link":
+        """The same where everything takes ``factor`` times as long."""
+        return replace(self, up=self.up.dilated(factor), down=self.down.dilated(factor))

@@ -5,9 +5,9 @@ Patterns bring their own schema; this module collects them. Those of faults are 
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 from ruamel.yaml import YAML
 
 from testbed.errors import SpecError
@@ -21,6 +21,24 @@ from testbed.spec.model import Spec, matching
 from testbed.spec.timeline import Entry, Extent, named, timeline_mistakes
 from testbed.spec.topology import Topology
 from testbed.units import Rate
+
+_MOST_DILATION: Final = 100.0
+
+
+def _read_dilation(written: object) -> object:
+    if written == "auto":
+        return written
+    if isinstance(written, int | float) and not isinstance(written, bool) and 1 <= written <= _MOST_DILATION:
+        return float(written)
+    raise ValueError(f"{written!r} is no dilation; write a number from 1 to {_MOST_DILATION:g}, or auto")
+
+
+Dilation = Annotated[
+    float | Literal["auto"],
+    BeforeValidator(_read_dilation),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 1, "maximum": _MOST_DILATION}, {"const": "auto"}]}),
+]
+"""How many times slower than the host's clock time runs for the nodes; ``auto``: as little as the host allows."""
 
 
 class Sampling(Spec):
@@ -60,6 +78,7 @@ class Scenario(Spec):
     timeline: list[Entry] = Field(default_factory=list, description="what goes wrong, and when")
     expect: Expectations = Field(default_factory=Expectation, description="what must hold for the run to pass")
     baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
+    dilation: Dilation = Field(1.0, description="how many times slower time runs for the nodes, or auto")
     oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
 
     @property

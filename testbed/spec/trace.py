@@ -5,7 +5,7 @@ last one is the length of the recording, which is repeated without end. (Netrava
 mm-link(1).)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,10 @@ class Trace:
     def rate(self) -> float:
         """Bits per second, over the whole of it."""
         return len(self.opportunities) * FRAME * 8 / self.period
+
+    def dilated(self, factor: float) -> "Trace":
+        """The same with every time ``factor`` times as long, to the millisecond."""
+        return replace(self, opportunities=tuple(round(time * factor) for time in self.opportunities))
 
 
 @cache

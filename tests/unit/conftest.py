@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from testbed.clock import REAL_TIME
 from testbed.node.model import Completion, Message, Sampling
 from testbed.node.trace import Trace
 from testbed.spec.scenario import Scenario, load_scenario
@@ -88,7 +89,7 @@ class TraceFile:
 def make_trace(tmp_path: Path) -> Callable[[str], TraceFile]:
     def make(node: str) -> TraceFile:
         path = tmp_path / f"{node}.jsonl"
-        return TraceFile(path, Trace(path, node))
+        return TraceFile(path, Trace(path, node, REAL_TIME))
 
     return make
 

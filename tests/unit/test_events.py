@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from testbed.clock import REAL_TIME
 from testbed.results.events import HOST, EventLog, write_events
 
 
@@ -25,14 +26,14 @@ def _line(t: float, event: str = "start") -> str:
 
 
 def test_a_node_that_has_not_written_yet_has_no_events(file: Path) -> None:
-    log = EventLog([file])
+    log = EventLog([file], REAL_TIME)
     assert log.collect() == []
     _append(file, _line(1))
     assert [event["t"] for event in log.collect()] == [1]
 
 
 def test_each_event_is_collected_once(file: Path) -> None:
-    log = EventLog([file])
+    log = EventLog([file], REAL_TIME)
     _append(file, _line(1) + _line(2))
     assert [event["t"] for event in log.collect()] == [1, 2]
     assert log.collect() == []
@@ -45,7 +46,7 @@ def test_a_line_is_taken_when_it_is_whole_wherever_it_was_cut(file: Path) -> Non
     line = (json.dumps({"t": 2, "node": "a", "text": "Zürich\u2028“”"}, ensure_ascii=False) + "\n").encode()
     for cut in range(len(line)):
         file.write_bytes(b"")
-        log = EventLog([file])
+        log = EventLog([file], REAL_TIME)
         _append(file, _line(1).encode() + line[:cut])
         assert [event["t"] for event in log.collect()] == [1]
         _append(file, line[cut:])
@@ -55,14 +56,14 @@ def test_a_line_is_taken_when_it_is_whole_wherever_it_was_cut(file: Path) -> Non
 def test_what_a_node_traces_is_what_the_host_reads(make_trace: Callable[[str], Any]) -> None:
     written = make_trace("a")
     written.trace.emit("end", job="p1.1@a", text='two\nlines, a "quote", Zürich')
-    (event,) = EventLog([written.path]).collect()
+    (event,) = EventLog([written.path], REAL_TIME).collect()
     assert (event["node"], event["event"], event["job"]) == ("a", "end", "p1.1@a")
     assert event["text"] == 'two\nlines, a "quote", Zürich'
 
 
 def test_events_of_all_writers_are_put_in_the_order_of_one_clock(make_trace: Callable[[str], Any]) -> None:
     a, b = make_trace("a"), make_trace("b")
-    log = EventLog([a.path, b.path])
+    log = EventLog([a.path, b.path], REAL_TIME)
     b.trace.emit("ready")
     log.emit("stage", name="play")
     a.trace.emit("arrival")
@@ -78,7 +79,7 @@ def test_events_of_all_writers_are_put_in_the_order_of_one_clock(make_trace: Cal
 
 
 def test_times_are_counted_from_the_beginning_of_play(file: Path) -> None:
-    log = EventLog([file])
+    log = EventLog([file], REAL_TIME)
     _append(file, _line(103.25) + _line(99.5))
     log.collect()
     assert [event["t"] for event in log.ordered(zero=100)] == [-0.5, 3.25]
@@ -86,7 +87,7 @@ def test_times_are_counted_from_the_beginning_of_play(file: Path) -> None:
 
 
 def test_events_of_one_instant_keep_the_order_in_which_they_were_written(file: Path) -> None:
-    log = EventLog([file])
+    log = EventLog([file], REAL_TIME)
     _append(file, _line(1, "end") + _line(1, "answer"))
     log.collect()
     assert [event["event"] for event in log.ordered(zero=0)] == ["end", "answer"]

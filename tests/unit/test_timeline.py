@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from testbed.clock import REAL_TIME, Clock
 from testbed.errors import SpecError
 from testbed.results.board import NodeBoard
 from testbed.results.faults import fault_records
@@ -33,12 +34,16 @@ class Recording:
     """The boards, and the events that the timeline notes."""
 
     boards: dict[str, NodeBoard]
-    zero: float = field(default_factory=time.monotonic)
+    clock: Clock
+    zero: float = field(init=False)
     events: list[dict[str, Any]] = field(default_factory=list)
     looks: int = 0
 
+    def __post_init__(self) -> None:
+        self.zero = self.clock.now()
+
     def emit(self, event: str, **fields: Any) -> None:
-        self.events.append({"t": time.monotonic() - self.zero, "event": event, **fields})
+        self.events.append({"t": self.clock.now() - self.zero, "event": event, **fields})
 
     def catch_up(self) -> None:
         self.looks += 1
@@ -64,11 +69,11 @@ class Play:
 
 @pytest.fixture
 def make(files: Any) -> Callable[..., Play]:
-    def make_play(*entries: str) -> Play:
+    def make_play(*entries: str, clock: Clock = REAL_TIME) -> Play:
         text = files.scenario + "timeline:\n" + "".join(f"  - {{{entry}}}\n" for entry in entries)
         scenario = files.load(scenario=text)
-        recording, links = Recording({"a": NodeBoard(), "b": NodeBoard()}), Links()
-        world: Any = SimpleNamespace(plan=SimpleNamespace(scenario=scenario), links=links)
+        recording, links = Recording({"a": NodeBoard(), "b": NodeBoard()}, clock), Links()
+        world: Any = SimpleNamespace(plan=SimpleNamespace(scenario=scenario), links=links, clock=clock)
         return Play(scenario.timeline, links, recording, Timeline(world, recording))  # type: ignore[arg-type]
 
     return make_play
@@ -92,6 +97,18 @@ def test_a_fault_begins_in_its_time_and_is_undone_after_it(make: Callable[..., P
     assert (begin["asked"], end["asked"]) == (0.02, 0.04)
     assert begin["t"] >= 0.02
     assert end["t"] >= 0.04
+
+
+def test_in_a_dilated_run_faults_come_by_its_clock(make: Callable[..., Play]) -> None:
+    clock = Clock(10)
+    play = make("at: 2ms, cut: a-s1, for: 4ms", clock=clock)
+    real = time.monotonic()
+    clock.run(play.until_quiet())
+    begin, end = play.recording.events
+    assert (begin["asked"], end["asked"]) == (0.002, 0.006)
+    assert begin["t"] >= 0.002
+    assert end["t"] >= 0.006
+    assert time.monotonic() - real >= 10 * 0.006
 
 
 def test_of_two_cuts_of_one_link_the_last_end_counts(make: Callable[..., Play]) -> None:

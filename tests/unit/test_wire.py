@@ -177,6 +177,30 @@ def test_some_come_twice_some_overtake() -> None:
     assert len(express) == pytest.approx(2000, rel=0.1)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_dilated_wire_is_the_same_one_in_slow_motion(seed: int) -> None:
+    draw, factor = random.Random(seed), 3.0
+    recorded = _trace(*sorted(draw.choices(range(1, 200), k=40)))
+    usual = Direction(
+        bandwidth=None if seed % 2 else draw.uniform(1e5, 1e7),
+        delay=draw.uniform(0.005, 0.1),
+        jitter=Jitter(0.005, "pareto", draw.choice([0.0, 0.5])),
+        loss=Loss(to_bad=0.02, to_good=0.3),
+        duplicate=0.05,
+        reorder=0.05,
+        queue=draw.choice([None, Queue(packets=20), Queue(bytes=20_000), Queue(seconds=0.05)]),
+        trace=recorded if seed % 2 else None,
+    )
+    wire, slow, now = Wire(usual, seed), Wire(usual.dilated(factor), seed), 0.0
+    for _ in range(500):
+        now += draw.expovariate(1 / 0.004)
+        size = draw.randint(60, FRAME)
+        wire.send(now, size)
+        slow.send(now * factor, size)
+    assert _numbers(slow) == _numbers(wire)
+    assert [time / factor for time, _ in slow.arrivals] == pytest.approx([time for time, _ in wire.arrivals], abs=1e-6)
+
+
 def test_one_seed_draws_the_same_again() -> None:
     def lost(seed: int) -> list[int]:
         wire = Wire(Direction(loss=Loss(in_good=0.3)), seed)

@@ -1,7 +1,7 @@
 """What every link backend can do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +39,10 @@ class Wiring:
     b: End
     seed: int
     changes: int = 0
+
+    def dilated(self, factor: float) -> "Wiring":
+        """The same where everything takes ``factor`` times as long."""
+        return replace(self, link=self.link.dilated(factor))
 
     def stream(self, way: Way) -> int:
         """64 random bits for one direction: others after each change, lest what is seeded anew repeats its draws."""

@@ -2,12 +2,13 @@
 
 What they are at the moment stands in a file that the processes share. Whoever changes a link holds a lock, tells the
 backend, writes the file anew and notes the change as an event of the run.
+
+All of this is by the run's clock. In a dilated run backends are told of links that are that much slower.
 """
 
 import fcntl
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, Final
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
+from testbed.clock import REAL_TIME, Clock
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import End, Health, LinkBackend, Links, Wiring
 from testbed.emulation.links.kernel import KERNEL
@@ -38,10 +40,11 @@ _LOCK: Final = "lock"
 
 @dataclass(frozen=True)
 class _State:
-    """What stands in the file: which backend made the links, and every link by its name."""
+    """What stands in the file: which backend made the links, the run's clock, and every link by its name."""
 
     backend: str
     seed: int
+    clock: Clock
     wirings: dict[str, Wiring]
 
 
@@ -61,9 +64,11 @@ class RunningLinks:
         self._dropped: Counter[str] = Counter()  # by each link's interfaces, when health was asked for
 
     @classmethod
-    def begin(cls, backend: LinkBackend, journal: Journal, directory: Path, seed: int) -> "RunningLinks":
-        """Begin the links of a run, whose ``directory`` is there, with the run's ``seed``."""
-        return cls(directory, backend, backend.begin(journal, directory), _State(backend.name, seed, {}))
+    def begin(
+        cls, backend: LinkBackend, journal: Journal, directory: Path, seed: int, clock: Clock = REAL_TIME
+    ) -> "RunningLinks":
+        """Begin the links of a run, whose ``directory`` is there, with the run's ``seed`` and clock."""
+        return cls(directory, backend, backend.begin(journal, directory), _State(backend.name, seed, clock, {}))
 
     @classmethod
     def attach(cls, directory: Path) -> "RunningLinks":
@@ -75,7 +80,7 @@ class RunningLinks:
     def connect(self, link: Link, a: End, b: End) -> None:
         """Create a link between two ends."""
         wiring = Wiring(len(self._state.wirings), link, a, b, self._state.seed)
-        self._links.connect(wiring)
+        self._links.connect(self._real(wiring))
         self._state.wirings[link.name] = wiring
 
     def publish(self) -> None:
@@ -103,9 +108,9 @@ class RunningLinks:
             before = self._find(name)
             after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
             try:
-                self._links.shape(after)
+                self._links.shape(self._real(after))
             except Exception:  # half of it may have been done
-                self._links.shape(before)
+                self._links.shape(self._real(before))
                 raise
             self._state.wirings[name] = after
             self._write()
@@ -118,7 +123,7 @@ class RunningLinks:
             for wiring in self._state.wirings.values():
                 for end in (wiring.a, wiring.b):
                     if end.namespace == namespace:
-                        self._links.moved(wiring, end)
+                        self._links.moved(self._real(wiring), end)
 
     def health(self) -> Health:
         """How well they have worked since this was asked last.
@@ -128,7 +133,12 @@ class RunningLinks:
         wirings = self.current()
         health, before = self._links.health(wirings), self._dropped
         self._dropped = _dropped(wirings)
-        return replace(health, lost=dict(Counter(health.lost) + (self._dropped - before)))
+        lateness = None if health.lateness is None else self._state.clock.virtual(health.lateness)
+        return replace(health, lateness=lateness, lost=dict(Counter(health.lost) + (self._dropped - before)))
+
+    def _real(self, wiring: Wiring) -> Wiring:
+        """What a backend is to make of a link."""
+        return wiring.dilated(self._state.clock.dilation)
 
     def _find(self, name: str) -> Wiring:
         if name not in self._state.wirings:
@@ -146,7 +156,7 @@ class RunningLinks:
         return replace(link, up=up, down=down)
 
     def _note(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> None:
-        event: dict[str, Any] = {"t": time.monotonic(), "node": "", "event": "link", "link": name}
+        event: dict[str, Any] = {"t": self._state.clock.now(), "node": "", "event": "link", "link": name}
         for way, properties in said.items():
             event[way] = dict(properties)
             if trace := properties.get("trace"):

@@ -1,0 +1,47 @@
+"""A run in slow motion: what it asks for and what it tells is in the nodes' time."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from observed import GOSSIP, FinishedRun
+
+Run = Callable[..., FinishedRun]
+
+FACTOR = 3
+
+
+@pytest.fixture(scope="module")
+def dilated(run: Run) -> FinishedRun:
+    few = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=1/s")
+    fault = ("--set", "timeline=[{at: 1s, degrade: {link: a-s1, delay: 50ms}, for: 500ms}]")
+    return run(GOSSIP, "--set", f"dilation={FACTOR}", *few, *fault)
+
+
+def test_it_plays_to_its_end_and_carries_its_factor(dilated: FinishedRun) -> None:
+    assert dilated.exit_code == 0, dilated.output
+    manifest = json.loads((dilated.path / "manifest.json").read_text())
+    assert dilated.summary["dilation"] == manifest["dilation"] == FACTOR
+    assert f"dilation: {FACTOR}" in (dilated.path / "scenario.yaml").read_text()
+
+
+def test_its_links_are_measured_as_they_were_asked(dilated: FinishedRun) -> None:
+    for link in dilated.summary["fidelity"]["links"].values():
+        assert link["up"]["asked"]["delay"] == pytest.approx(0.01, abs=0.0001)
+        assert link["up"]["before"]["delay"] == pytest.approx(0.01, abs=0.002)
+        assert link["down"]["before"]["rate"] == pytest.approx(10e6, rel=0.05)
+
+
+def test_play_took_as_much_longer_than_it_says(dilated: FinishedRun) -> None:
+    last = max(event["t"] for event in dilated.events if event["node"])
+    assert dilated.summary["stages"]["play"]["seconds"] >= FACTOR * last
+    answers, arrivals = dilated.times("answer", "prompt"), dilated.times("arrival", "prompt")
+    assert min(answers[prompt] - arrivals[prompt] for prompt in answers) >= 0.040, "a neighbour is 20 ms away"
+
+
+def test_its_timeline_goes_by_its_clock(dilated: FinishedRun) -> None:
+    (fault,) = dilated.summary["faults"]
+    assert fault["asked"] == 1.0
+    assert 1.0 <= fault["began"] < fault["ended"]
+    first, last = (event for event in dilated.events if event["event"] == "link")
+    assert (first["up"]["delay"], last["up"]["delay"]) == (0.05, 0.01)
