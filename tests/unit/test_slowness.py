@@ -74,8 +74,8 @@ class World:
     def slow_down(self, name: str, slowness: float) -> None:
         self.told.append((name, slowness))
 
-    def cap_cpu(self, cpus: float) -> None:
-        del cpus
+    def cap_cpu(self, name: str, cpus: float) -> None:
+        del name, cpus
 
     def cap_memory(self, cap: int) -> None:
         del cap
