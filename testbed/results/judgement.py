@@ -32,8 +32,9 @@ class Judgement:
         return f"{self.metric}{node}{window}"
 
     def __str__(self) -> str:
-        value = f"{self.value:.4g}" if isinstance(self.value, float | int) else self.value or "nothing to measure"
-        return f"{self.subject}: expected {self.expected}, was {value}"
+        value = "nothing to measure" if self.value is None else self.value
+        said = value if isinstance(value, str) else f"{value:.4g}"
+        return f"{self.subject}: expected {self.expected}, was {said}"
 
 
 def judge(scenario: Scenario, measurements: Measurements, faults: Sequence[FaultRecord]) -> Iterator[Judgement]:

@@ -41,8 +41,8 @@ class Scope:
 
     def suits(self, metric: Metric) -> bool:
         """Whether the metric has a value for such a part."""
-        of_window = (self.begin, self.end) != (-math.inf, math.inf)
-        return (metric.of_window or not of_window) and (metric.of_node or self.nodes is None)
+        of_all_play = (self.begin, self.end) == (-math.inf, math.inf)
+        return (metric.of_window or of_all_play) and (metric.of_node or self.nodes is None)
 
 
 WHOLE: Final = Scope()
@@ -60,25 +60,27 @@ class Measurements:
         """The metrics of a run, or of a part of it."""
         prompts = [name for name, event in self.prompts.items() if scope.covers(event["t"], event["owner"])]
         answered = [name for name in prompts if name in self.answers]
+        correct = [name for name in answered if name in self.correct]
         latencies = [self.latencies[name] for name in answered]
+        inferences = self._of("end", scope)
         queues = self.queues(scope).values()
-        ends = self._of("end", scope)
+        peaks = [peak for node, peak in self.memory_peaks.items() if scope.has(node)]
         begin, end = self._span(scope)
         seconds = max(0.0, end - begin)
         found: Metrics = {
-            "accuracy": sum(name in self.correct for name in answered) / len(answered) if answered else None,
+            "accuracy": len(correct) / len(answered) if answered else None,
             "completed": len(answered) / len(prompts) if prompts else None,
             "prompts": len(prompts),
-            "inferences": len(ends),
+            "inferences": len(inferences),
             "latency.mean": fmean(latencies) if latencies else None,
             "latency.p50": percentile(latencies, 0.50),
             "latency.p95": percentile(latencies, 0.95),
             "latency.p99": percentile(latencies, 0.99),
             "queue.mean": fmean(queue.mean for queue in queues) if queues else None,
             "queue.max": max((queue.max for queue in queues), default=None),
-            "tokens_per_second": sum(end["tokens"] for end in ends) / seconds if seconds else None,
+            "tokens_per_second": sum(event["tokens"] for event in inferences) / seconds if seconds else None,
             "bytes_on_links": sum(link["up"] + link["down"] for link in self.traffic.values()),
-            "memory.peak": max((peak for node, peak in self.memory_peaks.items() if scope.has(node)), default=None),
+            "memory.peak": max(peaks, default=None),
             "retries": len(self._of("retry", scope)),
             "duplicates": len(self._of("duplicate", scope)),
             "late": len(self._of("late", scope)),

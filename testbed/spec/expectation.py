@@ -69,13 +69,10 @@ class ExpectationEntry(Spec):
             if label is not None and label not in entries:
                 known = ", ".join(entries) or "none"
                 yield (key,), f"the timeline has no entry named {label!r}; known are {known}"
-        if (during := entries.get(self.during or "")) and (during.fault is None or during.fault.momentary):
-            yield ("during",), f"{during.label} is over at once; say `after: {during.label}`"
-        if (after := entries.get(self.after or "")) and _lasts_to_the_end(after, timeline):
-            yield (
-                ("after",),
-                f"{after.label} lasts until the end of play; say `during`, or let it end, by `for` or `heal`",
-            )
+        if self.during in entries and _is_over_at_once(entries[self.during]):
+            yield ("during",), f"{self.during} is over at once; say `after: {self.during}`"
+        if self.after in entries and _lasts_to_the_end(entries[self.after], timeline):
+            yield ("after",), f"{self.after} lasts until the end of play; say `during`, or end it, by `for` or `heal`"
         if self.node is not None:
             yield from node_mistakes(("node",), self.node, topology)
         for node in self.states:
@@ -83,35 +80,47 @@ class ExpectationEntry(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> "ExpectationEntry":
-        windows = (self.during, self.after, self.begin if self.begin is not None else self.end)
-        if sum(window is not None for window in windows) > 1:
-            raise ValueError("takes one of `during`, `after`, and `from` with `to`; make an entry of each")
-        if self.within is not None and self.after is None:
-            raise ValueError("`within` says for how long after something; say after what, like `after: cut-1`")
-        if self.begin is not None and self.end is not None and self.begin >= self.end:
-            raise ValueError("`to` must be later than `from`")
-        if self.node is not None and self.nodes is not None:
-            raise ValueError("takes `node` or `nodes`; make an entry of each")
-        if self.states and self.window is not None:
-            raise ValueError("how nodes end has no window; make an entry of it by itself")
-        if not self.bounds and (self.window or self.node or self.nodes == "all"):
-            raise ValueError('expects nothing; add a metric and its bound, like completed: ">= 1"')
-        if found := list(self._meaningless()):
+        contradictions: list[Mistake] = [((), message) for message in self._contradictions()]
+        if found := [*contradictions, *self._meaningless()]:
             raise MistakesError(found)
         return self
+
+    def _contradictions(self) -> Iterator[str]:
+        """Keys that do not go together, and ones that are missing."""
+        times = self.begin if self.begin is not None else self.end
+        if sum(window is not None for window in (self.during, self.after, times)) > 1:
+            yield "takes one of `during`, `after`, and `from` with `to`; make an entry of each"
+        if self.within is not None and self.after is None:
+            yield "`within` says for how long after something; say after what, like `after: cut-1`"
+        if self.begin is not None and self.end is not None and self.begin >= self.end:
+            yield "`to` must be later than `from`"
+        if self.node is not None and self.nodes is not None:
+            yield "takes `node` or `nodes`; make an entry of each"
+        if self.states and self.window is not None:
+            yield "how nodes end has no window; make an entry of it by itself"
+        if not (self.bounds or self.states) and (self.window is not None or self._is_of_nodes):
+            yield 'expects nothing; add a metric and its bound, like completed: ">= 1"'
 
     def _meaningless(self) -> Iterator[Mistake]:
         """Bounds on what has no value for this part of a run."""
         for metric in self.bounds:
             if self.window is not None and not METRICS[metric].of_window:
                 yield (metric,), "is known of the whole of play only; move it to an entry without a window"
-            if (self.node or self.nodes == "all") and not METRICS[metric].of_node:
+            if self._is_of_nodes and not METRICS[metric].of_node:
                 yield (metric,), "is known of all nodes together only; move it to an entry without `node` and `nodes`"
+
+    @property
+    def _is_of_nodes(self) -> bool:
+        return self.node is not None or self.nodes == "all"
+
+
+def _is_over_at_once(entry: Entry) -> bool:
+    return entry.fault is None or entry.fault.momentary
 
 
 def _lasts_to_the_end(entry: Entry, timeline: Sequence[Entry]) -> bool:
-    ends = entry.fault is None or entry.fault.momentary or entry.lasts is not None
-    return not ends and entry.label not in [other.heal for other in timeline]
+    ended = entry.lasts is not None or entry.label in [other.heal for other in timeline]
+    return not ended and not _is_over_at_once(entry)
 
 
 if TYPE_CHECKING:  # the metrics' names have dots, so that no class can list them

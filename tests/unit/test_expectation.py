@@ -98,7 +98,7 @@ MISTAKES = {
     "after what never ends": (
         'after: hang-1, completed: ">= 1"',
         "after",
-        "hang-1 lasts until the end of play; say `during`, or let it end, by `for` or `heal`",
+        "hang-1 lasts until the end of play; say `during`, or end it, by `for` or `heal`",
     ),
     "two windows": ('during: crash, from: 3s, completed: ">= 1"', "", "takes one of `during`, `after`, and `from`"),
     "two labels": ('during: crash, after: crash, completed: ">= 1"', "", "takes one of `during`, `after`, and `from`"),
