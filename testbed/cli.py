@@ -327,6 +327,22 @@ def models(as_json: AsJson = False) -> None:
         print_models(known, out)
 
 
+@app.command(epilog="Example: `testbed devices`, or `testbed devices my-devices.yaml`")
+def devices(
+    own: Annotated[Path | None, typer.Argument(help="A file with more of them, as a topology names it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the device profiles that nodes can have, and where their numbers are from."""
+    from testbed.results.terminal import print_profiles
+    from testbed.spec.device import profiles
+
+    known = profiles(own)
+    if as_json:
+        out.print_json(json.dumps({name: profile.model_dump() for name, profile in known.items()}))
+    else:
+        print_profiles(known, out)
+
+
 @app.command(epilog="Example: `testbed schema > scenario.schema.json`")
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors."""

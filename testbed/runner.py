@@ -120,7 +120,10 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                     measurements = recording.write(directory)
                     fidelity = inspection.judge(recording)
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
-    summary = Summary(plan.scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted)
+    speeds = {name: device.speed for name, device in plan.devices.items() if device.speed}
+    summary = Summary(
+        plan.scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted, speeds=speeds
+    )
     directory.write_summary(summary)
     return summary
 

@@ -4,13 +4,11 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from testbed.emulation.device import Device
 from testbed.emulation.host import host_cpus, host_memory
 from testbed.errors import HostError
 from testbed.spec.scenario import Scenario
 from testbed.units import SIZE
-
-Shares = Mapping[str, float]
-"""The cores of each node, by the run's clock."""
 
 _FOR_THE_HOST: Final = 0.2
 """The part of its cores that ``dilation: auto`` leaves to links, runner and Docker's engine."""
@@ -24,45 +22,57 @@ def threads(cores: float) -> int:
     return max(1, int(cores))
 
 
-def settle_dilation(scenario: Scenario, shares: Shares) -> float:
+def settle_dilation(scenario: Scenario, devices: Mapping[str, Device]) -> float:
     """The dilation that is asked for, as a number; raises HostError if the nodes need more than the host has then."""
-    fitting = fitting_dilation(shares.values(), host_cpus())
+    fitting = fitting_dilation(devices.values(), host_cpus())
     dilation = fitting if scenario.dilation == "auto" else scenario.dilation
-    asked = sum(shares.values())
-    if oversubscribed(shares, dilation) and not scenario.oversubscribe:
-        of_host = "" if dilation == 1 else f", {asked / dilation:g} of this host's at a dilation of {dilation:g},"
+    slower = f"let time run slower (`dilation: auto`, which is {fitting:g} here)"
+    for name, device in devices.items():
+        _check_share(name, device, dilation, slower)
+    if oversubscribed(devices, dilation) and not scenario.oversubscribe:
+        asked = sum(device.cpus for device in devices.values())
+        of_host = "" if dilation == 1 else f", {asked / dilation:.4g} of this host's at a dilation of {dilation:g},"
         raise HostError(
-            f"the nodes ask for {asked:g} CPUs{of_host} and this host has {host_cpus()}; let time run slower "
-            f"(`dilation: auto`, which is {fitting:g} here), lower their `cpus`, or set `oversubscribe: true` and have "
-            "it noted in the result"
+            f"the nodes ask for {asked:.4g} CPUs{of_host} and this host has {host_cpus()}; {slower}, lower their "
+            "`cpus`, or set `oversubscribe: true` and have it noted in the result"
         )
-    for name, share in shares.items():
-        if share / dilation < _SMALLEST_SHARE:
-            raise HostError(
-                f"node {name!r} would have {share / dilation:g} of a core of this host, and the kernel gives no less "
-                f"than {_SMALLEST_SHARE:g}; give it more, or take a smaller `dilation`"
-            )
     return dilation
 
 
-def fitting_dilation(shares: Collection[float], cores: float) -> float:
+def _check_share(name: str, device: Device, dilation: float, slower: str) -> None:
+    share = device.cpus / dilation
+    if share < _SMALLEST_SHARE:
+        raise HostError(
+            f"node {name!r} would have {share:.3g} of a core of this host, and the kernel gives no less than "
+            f"{_SMALLEST_SHARE:g}; give it more, or take a smaller `dilation`"
+        )
+    if device.speed is not None and share > 1:
+        raise HostError(
+            f"node {name!r} would need {share:.3g} cores of this host and computes with one: {device.speed}; "
+            f"{slower}, or take a slower device"
+        )
+
+
+def fitting_dilation(devices: Collection[Device], cores: float) -> float:
     """The smallest factor, in tenths, with which nodes fit on so many ``cores`` and leave some to the host.
 
     If that is not 1, no node has more than one core then, since it uses only whole ones of several.
     """
-    factor = sum(shares) / (cores * (1 - _FOR_THE_HOST))
-    return 1.0 if factor <= 1 else math.ceil(10 * max(factor, *shares)) / 10
+    everything = sum(device.cpus for device in devices) / (cores * (1 - _FOR_THE_HOST))
+    factor = max([everything, *(device.cpus for device in devices if device.speed)])
+    return 1.0 if factor <= 1 else math.ceil(10 * max([factor, *(device.cpus for device in devices)])) / 10
 
 
-def oversubscribed(shares: Shares, dilation: float) -> bool:
+def oversubscribed(devices: Mapping[str, Device], dilation: float) -> bool:
     """Whether the nodes may use more CPU than the host has."""
-    return sum(shares.values()) / dilation > host_cpus()
+    return sum(device.cpus for device in devices.values()) / dilation > host_cpus()
 
 
-def check_memory(caps: Collection[int]) -> None:
-    """Raises HostError if the nodes' memory, in bytes, is more than the host has."""
-    if sum(caps) > host_memory():
+def check_memory(devices: Mapping[str, Device]) -> None:
+    """Raises HostError if the nodes ask for more memory than the host has."""
+    asked = sum(device.memory for device in devices.values())
+    if asked > host_memory():
         raise HostError(
-            f"the nodes ask for {SIZE.readable(sum(caps))} of memory and this host has "
+            f"the nodes ask for {SIZE.readable(asked)} of memory and this host has "
             f"{SIZE.readable(host_memory())}; lower their `memory`"
         )

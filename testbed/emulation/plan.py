@@ -1,28 +1,34 @@
 """The check before a run: can this host build what the scenario asks for, and out of what?"""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import docker
 
 from testbed.clock import Clock
-from testbed.emulation.capacity import Shares, check_memory, oversubscribed, settle_dilation
+from testbed.emulation.capacity import check_memory, oversubscribed, settle_dilation
+from testbed.emulation.device import Device, devices
 from testbed.emulation.host import connect_docker
 from testbed.emulation.image import ensure_image
 from testbed.emulation.links.backend import LinkBackend
 from testbed.emulation.links.running import BACKENDS
 from testbed.errors import HostError, SpecError
 from testbed.models.source import Model, resolve_models
+from testbed.models.speed import core_speed
+from testbed.spec.explain import dotted
 from testbed.spec.scenario import Scenario
+from testbed.spec.timeline import timeline_mistakes
 from testbed.spec.topology import Topology
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is built from. The scenario's dilation is a number here, that of ``clock``."""
+    """All that a run is built from: ``devices`` and ``models`` by node, and the scenario with its dilation as a number,
+    that of ``clock``."""
 
     scenario: Scenario
     clock: Clock
+    devices: dict[str, Device]
     models: dict[str, Model]
     links: LinkBackend
     image: str
@@ -31,7 +37,7 @@ class Plan:
     @property
     def oversubscribed(self) -> bool:
         """Whether the nodes may use more CPU than the host has."""
-        return oversubscribed(_shares(self.scenario), self.clock.dilation)
+        return oversubscribed(self.devices, self.clock.dilation)
 
 
 def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]) -> Plan:
@@ -40,12 +46,16 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     ``links`` names a backend; without it the host is asked. ``report`` is told of steps that take time.
     """
     models = resolve_models(scenario.topology.nodes)
-    dilation = settle_dilation(scenario, _shares(scenario))
-    check_memory([node.memory for node in scenario.topology.nodes.values()])
+    if any(node.cpus is None for node in scenario.topology.nodes.values()):
+        report("measuring how fast this host runs the models")
+    equipped = devices(scenario.topology, models, core_speed)
+    _check_faults(scenario, equipped)
+    check_memory(equipped)
+    dilation = settle_dilation(scenario, equipped)
     backend = choose_backend(links, scenario.topology)
     client = connect_docker()
     settled = scenario.model_copy(update={"dilation": dilation})
-    return Plan(settled, Clock(dilation), models, backend, ensure_image(client, report), client)
+    return Plan(settled, Clock(dilation), equipped, models, backend, ensure_image(client, report), client)
 
 
 def choose_backend(name: str | None, topology: Topology) -> LinkBackend:
@@ -77,5 +87,11 @@ def _beyond(backend: LinkBackend, topology: Topology) -> str | None:
     return None
 
 
-def _shares(scenario: Scenario) -> Shares:
-    return {name: node.cpus for name, node in scenario.topology.nodes.items()}
+def _check_faults(scenario: Scenario, equipped: Mapping[str, Device]) -> None:
+    """Hold the timeline against what nodes have that is known only here; raises SpecError."""
+    nodes = {
+        name: node.model_copy(update={"cpus": equipped[name].cpus}) for name, node in scenario.topology.nodes.items()
+    }
+    extent = replace(scenario.extent, topology=scenario.topology.model_copy(update={"nodes": nodes}))
+    for loc, message in timeline_mistakes(scenario.timeline, extent):
+        raise SpecError.of(dotted(("timeline", *loc)), message)

@@ -82,7 +82,7 @@ class World:
                 if (end := node.exit()) is not None:
                     raise WorldError(f"node {name!r} did not start: {end}\n{last_lines(node.logs())}")
                 time.sleep(_GLANCE)
-        for name, device in self.plan.scenario.topology.nodes.items():
+        for name, device in self.plan.devices.items():
             self.cap_cpu(name, device.cpus)
 
     def cap_cpu(self, name: str, cpus: float) -> None:
@@ -133,7 +133,7 @@ class World:
             membership=scenario.membership,
             model=node.model,
             context=node.context,
-            threads=threads(node.cpus / self.clock.dilation),
+            threads=threads(self.plan.devices[name].cpus / self.clock.dilation),
             temperature=scenario.sampling.temperature,
             max_tokens=scenario.sampling.max_tokens,
             seed=scenario.seed,

@@ -20,7 +20,7 @@ class Cpu(ConditionFault):
         """More than the node has, of which the check of the host would not know."""
         yield from super().mistakes(topology)
         node = topology.nodes.get(self.node)
-        if node and self.cpus > node.cpus:
+        if node and node.cpus is not None and self.cpus > node.cpus:
             yield ("cpus",), f"{self.cpus:g} is more than the {node.cpus:g} of node {self.node!r}; give it less"
 
     def condition(self) -> dict[str, Any]:
@@ -29,7 +29,7 @@ class Cpu(ConditionFault):
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
-        """From a fifth of what the node has."""
+        """From a fifth of what the node has; what a device comes to is known only where it runs, so little is taken."""
         drawn = super().draw(topology, chance)
-        share = topology.nodes[drawn["node"]].cpus * chance.uniform(0.2, 0.9)
+        share = (topology.nodes[drawn["node"]].cpus or 0.05) * chance.uniform(0.2, 0.9)
         return {**drawn, "cpus": max(0.01, round(share, 3))}

@@ -74,8 +74,8 @@ class NodeTarget:
 
     def original(self, world: "World") -> Condition:
         """As its device is."""
-        node = world.plan.scenario.topology.nodes[self.name]
-        return Condition(node.cpus, node.memory)
+        device = world.plan.devices[self.name]
+        return Condition(device.cpus, device.memory)
 
     def apply(self, world: "World", before: Condition, after: Condition) -> None:
         """Change what differs. What has ended otherwise, by running out of memory, needs no change."""

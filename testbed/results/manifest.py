@@ -62,6 +62,10 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
             **{package: version(package) for package in _PACKAGES},
         },
         "image": {"tag": plan.image, "id": image.id},
+        "devices": {
+            node: {"cpus": device.cpus, "memory": device.memory, **(device.speed.as_dict() if device.speed else {})}
+            for node, device in plan.devices.items()
+        },
         "models": {
             node: {"reference": model.reference, "sha256": model.sha256, "bytes": model.size}
             for node, model in plan.models.items()

@@ -101,9 +101,18 @@ class Measurements:
             "inferences": metrics["inferences"],
             "tokens": sum(event["tokens"] for event in self._of("end", alone)),
             "busy_seconds": sum(end - start for owner, start, end in self.services if owner == node),
+            "writing_rate": self._writing_rate(alone),
             "queue": {"mean": metrics["queue.mean"], "max": metrics["queue.max"]},
             "memory": {"peak": metrics["memory.peak"]},
         }
+
+    def _writing_rate(self, scope: Scope) -> float | None:
+        """Tokens a second, from the first token of each answer to its last; None if nothing longer was written."""
+        first = {event["job"]: event["t"] for event in self._of("first_token", scope)}
+        ends = [event for event in self._of("end", scope) if event["job"] in first]
+        seconds = sum(end["t"] - first[end["job"]] for end in ends)
+        drawn = sum(end["tokens"] + end["stopped"] - 1 for end in ends)  # the end of an answer is drawn, too
+        return drawn / seconds if drawn > 0 and seconds > 0 else None
 
     @cached_property
     def states(self) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """The verdict on a run and the numbers behind it: what ``summary.json`` and ``junit.xml`` say."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from testbed.emulation.device import Speed
 from testbed.results.comparison import Comparison
 from testbed.results.faults import FaultRecord, fault_records
 from testbed.results.fidelity import Fidelity
@@ -36,11 +38,22 @@ class Summary:
     interrupted: bool = False
     comparison: Comparison | None = None
     """How the run, together with its repetitions, compares with the baseline, if there is one."""
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
+    """How fast nodes that have the profile of a device were to be."""
 
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics of the whole run."""
         return self.measurements.metrics()
+
+    @cached_property
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """What there is to say of each node."""
+        nodes = self.measurements.nodes()
+        for name, speed in self.speeds.items():
+            device = {"profile": speed.device, "asked": speed.asked, "host": speed.host, "cpus": speed.cpus}
+            nodes.setdefault(name, {})["device"] = device
+        return nodes
 
     @cached_property
     def faults(self) -> list[FaultRecord]:
@@ -101,7 +114,7 @@ class Summary:
             "baseline": None if self.comparison is None else self.comparison.as_dict(),
             "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
-            "nodes": self.measurements.nodes(),
+            "nodes": self.nodes,
             "links": self.measurements.traffic,
             "stages": {name: asdict(stage) for name, stage in self.stages.items()},
         }

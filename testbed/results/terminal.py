@@ -1,17 +1,19 @@
 """Results for people, in the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from testbed.emulation.device import Speed
 from testbed.emulation.doctor import Finding
 from testbed.models.source import Model
 from testbed.results.faults import FaultRecord
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import wilson_interval
 from testbed.results.summary import Summary
+from testbed.spec.device import Profile
 from testbed.spec.metric import METRICS
 from testbed.units import DURATION, SIZE
 
@@ -32,6 +34,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     _print_fidelity(summary.fidelity, console)
     for fault in summary.faults:
         console.print(_fault(fault))
+    for name, speed in summary.speeds.items():
+        console.print(_speed(name, speed, summary.nodes[name].get("writing_rate")))
     for prompt, reason in summary.measurements.failures.items():
         console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
     console.print(_metrics(summary), _nodes(summary))
@@ -61,6 +65,13 @@ def _fault(fault: FaultRecord) -> Text:
     return Text(f"{what} {'from' if until else 'at'} {fault.began:.2f} s{until}", "dim")
 
 
+def _speed(name: str, speed: Speed, measured: float | None) -> Text:
+    """How fast a node was that is emulated as a device."""
+    wrote = "wrote nothing" if measured is None else f"wrote {measured:.4g} tokens/s"
+    what = f"  {name} ({speed.device}) {wrote}, asked {speed.asked:.4g}"
+    return Text(f"{what}: {speed.cpus:.3g} of a core that writes {speed.host:.4g}", "dim")
+
+
 def _metrics(summary: Summary) -> Table:
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
@@ -73,7 +84,7 @@ def _metrics(summary: Summary) -> Table:
 def _nodes(summary: Summary) -> Table:
     table = Table("node", "state", "inferences", "queue mean", "max", "memory peak", box=None, padding=(0, 2, 0, 2))
     table.header_style = "dim"
-    for name, node in summary.measurements.nodes().items():
+    for name, node in summary.nodes.items():
         peak = node["memory"]["peak"]
         queue = node["queue"]
         table.add_row(
@@ -100,6 +111,18 @@ def print_findings(findings: Iterable[Finding], console: Console) -> None:
         console.print(Text.assemble(mark, f" {finding.subject}: {finding.problem or finding.state}"))
         if finding.problem:
             console.print(f"    to mend it: {finding.mend}", markup=False)
+
+
+def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:
+    """A line for each device, and below them where the numbers are from."""
+    table = Table("device", "cores", "memory", "tokens/s", "with", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name, profile in profiles.items():
+        model = f"{profile.model} ({SIZE.readable(profile.weights)})"
+        memory, speed = SIZE.readable(profile.memory), f"{profile.tokens_per_second:g}"
+        table.add_row(Text(name, "bold"), str(profile.cores), memory, speed, model)
+    console.print(table)
+    for name, profile in profiles.items():
+        console.print(Text(f"{name}: {profile.source}", "dim"))
 
 
 def print_models(models: Iterable[Model], console: Console) -> None:

@@ -1,19 +1,20 @@
 """The topology file: devices, switches and links; no behaviour."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from testbed.spec.device import Profile, profiles
 from testbed.spec.explain import Mistake, MistakesError
 from testbed.spec.link import Link
 from testbed.spec.model import Spec, matching
 from testbed.spec.routing import Paths
 from testbed.spec.shape import TwoWayShape, direction
-from testbed.units import Size
+from testbed.units import SIZE, Size
 
 # Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes
 # and keeps three names for itself.
@@ -30,10 +31,11 @@ _MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux b
 
 
 class Node(Spec):
-    """A device and the model it holds."""
+    """A device and the model it holds. With a profile it is as fast as that, unless it says how much CPU it has."""
 
     model: ModelName = Field(description="zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")
-    cpus: float = Field(ge=0.01, allow_inf_nan=False, description="share of the host's cores, like 0.5")
+    device: str | None = Field(None, description="a profile, whose speed and memory it has unless it says otherwise")
+    cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="share of the host's cores, like 0.5")
     memory: Size = Field(description="cap on all that the node's processes use; there is no swap")
     context: int = Field(512, ge=64, description="tokens that the model can attend to")
 
@@ -45,6 +47,12 @@ class Node(Spec):
             return model
         directory = info.context.get("topology", info.context[""])
         return f"path:{(directory / Path(model.removeprefix('path:')).expanduser()).absolute()}"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Node":
+        if self.cpus is None and self.device is None:
+            raise ValueError("`cpus` is missing; say how much CPU it has, or name a `device`")
+        return self
 
 
 class LinkEntry(TwoWayShape):
@@ -63,6 +71,7 @@ class Topology(Spec):
     """A topology file."""
 
     name: str = Field(min_length=1)
+    devices: str | None = Field(None, description="file of device profiles, besides those that come with the testbed")
     defaults: Defaults = Defaults()
     nodes: dict[NodeName, Node] = Field(min_length=1)
     switches: list[SwitchName] = Field(default_factory=list)
@@ -91,6 +100,27 @@ class Topology(Spec):
         """The nodes that ``node`` can reach, in the order of the file."""
         reached = self.paths.reachable(node)
         return [other for other in self.nodes if other in reached and other != node]
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        """The devices that nodes may be."""
+        return profiles(None if self.devices is None else Path(self.devices))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _equip(cls, written: Any, info: ValidationInfo) -> Any:
+        """Find the file of profiles from the topology's directory, and give nodes the memory of their devices."""
+        if not isinstance(written, dict) or not isinstance(written.get("nodes"), dict):
+            return written
+        own = written.get("devices")
+        if isinstance(own, str):
+            context = info.context or {"": Path()}
+            own = (context.get("topology", context[""]) / Path(own).expanduser()).absolute()
+            written = {**written, "devices": str(own)}
+        known, nodes = profiles(own if isinstance(own, Path) else None), written["nodes"]
+        if unknown := list(_unknown_devices(nodes, known)):
+            raise MistakesError(unknown)
+        return {**written, "nodes": {name: _equipped(node, known) for name, node in nodes.items()}}
 
     @model_validator(mode="after")
     def _check(self) -> "Topology":
@@ -165,3 +195,21 @@ class Topology(Spec):
             if first == second:
                 yield ("links", index), "closes a loop of switches; leave one of its links out"
             root = {name: first if group == second else group for name, group in root.items()}
+
+
+def _device(node: Any) -> str | None:
+    """The device of a node as it is written, if it says one."""
+    device = node.get("device") if isinstance(node, dict) else None
+    return device if isinstance(device, str) else None
+
+
+def _unknown_devices(nodes: Mapping[Any, Any], known: Mapping[str, Profile]) -> Iterator[Mistake]:
+    for name, node in nodes.items():
+        if (device := _device(node)) is not None and device not in known:
+            yield ("nodes", str(name), "device"), f"there is no device {device!r}; known are {', '.join(known)}"
+
+
+def _equipped(node: Any, known: Mapping[str, Profile]) -> Any:
+    """A node as it is written, with the memory of its device if it says nothing else."""
+    profile = known.get(_device(node) or "")
+    return node if profile is None else {"memory": SIZE.format(profile.memory), **node}

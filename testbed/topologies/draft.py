@@ -16,7 +16,7 @@ from testbed.spec.document import read_value
 from testbed.units import BANDWIDTH
 
 _DEVICE: Final = {"cpus": 0.1, "memory": "160MiB"}
-_DEVICE_KEYS: Final = ("model", "cpus", "memory", "context")
+_DEVICE_KEYS: Final = ("model", "device", "cpus", "memory", "context")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Draft:
     def yaml(self, device: Mapping[str, Any]) -> str:
         """The topology file. ``device`` is said of every node; without a model they take those of the zoo in turn."""
         models = cycle([device["model"]] if "model" in device else [f"zoo/{name}" for name in zoo.NAMES])
-        nodes = {name: _in_a_line({"model": next(models), **_DEVICE, **device}) for name in self.nodes}
+        usual = {} if "device" in device else _DEVICE
+        nodes = {name: _in_a_line({"model": next(models), **usual, **device}) for name in self.nodes}
         links = [_in_a_line(_entry(link)) for link in self.links]
         written = {"name": self.name, "nodes": nodes, "links": links}
         file = StringIO()
@@ -61,7 +62,7 @@ def read_device(written: str) -> dict[str, Any]:
         if key not in _DEVICE_KEYS or not value:
             known = ", ".join(_DEVICE_KEYS)
             raise SpecError.of("--node", f"{part!r} must read KEY=VALUE, like cpus=0.2; the keys are {known}")
-        said[key] = value if key == "model" else read_value("--node", value)
+        said[key] = value if key in ("model", "device") else read_value("--node", value)
     return said
 
 

@@ -1,9 +1,10 @@
-"""The numbers of a link as people read them, in a drawing or a table."""
+"""The numbers of links and nodes as people read them, in a drawing or a table."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from testbed.spec.link import Direction, Link, Queue
+from testbed.spec.topology import Node
 from testbed.units import BANDWIDTH, DURATION, SIZE
 
 
@@ -41,6 +42,12 @@ def directions(link: Link) -> list[tuple[str, str, str, Direction]]:
     if link.up == link.down:
         return [(link.a, "↔", link.b, link.up)]
     return [(link.a, "→", link.b, link.up), (link.b, "→", link.a, link.down)]
+
+
+def device(node: Node) -> str:
+    """``0.3 CPUs, 160 MiB``, or the name of a profile in place of the first."""
+    cpus = node.device if node.cpus is None else f"{node.cpus:g} CPUs"
+    return f"{cpus}, {SIZE.readable(node.memory)}"
 
 
 def _others(way: Direction) -> Iterator[str]:

@@ -10,7 +10,6 @@ from testbed.spec.link import Direction, Link
 from testbed.spec.topology import Topology
 from testbed.topologies import numbers
 from testbed.topologies.layout import Point, layout
-from testbed.units import SIZE
 
 _LINK: Final = (270.0, 180.0)  # pixels that a link of length 1 is long, across and down: texts are wide
 _MARGIN: Final = 80.0
@@ -118,7 +117,7 @@ def _draw_end(svg: Element, topology: Topology, name: str, box: Box) -> None:
     _draw_box(svg, "device", box, 8)
     _write(svg, "name", box.x, box.y - 6, name)
     _write(svg, "detail", box.x, box.y + 6, node.model.rpartition("/")[2])
-    _write(svg, "detail", box.x, box.y + 17, f"{node.cpus:g} CPUs, {SIZE.readable(node.memory)}")
+    _write(svg, "detail", box.x, box.y + 17, numbers.device(node))
 
 
 def _points(a: Point, b: Point) -> list[Point]:

@@ -14,7 +14,6 @@ from testbed.spec.link import Link
 from testbed.spec.topology import Topology
 from testbed.topologies import numbers
 from testbed.topologies.layout import graph_of
-from testbed.units import SIZE
 
 
 def print_topology(topology: Topology, console: Console) -> None:
@@ -64,7 +63,7 @@ def _name(topology: Topology, name: str) -> Text:
     if name not in topology.nodes:
         return Text(name, "bold cyan")
     node = topology.nodes[name]
-    return Text.assemble((name, "bold"), (f"  {node.model}, {node.cpus:g} CPUs, {SIZE.readable(node.memory)}", "dim"))
+    return Text.assemble((name, "bold"), (f"  {node.model}, {numbers.device(node)}", "dim"))
 
 
 def print_links(links: Iterable[Link], console: Console) -> None:

@@ -14,6 +14,7 @@ import pytest
 from testbed.clock import REAL_TIME, Clock
 from testbed.emulation import capacity
 from testbed.emulation.capacity import fitting_dilation, settle_dilation, threads
+from testbed.emulation.device import Device
 from testbed.emulation.links.backend import End, Health, LinkBackend, Wiring
 from testbed.emulation.links.running import EVENTS, RunningLinks
 from testbed.emulation.namespace import Namespace
@@ -75,7 +76,12 @@ def test_an_interrupt_ends_a_dilated_loop_as_any_other() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        *sorted(path for folder in ("node", "patterns", "faults") for path in PROJECT.glob(f"{folder}/**/*.py")),
+        *sorted(
+            path
+            for folder in ("node", "patterns", "faults")
+            for path in PROJECT.glob(f"{folder}/**/*.py")
+            if path.name != "speed.py"  # a program of its own, before play
+        ),
         *(PROJECT / name for name in ("timeline.py", "emulation/client.py", "emulation/links/running.py")),
         *(PROJECT / "results" / name for name in ("recording.py", "events.py", "samples.py")),
     ],
@@ -215,7 +221,7 @@ def test_a_link_is_made_and_changed_slower_and_is_known_as_it_was_asked(
     ],
 )
 def test_time_runs_as_slowly_as_the_nodes_need(shares: list[float], cores: int, factor: float) -> None:
-    assert fitting_dilation(shares, cores) == factor
+    assert fitting_dilation([Device(share, 0) for share in shares], cores) == factor
 
 
 @pytest.mark.parametrize(("cores", "count"), [(0.05, 1), (1.0, 1), (1.9, 1), (2.0, 2)])
@@ -234,7 +240,7 @@ class TestOnTwoCores:
 
     def test_too_much_cpu_is_refused_with_what_would_help(self, files: Any) -> None:
         with pytest.raises(HostError) as refusal:
-            settle_dilation(files.load(), {"a": 4.0, "b": 4.0})
+            settle_dilation(files.load(), {"a": Device(4.0, 0), "b": Device(4.0, 0)})
         assert str(refusal.value) == (
             "the nodes ask for 8 CPUs and this host has 2; let time run slower (`dilation: auto`, which is 5 here), "
             "lower their `cpus`, or set `oversubscribe: true` and have it noted in the result"
@@ -242,22 +248,22 @@ class TestOnTwoCores:
 
     def test_too_little_dilation_is_refused_as_well(self, files: Any) -> None:
         with pytest.raises(HostError, match=r"ask for 8 CPUs, 4 of this host's at a dilation of 2, and this host has"):
-            settle_dilation(files.load("dilation=2"), {"a": 4.0, "b": 4.0})
+            settle_dilation(files.load("dilation=2"), {"a": Device(4.0, 0), "b": Device(4.0, 0)})
 
     def test_enough_dilation_is_taken_as_it_is(self, files: Any) -> None:
-        assert settle_dilation(files.load("dilation=4"), {"a": 4.0, "b": 4.0}) == 4
-        assert settle_dilation(files.load("dilation=3"), {"a": 0.1}) == 3
+        assert settle_dilation(files.load("dilation=4"), {"a": Device(4.0, 0), "b": Device(4.0, 0)}) == 4
+        assert settle_dilation(files.load("dilation=3"), {"a": Device(0.1, 0)}) == 3
 
     def test_auto_is_settled(self, files: Any) -> None:
-        assert settle_dilation(files.load("dilation=auto"), {"a": 4.0, "b": 4.0}) == 5
-        assert settle_dilation(files.load("dilation=auto"), {"a": 0.5}) == 1
+        assert settle_dilation(files.load("dilation=auto"), {"a": Device(4.0, 0), "b": Device(4.0, 0)}) == 5
+        assert settle_dilation(files.load("dilation=auto"), {"a": Device(0.5, 0)}) == 1
 
     def test_oversubscribed_it_may_be_on_request(self, files: Any) -> None:
-        assert settle_dilation(files.load("oversubscribe=true"), {"a": 64.0}) == 1
+        assert settle_dilation(files.load("oversubscribe=true"), {"a": Device(64.0, 0)}) == 1
 
     def test_a_share_that_no_kernel_gives_is_refused(self, files: Any) -> None:
         with pytest.raises(HostError, match=r"node 'a' would have 0.0005 of a core of this host"):
-            settle_dilation(files.load("dilation=100"), {"a": 0.05})
+            settle_dilation(files.load("dilation=100"), {"a": Device(0.05, 0)})
 
 
 def test_a_scenario_is_not_dilated_unless_it_says_so(files: Any) -> None:

@@ -93,6 +93,7 @@ def test_the_nodes_of_a_small_run(run: Measurements) -> None:
             "inferences": 2,
             "tokens": 10,
             "busy_seconds": 4,
+            "writing_rate": None,
             "queue": {"mean": pytest.approx((1 + 2 + 2) / 10), "max": 2},
             "memory": {"peak": 3000},
         },
@@ -101,10 +102,25 @@ def test_the_nodes_of_a_small_run(run: Measurements) -> None:
             "inferences": 1,
             "tokens": 10,
             "busy_seconds": 4,
+            "writing_rate": None,
             "queue": {"mean": pytest.approx(0.4), "max": 1},
             "memory": {"peak": 5000},
         },
     }
+
+
+def test_a_node_writes_from_the_first_token_of_each_answer_to_its_last() -> None:
+    run = _measure(
+        _event(-1, "a", "ready", load_seconds=1),
+        *(_event(0.5, "a", "start", job=job) for job in ("j1", "j2", "j3")),
+        _event(1.0, "a", "first_token", job="j1"),
+        _event(2.0, "a", "end", job="j1", tokens=5, stopped=False, prompt_tokens=9, text="x"),  # four more in a second
+        _event(3.0, "a", "first_token", job="j2"),
+        _event(4.0, "a", "end", job="j2", tokens=2, stopped=True, prompt_tokens=9, text="x"),  # one, and the end
+        _event(5.0, "a", "first_token", job="j3"),
+        _event(5.5, "a", "job_failed", job="j3", reason="x"),
+    )
+    assert run.nodes()["a"]["writing_rate"] == pytest.approx((4 + 2) / 2)
 
 
 def test_traffic_is_what_was_carried_during_play(run: Measurements) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from testbed.emulation.device import Device
 from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
 from testbed.node.model import Completion, Message, Sampling
@@ -60,8 +61,7 @@ class World:
     ended: bool = False
 
     def __post_init__(self) -> None:
-        node = SimpleNamespace(cpus=0.3, memory=1000)
-        self.plan = SimpleNamespace(scenario=SimpleNamespace(topology=SimpleNamespace(nodes={"a": node})))
+        self.plan = SimpleNamespace(devices={"a": Device(cpus=0.3, memory=1000)})
         self.nodes = {"a": self}
 
     def kill(self) -> None:

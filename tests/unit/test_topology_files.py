@@ -16,6 +16,7 @@ from testbed.spec.shape import presets
 from testbed.spec.topology import Topology
 from testbed.topologies.generate import generate
 from testbed.topologies.graphml import great_circle, read_graphml
+from testbed.topologies.source import load
 from testbed.topologies.svg import draw
 
 PROJECT = Path(__file__).parents[2]
@@ -83,6 +84,12 @@ def test_what_is_generated_is_the_same_every_time_and_another_with_another_seed(
     first, again, other = (generate(f"geometric:nodes=12,seed={seed}").yaml({}) for seed in (3, 3, 4))
     assert first == again
     assert first != other
+
+
+def test_nodes_that_are_generated_as_devices_have_what_those_have(tmp_path: Path) -> None:
+    topology = load("geometric:nodes=3", "device=nuc", tmp_path / "three.yaml")
+    assert {(node.device, node.cpus, node.memory) for node in topology.nodes.values()} == {("nuc", None, 16 * 2**30)}
+    assert load(str(tmp_path / "three.yaml"), "", None) == topology
 
 
 def test_the_ready_made_random_topology_is_what_its_comment_says() -> None:
