@@ -48,48 +48,52 @@ def _jobs(measurements: Measurements) -> Iterator[str]:
     answered = measurements.answers.keys() - resumed
     awaited = {job for job, prompt in prompts.items() if prompt in answered} - given_up
     for node, queue in queues.items():
-        for job in filter(awaited.__contains__, queue.jobs):
+        for job in filter(awaited.__contains__, queue.at_work + queue.waiting):
             yield f"{node} still has the job {job}, though {prompts[job]} was answered and nobody gave the job up"
 
 
 @dataclass
 class _Queue:
-    """A node's queue, folded from its events: the jobs in their order, the one at work first.
+    """A node's queue, folded from its events: the jobs that wait, in their order, those at work, and those it has done.
 
     ``named`` are the jobs whose names mean one inference; other clients of a node's API may use a name again.
     """
 
     named: Set[str]
-    jobs: list[str] = field(default_factory=list)
-    at_work: bool = False
+    waiting: list[str] = field(default_factory=list)
+    at_work: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
 
     def apply(self, event: Event) -> Iterator[str]:
         """Move on by one event; yields what the node should not have done."""
         match event:
             case {"event": "ready" | "exited"}:
-                self.jobs.clear()  # what was there went with the node
-                self.at_work = False
+                self.waiting.clear()  # what was there went with the node
+                self.at_work.clear()
             case {"event": "enqueue", "job": job}:
-                self.jobs.append(job)
+                self.waiting.append(job)
             case {"event": "start", "job": job}:
-                if job in self.done:
+                if job in self.named and (job in self.done or job in self.at_work):
                     yield f"did the job {job} again"
-                elif self.at_work or self.jobs[:1] != [job]:
+                elif self.waiting[:1] != [job]:
                     yield f"began the job {job} out of its turn"
-                self.at_work = True
+                _remove(job, self.waiting)
+                self.at_work.append(job)
             case {"event": "end" | "job_failed", "job": job}:
-                yield from self._remove(job)
-                self.at_work = False
-                self.done |= {job} & self.named
+                if not _remove(job, self.at_work):
+                    yield f"was done with the job {job}, which it was not at,"
+                self.done.add(job)
             case {"event": "dropped", "job": job}:
-                yield from self._remove(job)
+                if not _remove(job, self.waiting):
+                    yield f"dropped the job {job}, which was not waiting,"
 
-    def _remove(self, job: str) -> Iterator[str]:
-        if job in self.jobs:
-            self.jobs.remove(job)
-        else:
-            yield f"was done with the job {job}, which it did not have,"
+
+def _remove(job: str, jobs: list[str]) -> bool:
+    """Take a job out; False if it is not there."""
+    if job not in jobs:
+        return False
+    jobs.remove(job)
+    return True
 
 
 def _by_prompt(events: Sequence[Event], kinds: Set[str]) -> defaultdict[str, list[Event]]:

@@ -59,7 +59,8 @@ def test_interrupted_it_keeps_its_traces_and_cleans_up(tmp_path: Path, ending: s
     assert runner.returncode == 130
     assert "Traceback" not in output
     run = FinishedRun(tmp_path / "run", runner.returncode, output)
-    assert run.summary["verdict"] == "interrupted"
+    assert (run.summary["verdict"], run.summary["invariants"]) == ("interrupted", [])
+    assert "interrupted" in {event["event"] for event in run.events}
     assert run.times("ready", "node").keys() == set("abcd")
 
 

@@ -77,6 +77,14 @@ HOLDS: dict[str, Steps] = {
         *ANSWER,
     ],
     "refused": [("b", "rejected", "p1.1@b"), ("a", "ask_failed", "p1.1@b/request"), *OWN, *ANSWER],
+    "several at work at once": [
+        *OTHERS[:2],
+        ("b", "enqueue", "p1.2@b", "p1"),
+        ("b", "start", "p1.2@b"),
+        OTHERS[2],
+        ("b", "end", "p1.2@b"),
+        *ANSWER,
+    ],
     "another client's jobs of one name": [*OWN, *ANSWER, *[step[:3] for step in _done("b", "x@b")] * 2],
     "another client's job that is left": [*OWN, *ANSWER, ("b", "enqueue", "request-1@b")],
     "interrupted": [*OWN[:2], *OTHERS[:1], (HOST, "interrupted")],
@@ -113,20 +121,17 @@ BREAKS: dict[str, tuple[Steps, list[str]]] = {
         [*OTHERS[:1], *_done("b", "p1.2@b"), ("a", "ask_failed", "p1.1@b/request"), *ANSWER],
         ["b began the job p1.2@b out of its turn at 6.00 s"],
     ),
-    "two at once": (
-        [
-            *OTHERS[:2],
-            ("b", "enqueue", "p1.2@b", "p1"),
-            ("b", "start", "p1.2@b"),
-            OTHERS[2],
-            ("b", "end", "p1.2@b"),
-            *ANSWER,
-        ],
-        ["b began the job p1.2@b out of its turn at 7.00 s"],
+    "begun again while it is at it": (
+        [*OTHERS[:1], OTHERS[0], OTHERS[1], *OTHERS[1:], *ANSWER, ("a", "ask_failed", "p1.1@b/request")],
+        ["b did the job p1.1@b again at 7.00 s"],
+    ),
+    "dropped while it is at it": (
+        [*OTHERS[:2], ("b", "dropped", "p1.1@b"), OTHERS[2], *ANSWER],
+        ["b dropped the job p1.1@b, which was not waiting, at 6.00 s"],
     ),
     "taken up again from a queue that went with its node": (
         [*OTHERS[:2], *RESTART, OTHERS[2], *ANSWER],
-        ["b was done with the job p1.1@b, which it did not have, at 8.00 s"],
+        ["b was done with the job p1.1@b, which it was not at, at 8.00 s"],
     ),
     "left though nobody gave it up": (
         [*OTHERS[:2], *OWN, *ANSWER],
