@@ -47,7 +47,7 @@ def judge(scenario: Scenario, measurements: Measurements, faults: Sequence[Fault
                 value = metrics.get(metric)
                 yield Judgement(metric, expectation.window, node, bound.written, value, bound.holds(value))
         for node, expected in expectation.states.items():
-            state = measurements.states.get(node, "running")
+            state = measurements.state(node)
             yield Judgement("state", None, node, expected, state, _is(state, expected))
 
 

@@ -97,7 +97,7 @@ class Measurements:
         alone = Scope(nodes={node})
         metrics = self.metrics(alone)
         return {
-            "state": self.states.get(node, "ran to the end"),
+            "state": self.state(node),
             "inferences": metrics["inferences"],
             "tokens": sum(event["tokens"] for event in self._of("end", alone)),
             "busy_seconds": sum(end - start for owner, start, end in self.services if owner == node),
@@ -114,16 +114,20 @@ class Measurements:
         drawn = sum(end["tokens"] + end["stopped"] - 1 for end in ends)  # the end of an answer is drawn, too
         return drawn / seconds if drawn > 0 and seconds > 0 else None
 
+    def state(self, node: str) -> str:
+        """How a node stands at the end: ``running``, or how it ended."""
+        return self._exits.get(node, "running")
+
     @cached_property
-    def states(self) -> dict[str, str]:
-        """How the nodes ended that had ended at the end; one that was started again had not."""
-        states: dict[str, str] = {}
+    def _exits(self) -> dict[str, str]:
+        """How nodes ended that were not started again."""
+        exits: dict[str, str] = {}
         for event in self.events:
             if event["event"] == "exited":
-                states[event["who"]] = event["reason"]
+                exits[event["who"]] = event["reason"]
             elif event["event"] == "ready":
-                states.pop(event["node"], None)
-        return states
+                exits.pop(event["node"], None)
+        return exits
 
     @property
     def interrupted(self) -> bool:

@@ -89,7 +89,7 @@ def test_the_metrics_are_those_that_can_be_expected(run: Measurements) -> None:
 def test_the_nodes_of_a_small_run(run: Measurements) -> None:
     assert run.nodes() == {
         "a": {
-            "state": "ran to the end",
+            "state": "running",
             "inferences": 2,
             "tokens": 10,
             "busy_seconds": 4,
@@ -98,7 +98,7 @@ def test_the_nodes_of_a_small_run(run: Measurements) -> None:
             "memory": {"peak": 3000},
         },
         "b": {
-            "state": "ran to the end",
+            "state": "running",
             "inferences": 1,
             "tokens": 10,
             "busy_seconds": 4,
