@@ -1,8 +1,9 @@
 """Samples taken at fixed intervals while a run plays: memory, CPU and queue of each node, traffic of each link."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ SCHEMA: Final = pa.schema(
         pa.field("memory", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
         pa.field("memory_peak", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
         pa.field(
-            "cpu", pa.float64(), metadata={"unit": "s of a core", "source": "cgroup, since the container's start"}
+            "cpu", pa.float64(), metadata={"unit": "s of a core", "source": "cgroup, since the container's first start"}
         ),
         pa.field("throttled", pa.float64(), metadata={"unit": "s", "source": "cgroup"}),
         pa.field("queue", pa.int32(), metadata={"meaning": "jobs that wait, and the one at work"}),
@@ -34,6 +35,21 @@ SCHEMA: Final = pa.schema(
 """One row for each node and each link at each time. Times are the run's; ``cpu`` is work, the same at any dilation."""
 
 
+@dataclass
+class Counter:
+    """A count of the kernel's that begins anew when a container is started again, as one that goes on."""
+
+    before: float = 0.0
+    last: float = 0.0
+
+    def read(self, count: float) -> float:
+        """The count over all starts, now that the kernel says ``count``."""
+        if count < self.last:
+            self.before += self.last
+        self.last = count
+        return self.before + count
+
+
 class Sampler:
     """Takes the samples of one run."""
 
@@ -41,6 +57,7 @@ class Sampler:
         self._world = world
         self._boards = boards
         self._cgroups = {name: Cgroup(node.pid) for name, node in world.nodes.items()}
+        self._cpu, self._throttled = defaultdict[str, Counter](Counter), defaultdict[str, Counter](Counter)
         self._rows: list[dict[str, Any]] = []
         self._throttled_before: dict[str, float] = {}
         self.peaks: dict[str, int] = {}
@@ -61,7 +78,8 @@ class Sampler:
 
     def _node(self, name: str) -> dict[str, int | float]:
         usage = self._cgroups[name].read()
-        usage = replace(usage, throttled=self._world.clock.virtual(usage.throttled))
+        throttled = self._throttled[name].read(self._world.clock.virtual(usage.throttled))
+        usage = replace(usage, cpu=self._cpu[name].read(usage.cpu), throttled=throttled)
         board = self._boards[name]
         board.memory = usage.memory
         self.peaks[name] = max(usage.memory_peak, self.peaks.get(name, 0))  # a restart begins with a new cgroup
