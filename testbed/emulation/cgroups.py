@@ -3,7 +3,8 @@
 Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, cgroup-v1/cpuacct.rst of Linux.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,6 +50,17 @@ class Cgroup:
         """Let them use all the CPU that there is."""
         file, no_limit = self._cpu_cap
         file.write_text(no_limit)
+
+    @contextmanager
+    def uncapped(self) -> Iterator[None]:
+        """Let them use all the CPU that there is, for a while."""
+        file, _ = self._cpu_cap
+        cap = file.read_text()
+        self.uncap_cpu()
+        try:
+            yield
+        finally:
+            file.write_text(cap)
 
     def _read_v2(self) -> Usage:
         cpu = _table(self._unified / "cpu.stat")

@@ -114,7 +114,11 @@ class NodeContainer:
     def pause(self, paused: bool) -> None:
         """Freeze all processes, or let them go on."""
         with self._running():
-            (self._container.pause if paused else self._container.unpause)()
+            if not paused:
+                self._container.unpause()
+                return
+            with Cgroup(self.pid).uncapped():  # whoever waits behind the cap cannot be frozen, and the engine gives up
+                self._container.pause()
 
     def hang(self, hanging: bool) -> None:
         """Stop the agent with its sockets open, or let it go on. Its parent, the container's init, goes on."""
