@@ -15,8 +15,9 @@ import docker
 import psutil
 from pyroute2 import IPRoute, NetlinkError
 
+from testbed.cache import cache_folder
 from testbed.emulation.host import connect_docker, host_cpus
-from testbed.emulation.image import cache_folder, chosen_base
+from testbed.emulation.image import chosen_base
 from testbed.emulation.links.kernel import KERNEL
 from testbed.emulation.links.userspace import USERSPACE
 from testbed.emulation.namespace import in_throwaway_namespace

@@ -11,7 +11,6 @@ recognised by its tag. Images of code that nobody has run for a day go when the 
 
 import fcntl
 import hashlib
-import os
 import platform
 import re
 import shutil
@@ -27,6 +26,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 
+from testbed.cache import cache_folder
 from testbed.errors import HostError
 
 NODE_UID = 1000
@@ -357,11 +357,6 @@ def _output(*command: str) -> str:
 
 def _tail(log: str) -> str:
     return "\n".join(f"  {line}" for line in log.strip().splitlines()[-5:])
-
-
-def cache_folder() -> Path:
-    """What is kept between runs; `tb` keeps its wheels and logs there as well."""
-    return Path(os.environ.get("TESTBED_CACHE", "/var/cache/testbed"))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,8 +75,15 @@ class Model:
 def resolve(reference: str) -> Model:
     """The model that ``zoo/NAME``, ``path:FILE`` or ``hf:REPO/FILE`` stands for; raises ModelError."""
     path = _locate(reference)
-    try:
+    with readable(reference, path):
         return _read(reference, path)
+
+
+@contextmanager
+def readable(reference: str, path: Path) -> Iterator[None]:
+    """Reading a GGUF file: what cannot be made sense of becomes a ModelError."""
+    try:
+        yield
     except (OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{reference}: {path} is not a GGUF model that can be read ({error})") from error
 
@@ -146,28 +154,35 @@ def _read(reference: str, path: Path) -> Model:
     reader = GGUFReader(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    architecture = _field(reader, "general.architecture")
-    layers = _field(reader, f"{architecture}.block_count")
-    heads = _per_layer(_field(reader, f"{architecture}.attention.head_count"), layers)
-    kv_heads = _per_layer(_field(reader, f"{architecture}.attention.head_count_kv", heads), layers)
-    width = _field(reader, f"{architecture}.embedding_length")
-    head_width = _field(reader, f"{architecture}.attention.key_length", width // max(heads))
+    widths = kv_widths(reader)
     return Model(
         reference=reference,
         path=path,
         sha256=sha256,
         size=path.stat().st_size,
-        layers=layers,
-        kv_width=head_width * sum(kv_heads),
+        layers=len(widths),
+        kv_width=sum(widths),
         vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
     )
 
 
-def _field(reader: GGUFReader, key: str, default: Any = None) -> Any:
-    field = reader.get_field(key)
-    if field is None and default is None:
+def kv_widths(reader: GGUFReader) -> list[int]:
+    """For each layer, the number of values in a token's keys."""
+    architecture = field(reader, "general.architecture")
+    layers = field(reader, f"{architecture}.block_count")
+    heads = _per_layer(field(reader, f"{architecture}.attention.head_count"), layers)
+    kv_heads = _per_layer(field(reader, f"{architecture}.attention.head_count_kv", heads), layers)
+    width = field(reader, f"{architecture}.embedding_length")
+    head_width = field(reader, f"{architecture}.attention.key_length", width // max(heads))
+    return [head_width * count for count in kv_heads]
+
+
+def field(reader: GGUFReader, key: str, default: Any = None) -> Any:
+    """What a GGUF's header says under ``key``; raises KeyError if that is nothing and there is no default."""
+    found = reader.get_field(key)
+    if found is None and default is None:
         raise KeyError(f"it has no {key}")
-    return default if field is None else field.contents()
+    return default if found is None else found.contents()
 
 
 def _per_layer(value: Any, layers: int) -> list[int]:

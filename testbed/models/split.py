@@ -1,34 +1,57 @@
 """A model cut into the stages of a ring: one GGUF file for each, and one for the front.
 
-    front     what turns text into numbers: the tokenizer, the chat template, and the embedding of every token
-    stage 0   the first layers: embeddings in, hidden state out
-    stage 1…  the next layers: hidden state in, hidden state out
-    the last  the last layers, the final norm and the output matrix: hidden state in, logits out
+    front     what turns text into numbers and back: the tokenizer, the chat template, the embedding of every token
+    stage 0   the first layers: embeddings in, hidden states out
+    stage 1…  the next layers: hidden states in, hidden states out
+    the last  the last layers, the final norm and the output matrix: hidden states in, logits out
 
-The ring's first node has the front beside its stage. Weights are copied as they are, quantized or not.
+The ring's first node has the front beside its stage. Weights are copied as they are, quantized or not. For llama.cpp
+each stage is a whole model, one without a tokenizer: one that is not the last has an embedding of a single token, which
+nobody looks up, and a final norm whose result nobody reads.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any, Final
 
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
+from gguf.gguf_writer import GGUFValue
+from numpy.typing import NDArray
+
+from testbed.cache import appearing, cache_folder
+from testbed.models.anatomy import EMBEDDING, FINAL_NORM, Parts
 from testbed.models.source import Model, ModelError
+
+_FORMAT: Final = 1
+"""Part of a file's place: files that an older version wrote otherwise are not taken for these."""
+
+_ONE_PER_LAYER: Final = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
+"""What may be a list in a header, with a number for every layer."""
+
+Data = tuple[NDArray[Any], GGMLQuantizationType]
+"""A tensor's values, and how they are encoded."""
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """How many layers each stage holds, from the first one on: what follows is contiguous and leaves no layer out."""
+    """How many layers each stage holds, from the first one on: so they follow each other and leave no layer out."""
 
     layers: tuple[int, ...]
 
     def __post_init__(self) -> None:
         if not self.layers or min(self.layers) < 1:
-            raise ModelError(f"a plan of stages needs a layer in each, not {list(self.layers)}")
+            raise ModelError(f"a plan of stages needs at least one layer in each, not {list(self.layers)}")
 
     @classmethod
     def even(cls, layers: int, stages: int) -> "StagePlan":
-        """As many layers in each stage as can be; the first ones hold what is left over. Raises ModelError."""
+        """As equal as can be; what is left over goes to the first stages, as the last one has the output matrix.
+
+        Raises ModelError.
+        """
         if not 1 <= stages <= layers:
             raise ModelError(f"{layers} layers make 1 to {layers} stages, not {stages}")
         each, rest = divmod(layers, stages)
@@ -36,8 +59,16 @@ class StagePlan:
 
     @classmethod
     def parse(cls, text: str) -> "StagePlan":
-        """The plan that the user wrote like ``0-5,6-11``: first and last layer of each stage. Raises ModelError."""
-        raise NotImplementedError
+        """What the user wrote like ``0-5,6-11``: the first and the last layer of each stage. Raises ModelError."""
+        written = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part) for part in text.split(",")]
+        stages = [(int(part[1]), int(part[2] or part[1])) for part in written if part]
+        follow = all(begin == end + 1 for (_, end), (begin, _) in pairwise([(-1, -1), *stages]))
+        if len(stages) < len(written) or not follow or any(begin > end for begin, end in stages):
+            raise ModelError(
+                f"{text!r} is no plan of stages: give the first and the last layer of each, one after the other "
+                "from layer 0 on, like 0-5,6-11"
+            )
+        return cls(tuple(end - begin + 1 for begin, end in stages))
 
     @property
     def total(self) -> int:
@@ -46,16 +77,16 @@ class StagePlan:
 
     @property
     def ranges(self) -> tuple[range, ...]:
-        """The layers of each stage, as the model counts them."""
+        """The layers of each stage, by their numbers in the model."""
         return tuple(range(begin, end) for begin, end in pairwise(accumulate(self.layers, initial=0)))
 
     def __str__(self) -> str:
-        return ",".join(f"{layers[0]}-{layers[-1]}" for layers in self.ranges)
+        return ",".join(_written(layers) for layers in self.ranges)
 
 
 @dataclass(frozen=True)
 class StageFile:
-    """One stage's file. ``size`` is in bytes; a stage that holds the file in memory holds nothing more of the model."""
+    """One stage's file. ``size`` is in bytes; a stage holds it in memory, and nothing else of the model."""
 
     path: Path
     layers: range
@@ -71,14 +102,87 @@ class Split:
     front: Path
     stages: tuple[StageFile, ...]
 
-    def __iter__(self) -> Iterator[StageFile]:
-        return iter(self.stages)
 
+def split(model: Model, plan: StagePlan, folder: Path | None = None) -> Split:
+    """Write what is not there yet of the files of ``model`` under ``plan``, and say where they are.
 
-def split(model: Model, plan: StagePlan, folder: Path) -> Split:
-    """Write what is not there yet of the files of ``model`` under ``plan`` below ``folder``, and say where they are.
-
-    A file is named for the model's content and its layers, so that it is found again and shared by plans. Raises
-    ModelError for an architecture that cannot be split, and for a plan of another number of layers.
+    They lie in ``folder``, by default in the cache, and are named for the model's content and their layers: so they are
+    found again, and plans share them. Raises ModelError for what cannot be split, and for a plan that does not fit.
     """
-    raise NotImplementedError
+    if plan.total != model.layers:
+        raise ModelError(f"{model.reference} has {model.layers} layers, and the plan {plan} has {plan.total}")
+    parts = Parts(model)
+    place = (folder or cache_folder() / "stages") / f"{_FORMAT}-{model.sha256}"
+    try:
+        return Split(model, plan, _front(parts, place), tuple(_stage(parts, place, layers) for layers in plan.ranges))
+    except OSError as error:
+        raise ModelError(f"the stages of {model.reference} cannot be written: {error}") from error
+
+
+def _front(parts: Parts, place: Path) -> Path:
+    path = place / "front.gguf"
+    if not path.exists():
+        embedding = parts.embedding
+        _write(path, parts.architecture, parts.header, {embedding.name: (embedding.data, embedding.tensor_type)})
+    return path
+
+
+def _stage(parts: Parts, place: Path, layers: range) -> StageFile:
+    path = place / f"{_written(layers)}.gguf"
+    if not path.exists():
+        own = {f"blk.{i}.{name}": tensor for i, n in enumerate(layers) for name, tensor in parts.layers[n].items()}
+        copied = {**parts.shared, **own} | (parts.end if layers.stop == len(parts.layers) else {})
+        tensors = {name: (tensor.data, tensor.tensor_type) for name, tensor in copied.items()}
+        tensors = {**_placeholders(parts.width), **tensors}
+        _write(path, parts.architecture, _stage_header(parts, layers, len(tensors[EMBEDDING][0])), tensors)
+    return StageFile(path, layers, path.stat().st_size)
+
+
+def _placeholders(width: int) -> dict[str, Data]:
+    """What llama.cpp asks for in every model and a stage that is not the last has no use for."""
+    return {
+        EMBEDDING: (np.zeros((1, width), np.float16), GGMLQuantizationType.F16),
+        FINAL_NORM: (np.ones(width, np.float32), GGMLQuantizationType.F32),
+    }
+
+
+def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGUFValue]:
+    """The model's header without its tokenizer, for some of its layers."""
+    architecture = parts.architecture
+    header = {
+        key: _of_layers(key.removeprefix(f"{architecture}."), value, layers, len(parts.layers))
+        for key, value in parts.header.items()
+        if key.startswith(("general.", f"{architecture}."))
+    }
+    name = f"{parts.model.reference}, layers {_written(layers)} of {len(parts.layers)}"
+    return header | {
+        "general.name": GGUFValue(name, GGUFValueType.STRING),
+        "tokenizer.ggml.model": GGUFValue("no_vocab", GGUFValueType.STRING),
+        f"{architecture}.block_count": GGUFValue(len(layers), GGUFValueType.UINT32),
+        f"{architecture}.vocab_size": GGUFValue(vocabulary, GGUFValueType.UINT32),
+    }
+
+
+def _of_layers(key: str, value: GGUFValue, layers: range, total: int) -> GGUFValue:
+    """A value of the header for some layers: cut down where it is a list with a number for each."""
+    if key in _ONE_PER_LAYER and value.type is GGUFValueType.ARRAY and len(value.value) == total:
+        return replace(value, value=value.value[layers.start : layers.stop])
+    return value
+
+
+def _write(path: Path, architecture: str, header: Mapping[str, GGUFValue], tensors: Mapping[str, Data]) -> None:
+    with appearing(path) as unfinished:
+        writer = GGUFWriter(unfinished, architecture)
+        for key, entry in header.items():
+            writer.add_key_value(key, entry.value, entry.type, entry.sub_type)
+        for name, (data, kind) in tensors.items():
+            writer.add_tensor(name, data, raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def _written(layers: range) -> str:
+    """``0-5``; a single layer is ``6-6``, too."""
+    return f"{layers[0]}-{layers[-1]}"

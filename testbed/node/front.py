@@ -4,30 +4,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from llama_cpp import Llama
 from numpy.typing import NDArray
 
-from testbed.node.model import Message
+from testbed.node import ggml
+from testbed.node.chat import Chat
+from testbed.node.stage import StageError
+
+_EMBEDDING = "token_embd.weight"
 
 
-class Front:
+class Front(Chat):
     """The tokenizer and the embedding table of a split model. Rows of the table are read when they are needed."""
 
     def __init__(self, path: Path) -> None:
-        """Open the front's file; raises StageError."""
-        raise NotImplementedError
+        """Open the front's file; raises StageError where it is none."""
+        try:
+            llama = Llama(str(path), vocab_only=True, verbose=False)
+            self._embedding = ggml.Table(path, _EMBEDDING, rows=llama.n_vocab())
+        except (KeyError, OSError, ValueError) as error:
+            raise StageError(f"{path} is not the front of a model: {error}") from error
+        super().__init__(llama)
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of a chat up to where the assistant's answer begins."""
-        raise NotImplementedError
-
-    def detokenize(self, tokens: Sequence[int], prompt: Sequence[int]) -> str:
-        """The text of an answer to a prompt."""
-        raise NotImplementedError
-
-    def ends(self, token: int) -> bool:
-        """Whether a token is the end of an answer, and no part of its text."""
-        raise NotImplementedError
+    @property
+    def width(self) -> int:
+        """The values of an embedding, and of a hidden state."""
+        return self._embedding.width
 
     def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """The embedding of each token, the very values that llama.cpp looks up."""
-        raise NotImplementedError
+        return self._embedding.rows(tokens)

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from llama_cpp import Llama, llama_chat_format, llama_cpp
+from llama_cpp import Llama
 
-Message = dict[str, str]
-"""``{"role": …, "content": …}``, as the OpenAI API has it."""
-
+from testbed.node.chat import Chat, Message
 
 TOP_P = 0.95
 """llama.cpp's default."""
@@ -56,25 +54,16 @@ class ChatModel:
             str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, use_mmap=False, verbose=False
         )
         self._context = context
-        self._format = llama_chat_format.Jinja2ChatFormatter(
-            template=self._llama.metadata.get("tokenizer.chat_template", llama_chat_format.CHATML_CHAT_TEMPLATE),
-            bos_token=self._text_of(self._llama.token_bos()),
-            eos_token=self._text_of(self._llama.token_eos()),
-        )
+        self._chat = Chat(self._llama)
 
     def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         """The next turn of a chat; ``on_token`` is called as each token is drawn. Raises ContextOverflowError."""
-        prompt = self._tokenize(messages)
+        prompt = self._chat.tokenize(messages)
         room = self._context - len(prompt)
         if room < 1:
             raise ContextOverflowError(f"the chat has {len(prompt)} tokens; the context holds {self._context}")
         drawn, stopped = self._draw(prompt, sampling, min(sampling.max_tokens, room), on_token)
-        text = self._llama.detokenize(drawn, prev_tokens=prompt).decode("utf-8", errors="replace")
-        return Completion(text.strip(), len(prompt), len(drawn), stopped)
-
-    def _tokenize(self, messages: Sequence[Message]) -> list[int]:
-        formatted = self._format(messages=list(messages))  # type: ignore[arg-type]
-        return list(self._llama.tokenize(formatted.prompt.encode(), add_bos=not formatted.added_special, special=True))
+        return Completion(self._chat.detokenize(drawn, prompt), len(prompt), len(drawn), stopped)
 
     def _draw(
         self, prompt: list[int], sampling: Sampling, limit: int, on_token: Callable[[], None]
@@ -83,16 +72,12 @@ class ChatModel:
         # depend on the job before it.
         self._llama.reset()  # type: ignore[no-untyped-call]
         self._llama.set_seed(sampling.seed)
-        vocabulary = self._llama._model.vocab  # no public name in 0.3.36
         drawn: list[int] = []
         for token in self._llama.generate(prompt, temp=sampling.temperature, top_p=sampling.top_p):
             on_token()
-            if llama_cpp.llama_vocab_is_eog(vocabulary, token):
+            if self._chat.ends(token):
                 return drawn, True
             drawn.append(token)
             if len(drawn) == limit:
                 break
         return drawn, False
-
-    def _text_of(self, token: int) -> str:
-        return self._llama.detokenize([token], special=True).decode("utf-8", errors="replace") if token >= 0 else ""

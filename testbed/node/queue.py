@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from testbed.node.model import Completion, LanguageModel, Message, Sampling
+from testbed.node.chat import Message
+from testbed.node.model import Completion, LanguageModel, Sampling
 from testbed.node.trace import Trace
 from testbed.patterns.participant import JobError
 from testbed.patterns.protocol import QueueOptions

@@ -11,8 +11,9 @@ from pathlib import Path
 import docker
 import pytest
 
+from testbed.cache import cache_folder
 from testbed.emulation import image
-from testbed.emulation.image import NODE_UID, ImageError, cache_folder, chosen_base, ensure_image
+from testbed.emulation.image import NODE_UID, ImageError, chosen_base, ensure_image
 
 MEGABYTE = 1_000_000
 

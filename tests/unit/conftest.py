@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from testbed.clock import REAL_TIME
-from testbed.node.model import Completion, Message, Sampling
+from testbed.node.chat import Message
+from testbed.node.model import Completion, Sampling
 from testbed.node.trace import Trace
 from testbed.spec.scenario import Scenario, load_scenario
 

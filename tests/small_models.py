@@ -1,0 +1,119 @@
+"""Small random models of every architecture that can be split, in the form in which real ones come: as GGUF files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFWriter, TokenType
+from gguf.quants import quantize
+from numpy.typing import NDArray
+
+Kind = GGMLQuantizationType
+
+_CONTROL = ("<unk>", "<s>", "</s>")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model. ``kind`` is how its matrices are encoded, but for the embedding and the output if others are named."""
+
+    architecture: str = "llama"
+    layers: int = 3
+    width: int = 64
+    heads: int = 4
+    kv_heads: int = 2
+    head_width: int = 16
+    feed_forward: int = 96
+    vocabulary: int = 320
+    kind: Kind = Kind.F32
+    output_kind: Kind | None = None
+    tied: bool = False
+    rope_factors: bool = False
+
+    @property
+    def biased(self) -> bool:
+        return self.architecture == "qwen2"
+
+    @property
+    def normed(self) -> bool:
+        return self.architecture == "qwen3"
+
+
+def write_model(path: Path, shape: Shape, seed: int = 0) -> Path:
+    """A file with random weights of the sizes that training gives, so that layers neither vanish nor blow up."""
+    writer = GGUFWriter(path, shape.architecture)
+    _write_header(writer, shape)
+    _write_tokenizer(writer, shape.vocabulary)
+    for name, values, kind in _tensors(shape, np.random.default_rng(seed)):
+        writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _write_header(writer: GGUFWriter, shape: Shape) -> None:
+    writer.add_name("small")
+    writer.add_context_length(1024)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.feed_forward)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_key_length(shape.head_width)
+    writer.add_value_length(shape.head_width)
+    writer.add_rope_dimension_count(shape.head_width)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(shape.vocabulary)
+
+
+def _write_tokenizer(writer: GGUFWriter, vocabulary: int) -> None:
+    """One token for each byte; the rest of the vocabulary never occurs in a text."""
+    tokens = [*_CONTROL, *(f"<0x{byte:02X}>" for byte in range(256))]
+    types = [TokenType.CONTROL] * len(_CONTROL) + [TokenType.BYTE] * 256
+    rest = vocabulary - len(tokens)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([*tokens, *(f"<unused {number}>" for number in range(rest))])
+    writer.add_token_scores([0.0] * vocabulary)
+    writer.add_token_types([*types, *[TokenType.UNUSED] * rest])
+    writer.add_chat_template("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:")
+
+
+def _tensors(shape: Shape, draw: np.random.Generator) -> Iterator[tuple[str, NDArray[np.float32], Kind]]:
+    def matrix(name: str, rows: int, columns: int, kind: Kind | None = None) -> tuple[str, NDArray[np.float32], Kind]:
+        return name, _normal(draw, rows, columns) / np.float32(columns**0.5), kind or shape.kind
+
+    def vector(name: str, size: int, around: float = 1.0) -> tuple[str, NDArray[np.float32], Kind]:
+        return name, np.float32(around) + _normal(draw, size) / np.float32(10), Kind.F32
+
+    queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    yield matrix("token_embd.weight", shape.vocabulary, shape.width, shape.output_kind)
+    yield vector("output_norm.weight", shape.width)
+    if not shape.tied:
+        yield matrix("output.weight", shape.vocabulary, shape.width, shape.output_kind)
+    if shape.rope_factors:
+        yield "rope_freqs.weight", np.linspace(1, 8, shape.head_width // 2, dtype=np.float32), Kind.F32
+    for layer in range(shape.layers):
+        prefix = f"blk.{layer}"
+        yield vector(f"{prefix}.attn_norm.weight", shape.width)
+        yield matrix(f"{prefix}.attn_q.weight", queries, shape.width)
+        yield matrix(f"{prefix}.attn_k.weight", keys, shape.width)
+        yield matrix(f"{prefix}.attn_v.weight", keys, shape.width)
+        yield matrix(f"{prefix}.attn_output.weight", shape.width, queries)
+        yield vector(f"{prefix}.ffn_norm.weight", shape.width)
+        yield matrix(f"{prefix}.ffn_gate.weight", shape.feed_forward, shape.width)
+        yield matrix(f"{prefix}.ffn_up.weight", shape.feed_forward, shape.width)
+        yield matrix(f"{prefix}.ffn_down.weight", shape.width, shape.feed_forward)
+        if shape.biased:
+            for name, size in (("q", queries), ("k", keys), ("v", keys)):
+                yield vector(f"{prefix}.attn_{name}.bias", size, around=0)
+        if shape.normed:
+            yield vector(f"{prefix}.attn_q_norm.weight", shape.head_width)
+            yield vector(f"{prefix}.attn_k_norm.weight", shape.head_width)
+
+
+def _normal(draw: np.random.Generator, *shape: int) -> NDArray[np.float32]:
+    return draw.standard_normal(shape, dtype=np.float32)
