@@ -313,18 +313,47 @@ def image(
     out.print(tag)
 
 
-@app.command(epilog="Example: `testbed models`")
-def models(as_json: AsJson = False) -> None:
+models_app = typer.Typer(rich_markup_mode="markdown")
+app.add_typer(models_app, name="models")
+
+
+@models_app.callback(invoke_without_command=True, epilog="Example: `testbed models`")
+def models(context: typer.Context, as_json: AsJson = False) -> None:
     """List the built-in models."""
     from testbed.models import zoo
     from testbed.models.source import resolve
     from testbed.results.terminal import print_models
 
+    if context.invoked_subcommand is not None:
+        return
     known = [resolve(f"zoo/{name}") for name in zoo.NAMES]
     if as_json:
         out.print_json(json.dumps([{**vars(model), "path": str(model.path)} for model in known]))
     else:
         print_models(known, out)
+
+
+@models_app.command("split", epilog="Example: `testbed models split zoo/alpha --stages 3`")
+def split_model(
+    model: Annotated[str, typer.Argument(help="As in a topology file, like zoo/alpha.", show_default=False)],
+    stages: Annotated[int | None, typer.Option(help="How many stages, as equal as can be.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Each stage's first and last layer, like 0-1,2-5.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a model into the stages of a ring: a file of some layers for each, and one of the tokenizer."""
+    from testbed.models.source import resolve
+    from testbed.models.split import StagePlan, split
+    from testbed.results.terminal import print_split
+
+    if (stages is None) == (layers is None):
+        raise SpecError.of("models split", "give either --stages or --layers")
+    known = resolve(model)
+    plan = StagePlan.even(known.layers, stages) if stages is not None else StagePlan.parse(layers or "")
+    files = split(known, plan)
+    if as_json:
+        out.print_json(json.dumps(files.as_dict()))
+    else:
+        print_split(files, out)
 
 
 @app.command(epilog="Example: `testbed devices`, or `testbed devices my-devices.yaml`")

@@ -81,7 +81,7 @@ class StagePlan:
         return tuple(range(begin, end) for begin, end in pairwise(accumulate(self.layers, initial=0)))
 
     def __str__(self) -> str:
-        return ",".join(_written(layers) for layers in self.ranges)
+        return ",".join(written(layers) for layers in self.ranges)
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,17 @@ class Split:
     front: Path
     stages: tuple[StageFile, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "model": self.model.reference,
+            "front": {"path": str(self.front), "bytes": self.front.stat().st_size},
+            "stages": [
+                {"layers": [stage.layers[0], stage.layers[-1]], "path": str(stage.path), "bytes": stage.size}
+                for stage in self.stages
+            ],
+        }
+
 
 def split(model: Model, plan: StagePlan, folder: Path | None = None) -> Split:
     """Write what is not there yet of the files of ``model`` under ``plan``, and say where they are.
@@ -112,7 +123,7 @@ def split(model: Model, plan: StagePlan, folder: Path | None = None) -> Split:
     if plan.total != model.layers:
         raise ModelError(f"{model.reference} has {model.layers} layers, and the plan {plan} has {plan.total}")
     parts = Parts(model)
-    place = (folder or cache_folder() / "stages") / f"{_FORMAT}-{model.sha256}"
+    place = (folder or cache_folder() / "stages") / f"{model.sha256[:16]}-{_FORMAT}"
     try:
         return Split(model, plan, _front(parts, place), tuple(_stage(parts, place, layers) for layers in plan.ranges))
     except OSError as error:
@@ -128,7 +139,7 @@ def _front(parts: Parts, place: Path) -> Path:
 
 
 def _stage(parts: Parts, place: Path, layers: range) -> StageFile:
-    path = place / f"{_written(layers)}.gguf"
+    path = place / f"{written(layers)}.gguf"
     if not path.exists():
         own = {f"blk.{i}.{name}": tensor for i, n in enumerate(layers) for name, tensor in parts.layers[n].items()}
         copied = {**parts.shared, **own} | (parts.end if layers.stop == len(parts.layers) else {})
@@ -154,7 +165,7 @@ def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGU
         for key, value in parts.header.items()
         if key.startswith(("general.", f"{architecture}."))
     }
-    name = f"{parts.model.reference}, layers {_written(layers)} of {len(parts.layers)}"
+    name = f"{parts.model.reference}, layers {written(layers)} of {len(parts.layers)}"
     return header | {
         "general.name": GGUFValue(name, GGUFValueType.STRING),
         "tokenizer.ggml.model": GGUFValue("no_vocab", GGUFValueType.STRING),
@@ -183,6 +194,6 @@ def _write(path: Path, architecture: str, header: Mapping[str, GGUFValue], tenso
         writer.close()
 
 
-def _written(layers: range) -> str:
-    """``0-5``; a single layer is ``6-6``, too."""
+def written(layers: range) -> str:
+    """First and last one: ``0-5``, ``6-6``."""
     return f"{layers[0]}-{layers[-1]}"

@@ -9,6 +9,7 @@ from rich.text import Text
 from testbed.emulation.device import Speed
 from testbed.emulation.doctor import Finding
 from testbed.models.source import Model
+from testbed.models.split import Split, written
 from testbed.results.faults import FaultRecord
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import wilson_interval
@@ -133,3 +134,13 @@ def print_models(models: Iterable[Model], console: Console) -> None:
             model.reference, readable(model.size, "B"), str(model.layers), str(model.vocabulary), model.sha256[:12]
         )
     console.print(table)
+
+
+def print_split(split: Split, console: Console) -> None:
+    """A line for each file, the front's first, and where they are."""
+    table = Table("stage", "layers", "size", "file", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_row("front", "", readable(split.front.stat().st_size, "B"), split.front.name)
+    for number, stage in enumerate(split.stages):
+        table.add_row(str(number), written(stage.layers), readable(stage.size, "B"), stage.path.name)
+    console.print(table)
+    console.print(Text(str(split.front.parent), "dim"), soft_wrap=True)

@@ -1,5 +1,6 @@
 """Cutting a model into stages: what a plan is, what the files hold, and what is refused."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFWriter
 from small_models import Kind, Shape, write_model
+from typer.testing import CliRunner, Result
 
+from testbed.cli import app
+from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES, dissect
 from testbed.models.source import Model, ModelError, resolve
 from testbed.models.split import StagePlan, split
@@ -207,3 +211,42 @@ def test_what_fails_half_way_leaves_no_file(model: Model, tmp_path: Path, monkey
     with pytest.raises(ModelError, match=r"cannot be written: .*No space left on device"):
         split(model, StagePlan((4,)), tmp_path / "stages")
     assert [path for path in (tmp_path / "stages").rglob("*") if path.is_file()] == []
+
+
+def _command(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["models", *arguments])
+
+
+@pytest.fixture
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_the_command_shows_each_stage_with_its_layers_and_its_file() -> None:
+    shown = _command("split", "zoo/alpha", "--stages", "3").output
+    lines = [line.split() for line in shown.splitlines()[1:]]
+    assert [(line[0], line[-1]) for line in lines[:-1]] == [
+        ("front", "front.gguf"),
+        ("0", "0-1.gguf"),
+        ("1", "2-3.gguf"),
+        ("2", "4-5.gguf"),
+    ]
+    assert (Path(lines[-1][0]) / "2-3.gguf").is_file()
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_the_command_follows_an_explicit_plan() -> None:
+    files = json.loads(_command("split", "zoo/alpha", "--layers", "0-0,1-5", "--json").output)
+    assert [stage["layers"] for stage in files["stages"]] == [[0, 0], [1, 5]]
+    assert all(Path(stage["path"]).stat().st_size == stage["bytes"] for stage in [files["front"], *files["stages"]])
+
+
+@pytest.mark.parametrize("options", [[], ["--stages", "2", "--layers", "0-5"]])
+def test_the_command_takes_one_plan(options: list[str]) -> None:
+    refusal = _command("split", "zoo/alpha", *options).exception
+    assert str(refusal) == "models split: give either --stages or --layers"
+
+
+def test_without_a_verb_the_command_lists_the_models() -> None:
+    assert [model["reference"] for model in json.loads(_command("--json").output)] == [f"zoo/{n}" for n in zoo.NAMES]
