@@ -319,18 +319,20 @@ app.add_typer(models_app, name="models")
 
 @models_app.callback(invoke_without_command=True, epilog="Example: `testbed models`")
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the built-in models."""
+    """List the built-in models: trained ones, and ones that are drawn when they are first used."""
     from testbed.models import zoo
     from testbed.models.source import resolve
+    from testbed.models.synthetic import RECIPES
     from testbed.results.terminal import print_models
 
     if context.invoked_subcommand is not None:
         return
     known = [resolve(f"zoo/{name}") for name in zoo.NAMES]
     if as_json:
-        out.print_json(json.dumps([{**vars(model), "path": str(model.path)} for model in known]))
+        drawn = [recipe.as_dict() for recipe in RECIPES.values()]
+        out.print_json(json.dumps([{**vars(model), "path": str(model.path)} for model in known] + drawn))
     else:
-        print_models(known, out)
+        print_models(known, RECIPES.values(), out)
 
 
 @models_app.command("split", epilog="Example: `testbed models split zoo/alpha --stages 3`")

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -122,7 +122,15 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
     speeds = {name: device.speed for name, device in plan.devices.items() if device.speed}
     summary = Summary(
-        plan.scenario, journal.run, directory.path, measurements, fidelity, stages.done, interrupted, speeds=speeds
+        plan.scenario,
+        journal.run,
+        directory.path,
+        measurements,
+        fidelity,
+        stages.done,
+        interrupted,
+        speeds=speeds,
+        synthetic=plan.synthetic,
     )
     directory.write_summary(summary)
     return summary
@@ -192,6 +200,8 @@ def _play(world: World, recording: Recording, view: View) -> None:
     """Hand over every prompt when it is due, and wait for all to end."""
     scenario = world.plan.scenario
     arrivals = schedule(scenario.workload, list(scenario.topology.nodes), scenario.seed)
+    if world.plan.synthetic:
+        arrivals = [replace(arrival, truth=None) for arrival in arrivals]
     timeline = Timeline(world, recording)
     recording.begin()
     view.play(recording.boards, len(arrivals), timeline.active, world.clock.dilation)

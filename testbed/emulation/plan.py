@@ -39,6 +39,11 @@ class Plan:
         """Whether the nodes may use more CPU than the host has."""
         return oversubscribed(self.devices, self.clock.dilation)
 
+    @property
+    def synthetic(self) -> tuple[str, ...]:
+        """The nodes whose models have random weights. What they respond may be in every answer."""
+        return tuple(node for node, model in self.models.items() if model.synthetic)
+
 
 def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]) -> Plan:
     """Resolve models, backend and image; raises TestbedError for what cannot be had, before anything is started.

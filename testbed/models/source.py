@@ -12,7 +12,7 @@ from typing import Any, Final
 from gguf import GGUFReader
 
 from testbed.errors import TestbedError
-from testbed.models import zoo
+from testbed.models import synthetic, zoo
 from testbed.spec.explain import Mistake
 from testbed.spec.scenario import Scenario
 from testbed.spec.topology import Node
@@ -25,6 +25,8 @@ _BATCH: Final = 512  # tokens that llama.cpp computes at once, its default
 _KV_BYTES: Final = 2  # f16, llama.cpp's default
 _LOGIT_BYTES: Final = 4
 
+_HUB: Final = "hf:"
+
 
 class ModelError(TestbedError):
     """A model cannot be had, or cannot be held."""
@@ -36,7 +38,8 @@ class ModelError(TestbedError):
 class Model:
     """A GGUF file: ``reference`` is how the user named it, ``size`` is in bytes.
 
-    ``kv_width`` is the number of values in a token's keys, all layers together.
+    ``kv_width`` is the number of values in a token's keys, all layers together. The weights of a ``synthetic`` model
+    are random: it is as fast and as large as a real one, and its answers are neither right nor wrong.
     """
 
     reference: str
@@ -46,6 +49,7 @@ class Model:
     layers: int
     kv_width: int
     vocabulary: int
+    synthetic: bool = False
 
     def memory(self, context: int) -> dict[str, int]:
         """What a node needs to run it, item by item in bytes.
@@ -73,7 +77,10 @@ class Model:
 
 
 def resolve(reference: str) -> Model:
-    """The model that ``zoo/NAME``, ``path:FILE`` or ``hf:REPO/FILE`` stands for; raises ModelError."""
+    """The model that a reference stands for: ``zoo/NAME``, ``synthetic:NAME``, ``path:FILE`` or ``hf:REPO/FILE``.
+
+    A synthetic one is drawn when it is first asked for. Raises ModelError.
+    """
     path = _locate(reference)
     with readable(reference, path):
         return _read(reference, path)
@@ -97,15 +104,30 @@ def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
 
 
 def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
-    """What :func:`resolve_models` would refuse, and where it stands in the file; fetches nothing."""
+    """What :func:`resolve_models` would refuse, and where it stands in the file; fetches and draws nothing.
+
+    And what nobody can judge: the answers of random weights.
+    """
     for name, node in scenario.topology.nodes.items():
         try:
-            if node.model.startswith("hf:"):
-                _hub_file(node.model.removeprefix("hf:"))
-            else:
-                resolve_models({name: node})
+            _check_reference(name, node)
         except ModelError as error:
             yield ("topology", "nodes", name, "model"), str(error)
+    random = [node.model for node in scenario.topology.nodes.values() if node.model.startswith(synthetic.PREFIX)]
+    for place, expectation in scenario.placed_expectations:
+        if random and "accuracy" in expectation.bounds:
+            sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
+            yield (*place, "accuracy"), sentence
+
+
+def _check_reference(name: str, node: Node) -> None:
+    """As far as it goes without fetching or drawing; raises ModelError."""
+    if node.model.startswith(_HUB):
+        _hub_file(node.model.removeprefix(_HUB))
+    elif node.model.startswith(synthetic.PREFIX):
+        _recipe(node.model.removeprefix(synthetic.PREFIX))
+    else:
+        resolve_models({name: node})
 
 
 def _locate(reference: str) -> Path:
@@ -124,6 +146,20 @@ def _in_zoo(name: str) -> Path:
     if name not in zoo.NAMES:
         raise ModelError(f"zoo/{name}: there is no such model; known are {', '.join(f'zoo/{n}' for n in zoo.NAMES)}")
     return zoo.path(name)
+
+
+def _recipe(name: str) -> synthetic.Recipe:
+    if name not in synthetic.RECIPES:
+        known = ", ".join(recipe.reference for recipe in synthetic.RECIPES.values())
+        raise ModelError(f"{synthetic.PREFIX}{name}: there is no such model; known are {known}")
+    return synthetic.RECIPES[name]
+
+
+def _drawn(name: str) -> Path:
+    try:
+        return _recipe(name).path()
+    except OSError as error:
+        raise ModelError(f"{synthetic.PREFIX}{name} cannot be written: {error}") from error
 
 
 def _hub_file(name: str) -> tuple[str, str]:
@@ -146,7 +182,12 @@ def _from_hub(name: str) -> Path:
         raise ModelError(f"hf:{name} cannot be fetched: {str(error).splitlines()[0]}") from error
 
 
-_SOURCES: Final[dict[str, Callable[[str], Path]]] = {"zoo/": _in_zoo, "path:": Path, "hf:": _from_hub}
+_SOURCES: Final[dict[str, Callable[[str], Path]]] = {
+    "zoo/": _in_zoo,
+    synthetic.PREFIX: _drawn,
+    "path:": Path,
+    _HUB: _from_hub,
+}
 
 
 @cache
@@ -163,6 +204,7 @@ def _read(reference: str, path: Path) -> Model:
         layers=len(widths),
         kv_width=sum(widths),
         vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
+        synthetic=field(reader, synthetic.MARK, False),
     )
 
 

@@ -163,7 +163,7 @@ def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGU
     header = {
         key: _of_layers(key.removeprefix(f"{architecture}."), value, layers, len(parts.layers))
         for key, value in parts.header.items()
-        if key.startswith(("general.", f"{architecture}."))
+        if key.startswith(("general.", "testbed.", f"{architecture}."))
     }
     name = f"{parts.model.reference}, layers {written(layers)} of {len(parts.layers)}"
     return header | {

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from testbed.node.model import Completion, LanguageModel, Message, Sampling
+from testbed.node.chat import Message
+from testbed.node.model import Completion, LanguageModel, Sampling
 
 _STINT: Final = bytes(2**16)
 """To hash it takes a fraction of a millisecond, during which Python lets other threads run."""

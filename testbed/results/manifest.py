@@ -67,7 +67,12 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
             for node, device in plan.devices.items()
         },
         "models": {
-            node: {"reference": model.reference, "sha256": model.sha256, "bytes": model.size}
+            node: {
+                "reference": model.reference,
+                "sha256": model.sha256,
+                "bytes": model.size,
+                "synthetic": model.synthetic,
+            }
             for node, model in plan.models.items()
         },
     }

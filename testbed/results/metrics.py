@@ -60,7 +60,7 @@ class Measurements:
         """The metrics of a run, or of a part of it."""
         prompts = [name for name, event in self.prompts.items() if scope.covers(event["t"], event["owner"])]
         answered = [name for name in prompts if name in self.answers]
-        correct = [name for name in answered if name in self.correct]
+        right = [self.right[name] for name in answered if name in self.right]
         latencies = [self.latencies[name] for name in answered]
         inferences = self._of("end", scope)
         queues = self.queues(scope).values()
@@ -68,7 +68,7 @@ class Measurements:
         begin, end = self._span(scope)
         seconds = max(0.0, end - begin)
         found: Metrics = {
-            "accuracy": len(correct) / len(answered) if answered else None,
+            "accuracy": sum(right) / len(right) if right else None,
             "completed": len(answered) / len(prompts) if prompts else None,
             "prompts": len(prompts),
             "inferences": len(inferences),
@@ -151,9 +151,14 @@ class Measurements:
         return {event["prompt"]: event["reason"] for event in (*self._of("failed"), *self._of("lost"))}
 
     @cached_property
-    def correct(self) -> set[str]:
-        """The prompts whose answers are right."""
-        return {name for name, event in self.answers.items() if is_correct(event["text"], self.prompts[name]["truth"])}
+    def right(self) -> dict[str, bool]:
+        """Whether each answer is right, by prompt; those of prompts without a truth are not among them."""
+        truths = {prompt: event["truth"] for prompt, event in self.prompts.items() if event["truth"] is not None}
+        return {
+            prompt: is_correct(event["text"], truths[prompt])
+            for prompt, event in self.answers.items()
+            if prompt in truths
+        }
 
     @cached_property
     def latencies(self) -> dict[str, float]:

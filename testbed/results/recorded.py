@@ -96,11 +96,10 @@ def _run_directories(path: Path) -> list[Path]:
 
 
 def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:
-    answers = measured.answers
     by_prompt: dict[str, Mapping[str, float]] = {
         "latency": measured.latencies,
-        "correct": {prompt: float(prompt in measured.correct) for prompt in answers},
-        "answered": {prompt: float(prompt in answers) for prompt in measured.prompts},
+        "correct": {prompt: float(right) for prompt, right in measured.right.items()},
+        "answered": {prompt: float(prompt in measured.answers) for prompt in measured.prompts},
         **{f"{INFERENCE}{node}": took for node, took in _inferences(measured.events).items()},
     }
     return {

@@ -40,6 +40,8 @@ class Summary:
     """How the run, together with its repetitions, compares with the baseline, if there is one."""
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     """How fast nodes that have the profile of a device were to be."""
+    synthetic: tuple[str, ...] = ()
+    """The nodes whose models have random weights; with any, no answer is judged."""
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -101,7 +103,8 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""
-        interval = wilson_interval(len(self.measurements.correct), len(self.measurements.answers))
+        right = self.measurements.right
+        interval = wilson_interval(sum(right.values()), len(right))
         return {
             "scenario": self.scenario.name,
             "run": self.run,
@@ -114,6 +117,7 @@ class Summary:
             "baseline": None if self.comparison is None else self.comparison.as_dict(),
             "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
+            "synthetic": list(self.synthetic),
             "nodes": self.nodes,
             "links": self.measurements.traffic,
             "stages": {name: asdict(stage) for name, stage in self.stages.items()},

@@ -10,6 +10,7 @@ from testbed.emulation.device import Speed
 from testbed.emulation.doctor import Finding
 from testbed.models.source import Model
 from testbed.models.split import Split, written
+from testbed.models.synthetic import Recipe
 from testbed.results.faults import FaultRecord
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import wilson_interval
@@ -39,6 +40,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(_speed(name, speed, summary.nodes[name].get("writing_rate")))
     for prompt, reason in summary.measurements.failures.items():
         console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
+    if summary.synthetic:
+        console.print(Text(f"  random weights in {', '.join(summary.synthetic)}: no answer is judged", "yellow"))
     console.print(_metrics(summary), _nodes(summary))
     stages = "  ".join(f"{name} {stage.seconds:.1f}s" for name, stage in summary.stages.items())
     console.print(Text(f"{stages}\n{summary.directory}", "dim"))
@@ -77,7 +80,8 @@ def _metrics(summary: Summary) -> Table:
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
         table.add_row(name, "–" if value is None else readable(value, METRICS[name].unit))
-    if interval := wilson_interval(len(summary.measurements.correct), len(summary.measurements.answers)):
+    right = summary.measurements.right
+    if interval := wilson_interval(sum(right.values()), len(right)):
         table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
     return table
 
@@ -126,12 +130,17 @@ def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:
         console.print(Text(f"{name}: {profile.source}", "dim"))
 
 
-def print_models(models: Iterable[Model], console: Console) -> None:
-    """A line for each model."""
+def print_models(models: Iterable[Model], recipes: Iterable[Recipe], console: Console) -> None:
+    """A line for each model, and for each that can be drawn."""
     table = Table("model", "size", "layers", "vocabulary", "sha256", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for model in models:
         table.add_row(
             model.reference, readable(model.size, "B"), str(model.layers), str(model.vocabulary), model.sha256[:12]
+        )
+    for recipe in recipes:
+        shape = recipe.shape
+        table.add_row(
+            recipe.reference, readable(recipe.size, "B"), str(shape.layers), str(shape.vocabulary), "random weights"
         )
     console.print(table)
 

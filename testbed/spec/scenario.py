@@ -84,7 +84,14 @@ class Scenario(Spec):
     @property
     def expectations(self) -> list[Expectation]:
         """The entries of ``expect``."""
-        return self.expect if isinstance(self.expect, list) else [self.expect]
+        return [expectation for _, expectation in self.placed_expectations]
+
+    @property
+    def placed_expectations(self) -> list[tuple[Loc, Expectation]]:
+        """The entries of ``expect``, each with its place in the file."""
+        if isinstance(self.expect, list):
+            return [(("expect", number), expectation) for number, expectation in enumerate(self.expect)]
+        return [(("expect",), self.expect)]
 
     @property
     def extent(self) -> Extent:
@@ -124,8 +131,7 @@ class Scenario(Spec):
         for loc, message in timeline_mistakes(self.timeline, self.extent):
             yield ("timeline", *loc), message
         known = [entry for entry in self.timeline if entry.random is None]
-        for number, expectation in enumerate(self.expectations):
-            place: Loc = ("expect", number) if isinstance(self.expect, list) else ("expect",)
+        for place, expectation in self.placed_expectations:
             for loc, message in expectation.mistakes(known, self.topology):
                 yield (*place, *loc), message
         needed = self.pattern.peers_needed

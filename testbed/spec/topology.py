@@ -25,7 +25,8 @@ SwitchName = Annotated[
     str,
     *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
 ]
-ModelName = Annotated[str, *matching("(zoo/|path:|hf:).+", "zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")]
+_MODELS = "zoo/NAME, synthetic:NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf"
+ModelName = Annotated[str, *matching("(zoo/|synthetic:|path:|hf:).+", _MODELS)]
 
 _MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux bridge takes 1,023 (BR_PORT_BITS)
 
@@ -33,7 +34,7 @@ _MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux b
 class Node(Spec):
     """A device and the model it holds. With a profile it is as fast as that, unless it says how much CPU it has."""
 
-    model: ModelName = Field(description="zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf")
+    model: ModelName = Field(description=_MODELS)
     device: str | None = Field(None, description="a profile, whose speed and memory it has unless it says otherwise")
     cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="share of the host's cores, like 0.5")
     memory: Size = Field(description="cap on all that the node's processes use; there is no swap")

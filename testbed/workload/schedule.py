@@ -12,13 +12,16 @@ from testbed.workload import worldfacts
 
 @dataclass(frozen=True)
 class Arrival:
-    """A prompt that comes to ``node``, ``at`` seconds after the beginning of play."""
+    """A prompt that comes to ``node``, ``at`` seconds after the beginning of play.
+
+    Without a ``truth`` no answer to it is right or wrong.
+    """
 
     at: float
     node: str
     prompt: str
     text: str
-    truth: str
+    truth: str | None
 
 
 def schedule(workload: Workload, nodes: Sequence[str], seed: int) -> list[Arrival]:

@@ -16,7 +16,8 @@ from testbed.emulation.plan import _check_faults
 from testbed.errors import HostError, SpecError
 from testbed.models.source import Model, ModelError, resolve
 from testbed.models.speed import core_speed
-from testbed.node.model import Completion, Message, Sampling
+from testbed.node.chat import Message
+from testbed.node.model import Completion, Sampling
 from testbed.node.speed import tokens_per_second
 from testbed.results.directory import RunDirectory
 from testbed.spec.device import known_profiles

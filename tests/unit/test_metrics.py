@@ -59,6 +59,20 @@ def run() -> Measurements:
     )
 
 
+def test_an_answer_to_a_prompt_without_a_truth_is_neither_right_nor_wrong() -> None:
+    def answered(prompt: str, truth: str | None) -> list[Event]:
+        return [
+            _event(1, HOST, "prompt", prompt=prompt, owner="a", text="?", truth=truth),
+            _event(1, "a", "arrival", prompt=prompt),
+            _event(3, "a", "answer", prompt=prompt, text="Rome, sure"),
+        ]
+
+    nobody_knows = _measure(answered("p1", None))
+    assert nobody_knows.metrics()["accuracy"] is None
+    assert nobody_knows.metrics()["completed"] == 1
+    assert _measure(answered("p1", None), answered("p2", "Rome")).right == {"p2": True}
+
+
 def test_the_metrics_of_a_small_run(run: Measurements) -> None:
     assert run.metrics() == {
         "accuracy": pytest.approx(2 / 3),

@@ -13,7 +13,8 @@ import pytest
 from testbed.emulation.device import Device
 from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
-from testbed.node.model import Completion, Message, Sampling
+from testbed.node.chat import Message
+from testbed.node.model import Completion, Sampling
 from testbed.node.slowness import SlowedModel
 
 TOKEN = 0.005  # seconds of CPU time

@@ -15,6 +15,7 @@ from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES, dissect
 from testbed.models.source import Model, ModelError, resolve
 from testbed.models.split import StagePlan, split
+from testbed.models.synthetic import RECIPES
 
 
 def _model(path: Path, **shape: object) -> Model:
@@ -249,4 +250,6 @@ def test_the_command_takes_one_plan(options: list[str]) -> None:
 
 
 def test_without_a_verb_the_command_lists_the_models() -> None:
-    assert [model["reference"] for model in json.loads(_command("--json").output)] == [f"zoo/{n}" for n in zoo.NAMES]
+    models = json.loads(_command("--json").output)
+    assert [model["reference"] for model in models if not model["synthetic"]] == [f"zoo/{name}" for name in zoo.NAMES]
+    assert [model["reference"] for model in models if model["synthetic"]] == [f"synthetic:{name}" for name in RECIPES]
