@@ -1,5 +1,6 @@
 """Small random models of every architecture that can be split, in the form in which real ones come: as GGUF files."""
 
+import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType
 from gguf.quants import quantize
+from llama_cpp import llama_cpp
 from numpy.typing import NDArray
 
 Kind = GGMLQuantizationType
@@ -30,6 +32,7 @@ class Shape:
     output_kind: Kind | None = None
     tied: bool = False
     rope_factors: bool = False
+    experts: int = 0
 
     @property
     def biased(self) -> bool:
@@ -54,6 +57,14 @@ def write_model(path: Path, shape: Shape, seed: int = 0) -> Path:
     return path
 
 
+def requantized(source: Path, target: Path, file_type: int) -> Path:
+    """As llama.cpp's own quantization makes it, with the mixes of encodings that it knows and gguf does not."""
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype, parameters.nthread = file_type, 1
+    assert llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(parameters)) == 0
+    return target
+
+
 def _write_header(writer: GGUFWriter, shape: Shape) -> None:
     writer.add_name("small")
     writer.add_context_length(1024)
@@ -68,6 +79,9 @@ def _write_header(writer: GGUFWriter, shape: Shape) -> None:
     writer.add_rope_freq_base(10_000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(shape.vocabulary)
+    if shape.experts:
+        writer.add_expert_count(shape.experts)
+        writer.add_expert_used_count(2)
 
 
 def _write_tokenizer(writer: GGUFWriter, vocabulary: int) -> None:
@@ -104,9 +118,18 @@ def _tensors(shape: Shape, draw: np.random.Generator) -> Iterator[tuple[str, NDA
         yield matrix(f"{prefix}.attn_v.weight", keys, shape.width)
         yield matrix(f"{prefix}.attn_output.weight", shape.width, queries)
         yield vector(f"{prefix}.ffn_norm.weight", shape.width)
-        yield matrix(f"{prefix}.ffn_gate.weight", shape.feed_forward, shape.width)
-        yield matrix(f"{prefix}.ffn_up.weight", shape.feed_forward, shape.width)
-        yield matrix(f"{prefix}.ffn_down.weight", shape.width, shape.feed_forward)
+        if shape.experts:
+            yield matrix(f"{prefix}.ffn_gate_inp.weight", shape.experts, shape.width, Kind.F32)
+        for name, rows, columns in (
+            ("gate", shape.feed_forward, shape.width),
+            ("up", shape.feed_forward, shape.width),
+            ("down", shape.width, shape.feed_forward),
+        ):
+            if shape.experts:
+                _, values, kind = matrix("", shape.experts * rows, columns)
+                yield f"{prefix}.ffn_{name}_exps.weight", values.reshape(shape.experts, rows, columns), kind
+            else:
+                yield matrix(f"{prefix}.ffn_{name}.weight", rows, columns)
         if shape.biased:
             for name, size in (("q", queries), ("k", keys), ("v", keys)):
                 yield vector(f"{prefix}.attn_{name}.bias", size, around=0)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGUFReader
+from llama_cpp import llama_cpp
 from rings import CONTEXT, Ring, Rings, plans, whole
-from small_models import Kind, Shape, write_model
+from small_models import Kind, Shape, requantized, write_model
 
 from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES
@@ -26,6 +28,7 @@ SHAPES = {
     **{architecture: Shape(architecture) for architecture in ARCHITECTURES},
     "llama, tied": Shape(tied=True),
     "llama, rope factors": Shape(rope_factors=True),
+    "llama, experts": Shape(experts=4),
     "llama, Q8_0": Shape(kind=Kind.Q8_0),
     "llama, Q4_0, F16 output": Shape(kind=Kind.Q4_0, output_kind=Kind.F16),
     "qwen2, tied, Q8_0": Shape("qwen2", tied=True, kind=Kind.Q8_0),
@@ -40,6 +43,18 @@ def test_logits_are_those_of_the_model_in_one_piece(shape: Shape, tmp_path: Path
     with Rings(resolve(f"path:{path}"), tmp_path, LIMITS) as rings:
         for plan in plans(shape.layers):
             assert np.array_equal(rings.ring(plan).draw([PROMPT], TOKENS)[0], truth), plan
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_mixed_encodings_give_the_same_bits_in_every_batch(tied: bool, tmp_path: Path) -> None:
+    plain = write_model(tmp_path / "plain.gguf", Shape(width=256, head_width=64, feed_forward=512, tied=tied))
+    path = requantized(plain, tmp_path / "mixed.gguf", llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M)
+    kinds = {tensor.tensor_type for tensor in GGUFReader(path).tensors}
+    assert kinds >= {Kind.Q4_K, Kind.Q6_K}
+    prompts = [PROMPT, PROMPT[1:], PROMPT[5:]]
+    with Rings(resolve(f"path:{path}"), tmp_path, Limits(CONTEXT, 3, batch=16, threads=1)) as rings:
+        for prompt, drawn in zip(prompts, rings.ring(StagePlan((1, 2))).draw(prompts, TOKENS), strict=True):
+            assert np.array_equal(drawn, whole(path, prompt, TOKENS))
 
 
 @pytest.mark.parametrize("seed", range(16))
