@@ -192,7 +192,7 @@ MISTAKES = {
         "alpha.gguf",
         "alpha.gguf",
         "nodes.a.model",
-        "must be zoo/NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf",
+        "must be zoo/NAME, synthetic:NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf",
     ),
     "topology that is missing": (
         SCENARIO,
