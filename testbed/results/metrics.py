@@ -16,6 +16,7 @@ from statistics import NormalDist, fmean
 from typing import Any, Final
 
 from testbed.results.events import HOST, Event
+from testbed.results.spans import JobSpan, job_spans
 from testbed.spec.metric import METRICS, Metric
 from testbed.workload.worldfacts import is_correct
 
@@ -91,7 +92,7 @@ class Measurements:
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """What there is to say of each node."""
-        return {node: self._node(node) for node in self._steps}
+        return {node: self._node(node) for node in self.queue_steps}
 
     def _node(self, node: str) -> dict[str, Any]:
         alone = Scope(nodes={node})
@@ -161,16 +162,25 @@ class Measurements:
         }
 
     @cached_property
+    def arrivals(self) -> dict[str, float]:
+        """When each prompt came in at its owner."""
+        return {event["prompt"]: event["t"] for event in self._of("arrival")}
+
+    @cached_property
     def latencies(self) -> dict[str, float]:
         """Seconds by prompt."""
-        arrivals = {event["prompt"]: event["t"] for event in self._of("arrival")}
-        return {prompt: event["t"] - arrivals[prompt] for prompt, event in self.answers.items()}
+        return {prompt: event["t"] - self.arrivals[prompt] for prompt, event in self.answers.items()}
 
     @cached_property
     def services(self) -> list[tuple[str, float, float]]:
         """Node, start and end of every inference."""
         starts = {event["job"]: event["t"] for event in self._of("start")}
         return [(event["node"], starts[event["job"]], event["t"]) for event in self._of("end")]
+
+    @cached_property
+    def jobs(self) -> list[JobSpan]:
+        """Every stay of a job in a queue."""
+        return job_spans(self.events)
 
     @cached_property
     def duration(self) -> float:
@@ -181,15 +191,15 @@ class Measurements:
     def queues(self, scope: Scope = WHOLE) -> dict[str, "Queue"]:
         """The queues of nodes."""
         begin, end = self._span(scope)
-        return {node: Queue.of(steps, begin, end) for node, steps in self._steps.items() if scope.has(node)}
+        return {node: Queue.of(steps, begin, end) for node, steps in self.queue_steps.items() if scope.has(node)}
 
     def _span(self, scope: Scope) -> tuple[float, float]:
         """The part of play that is meant."""
         return max(0.0, scope.begin), min(self.duration, scope.end)
 
     @cached_property
-    def _steps(self) -> dict[str, "Steps"]:
-        """How the length of every node's queue changed."""
+    def queue_steps(self) -> dict[str, "Steps"]:
+        """How the length of every node's queue changed; it is empty at the beginning of play."""
         changes: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
         for event in self.events:
             if event["event"] == "ready" and event["t"] <= 0:
