@@ -1,0 +1,109 @@
+"""What the latency of prompts is split into, against examples worked out by hand."""
+
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+from playing import TIMEOUT, play, scenario
+
+from testbed.results.events import HOST, Event
+from testbed.results.latency import Split, mean_split, splits
+from testbed.results.metrics import Measurements
+
+
+def _event(t: float, node: str, event: str, **fields: Any) -> Event:
+    return {"t": t, "node": node, "event": event, **fields}
+
+
+def _prompt(arrival: float, answer: float) -> list[Event]:
+    return [
+        _event(arrival, HOST, "prompt", prompt="p1", owner="a", text="?", truth="Rome"),
+        _event(arrival, "a", "arrival", prompt="p1", text="?"),
+        _event(answer, "a", "answer", prompt="p1", text="Rome"),
+    ]
+
+
+def _job(node: str, layer: int, enqueue: float, start: float, end: float) -> list[Event]:
+    job = f"p1.{layer}@{node}"
+    return [
+        _event(enqueue, node, "enqueue", job=job, prompt="p1", layer=str(layer), owner="a"),
+        _event(start, node, "start", job=job),
+        _event(end, node, "end", job=job, tokens=4, text="x"),
+    ]
+
+
+def _asked(node: str, sent: float, ended: float, event: str = "receive") -> list[Event]:
+    part = "response" if event == "receive" else "request"
+    return [
+        _event(sent, "a", "send", message=f"p1.1@{node}/request", peer=node, bytes=9),
+        _event(ended, "a", event, message=f"p1.1@{node}/{part}", peer=node),
+    ]
+
+
+def _split(*parts: list[Event]) -> Split:
+    events = sorted((event for part in parts for event in part), key=lambda event: event["t"])
+    return splits(Measurements(events, {}))["p1"]
+
+
+def _approximately(**parts: float) -> Any:
+    return pytest.approx(astuple(Split(**parts)))
+
+
+def test_a_prompt_that_its_owner_answers_alone() -> None:
+    alone = _split(_prompt(1, 6.5), _job("a", 1, 1, 3, 6))
+    assert astuple(alone) == _approximately(queueing=2, inference=3, other=0.5)
+
+
+def test_the_last_of_a_layer_decides() -> None:
+    """b responds at 5 and c at 8, of which 2 s were in c's queue and 1 s in its model; then the owner aggregates."""
+    layered = _split(
+        _prompt(0, 10),
+        _job("a", 1, 0, 0, 4),
+        [*_asked("b", 0, 5), *_job("b", 1, 1, 1, 4)],
+        [*_asked("c", 0, 8), *_job("c", 1, 1, 3, 4)],
+        _job("a", 2, 8, 8.5, 10),
+    )
+    assert astuple(layered) == _approximately(queueing=2.5, inference=2.5, network=5)
+
+
+def test_waiting_for_one_that_does_not_answer_is_the_networks() -> None:
+    failed = _split(_prompt(0, 12), _job("a", 1, 0, 0, 4), _asked("b", 0, 10, "ask_failed"), _job("a", 2, 10, 10, 12))
+    assert astuple(failed) == _approximately(inference=2, network=10)
+
+
+def test_of_one_that_is_too_slow_only_what_was_waited_for_counts() -> None:
+    late = _split(
+        _prompt(0, 12),
+        _job("a", 1, 0, 0, 4),
+        [*_asked("b", 0, 10, "ask_failed"), *_job("b", 1, 1, 7, 30)],
+        _job("a", 2, 10, 10, 12),
+    )
+    assert astuple(late) == _approximately(queueing=6, inference=3 + 2, network=1)
+
+
+def test_time_in_which_the_owner_was_down_is_neither() -> None:
+    down = _split(
+        _prompt(0, 20),
+        [_event(0, "a", "enqueue", job="p1.1@a", prompt="p1", layer="1", owner="a")],
+        [_event(1, "a", "start", job="p1.1@a"), _event(5, HOST, "exited", who="a", reason="killed")],
+        [_event(14, "a", "ready", load_seconds=1.0), _event(14, "a", "resumed", prompt="p1")],
+        _job("a", 1, 15, 15, 20),
+    )
+    assert astuple(down) == _approximately(queueing=1, inference=4 + 5, other=10)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_the_parts_add_up_to_the_latency(layers: int) -> None:
+    measured = Measurements(play(scenario(layers=layers, prompts=120, rate=1)), {})
+    found = splits(measured)
+    assert found.keys() == measured.answers.keys()
+    for prompt, split in found.items():
+        assert split.total == pytest.approx(measured.latencies[prompt])
+        assert min(astuple(split)) >= -1e-9
+    on_network = [split.network for split in found.values()]
+    assert max(on_network) > 0.9 * TIMEOUT if layers else set(on_network) == {0.0}
+
+
+def test_the_mean_of_splits() -> None:
+    assert mean_split([]) == Split()
+    assert mean_split([Split(1, 2, 3, 4), Split(3, 2, 1, 0)]) == Split(2, 2, 2, 2)
