@@ -7,6 +7,7 @@ from pathlib import Path
 
 from testbed import runner
 from testbed.errors import SpecError
+from testbed.report import write_report
 from testbed.results.comparison import compare
 from testbed.results.directory import RunDirectory, shared_path
 from testbed.results.recorded import RecordedRun, load_runs, telling
@@ -55,6 +56,7 @@ class Campaign:
         self.summaries = [replace(summary, comparison=comparison) for summary in self.summaries]
         for summary in self.summaries:
             RunDirectory(summary.directory).write_summary(summary)
+            write_report(summary.directory)
 
 
 def _baseline(scenario: Scenario) -> list[RecordedRun]:

@@ -177,6 +177,28 @@ def compare(
     raise typer.Exit(1 if any(comparison.regressions for comparison in comparisons) else 0)
 
 
+@app.command(epilog="Example: `testbed report runs/mine`, or `testbed report runs/main runs/mine` to compare")
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, or ones that hold some.", show_default=False)],
+    page: Annotated[Path | None, typer.Option("--out", help="Where the comparison of several goes.")] = None,
+) -> None:
+    """Make the page and the trace of a run again, or one page that holds other runs against the first."""
+    from testbed.report import REPORT, write_comparison, write_report
+    from testbed.results.recorded import run_directories
+
+    base, *new = runs
+    if new:
+        page = page or Path("comparison.html")
+        write_comparison(base, new, page)
+        out.print(str(page), markup=False, soft_wrap=True)
+        return
+    if page is not None:
+        raise SpecError.of("--out", "is for comparisons; the page of a run is in its directory")
+    for directory in run_directories(base):
+        write_report(directory)
+        out.print(str(directory / REPORT), markup=False, soft_wrap=True)
+
+
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
     """Check scenario files and their topologies, and say every mistake with its line."""

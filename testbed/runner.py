@@ -16,6 +16,7 @@ from testbed.emulation.journal import Journal
 from testbed.emulation.plan import prepare
 from testbed.emulation.world import World
 from testbed.patterns.participant import JobError
+from testbed.report import write_report
 from testbed.results.board import NodeBoard
 from testbed.results.directory import RunDirectory
 from testbed.results.fidelity import Mode
@@ -133,6 +134,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
         synthetic=plan.synthetic,
     )
     directory.write_summary(summary)
+    write_report(directory.path)
     return summary
 
 

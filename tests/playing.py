@@ -292,6 +292,7 @@ def _manifest(scenario: Scenario) -> dict[str, Any]:
         "run": "0a1b2c",
         "scenario": scenario.name,
         "seed": scenario.seed,
+        "dilation": 1.0,
         "play_began": "2026-11-22T11:20:09.173654+00:00",
         "host": {"name": "host", "kernel": "6.1", "cpus": 2, "memory": 8 * 2**30},
         "links": "userspace",

@@ -183,6 +183,11 @@ def _verdict(metric: str, change: float, interval: tuple[float, float], least: f
     return "better" if (way == "higher") == (change > 0) else "worse"
 
 
+def unit(metric: str) -> str:
+    """What the values of a run's metric, or of its nodes', are held in."""
+    return "s" if metric.startswith(INFERENCE) else METRICS.get(metric, Metric()).unit
+
+
 def better(metric: str) -> Literal["higher", "lower"] | None:
     """Which way is better, of a run's metrics and of its nodes'."""
     return _BETTER_OF_NODES.get(metric.partition(".")[0] + ".") or METRICS.get(metric, Metric()).better

@@ -1,7 +1,8 @@
 """The directory that a run leaves.
 
 ``scenario.yaml`` (resolved: it can be run again), ``manifest.json``, ``events.jsonl``, ``samples.parquet``,
-``summary.json``, ``junit.xml`` and ``logs/NODE.log``.
+``summary.json``, ``junit.xml`` and ``logs/NODE.log``. ``report.html`` and ``trace.json`` are made from these
+(:mod:`testbed.report`).
 """
 
 import json

@@ -1,7 +1,7 @@
 """``trace.json``: a run in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open.
 
     process     the faults; each node
-    thread      each fault, since they may overlap; of a node inference | aggregation | events, one thing at a time
+    thread      each fault; of a node inference | aggregation | events, and more where it does several jobs at a time
     async       prompts | waiting | requests | responses: what overlaps at a node
     counter     queue
     flow        a prompt's way from job to job
@@ -9,11 +9,10 @@
 Format: "Trace Event Format" (Google, 2016). Times are whole microseconds since the beginning of play.
 """
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
-from pathlib import Path
 from typing import Any, Final
 
 from testbed.results.events import HOST, Event
@@ -23,10 +22,8 @@ from testbed.results.spans import JobSpan, MessageSpan, message_spans
 
 TraceEvent = dict[str, Any]
 
-_FAULTS: Final = 1
-_APART: Final = 10  # the numbers of nodes' processes: threads in between, since Perfetto wants all numbers to differ
-_INFERENCE, _AGGREGATION, _EVENTS = (1, 2, 3)
-_THREADS: Final = {_INFERENCE: "inference", _AGGREGATION: "aggregation", _EVENTS: "events"}
+_FAULTS: Final = "faults"
+_INFERENCE, _AGGREGATION, _EVENTS = _THREADS = ("inference", "aggregation", "events")
 
 _INSTANTS: Final = (
     *("ready", "exited", "resumed", "rejected", "dropped", "job_failed", "duplicate", "late", "retry", "ask_failed"),
@@ -35,52 +32,72 @@ _INSTANTS: Final = (
 """What else is shown of a node; docs/results.md says what they mean."""
 
 
-def write_trace(measured: Measurements, faults: Sequence[FaultRecord], path: Path) -> None:
-    """Write the trace of a run."""
+class _Tracks:
+    """The numbers of processes and threads by name. All differ: Perfetto takes a thread's name by its number alone."""
+
+    def __init__(self, faults: Sequence[FaultRecord], nodes: Sequence[str]) -> None:
+        self._numbers = itertools.count(1)
+        self.processes = {name: next(self._numbers) for name in (_FAULTS, *nodes)}
+        self._threads: dict[tuple[str, str], int] = {}
+        for process, thread in (*((_FAULTS, fault.name) for fault in faults), *itertools.product(nodes, _THREADS)):
+            self.thread(process, thread)
+
+    def thread(self, process: str, name: str) -> int:
+        """One of a process, which may be new."""
+        if (process, name) not in self._threads:
+            self._threads[process, name] = next(self._numbers)
+        return self._threads[process, name]
+
+    def names(self) -> Iterator[TraceEvent]:
+        """What they are called, and that processes stand in their order."""
+        for process, pid in self.processes.items():
+            yield {"ph": "M", "name": "process_name", "pid": pid, "tid": pid, "args": {"name": process}}
+            yield {"ph": "M", "name": "process_sort_index", "pid": pid, "tid": pid, "args": {"sort_index": pid}}
+        for (process, thread), tid in self._threads.items():
+            pid = self.processes[process]
+            yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": thread}}
+
+
+def trace_json(measured: Measurements, faults: Sequence[FaultRecord]) -> str:
+    """The trace of a run, as it is to be written."""
     trace = {"displayTimeUnit": "ms", "traceEvents": trace_events(measured, faults)}
-    path.write_text(json.dumps(trace, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    return json.dumps(trace, ensure_ascii=False, separators=(",", ":"))
 
 
 def trace_events(measured: Measurements, faults: Sequence[FaultRecord]) -> list[TraceEvent]:
     """The events of the trace: first what the tracks are called, then everything in the order of time."""
     events = measured.events
-    nodes = sorted({event["node"] for event in events} - {HOST})
-    processes = {node: _APART * number for number, node in enumerate(nodes, 1)}
-    threads = {fault.name: _APART * (len(nodes) + 1) + number for number, fault in enumerate(faults)}
+    tracks = _Tracks(faults, sorted({event["node"] for event in events} - {HOST}))
+    nodes, end = tracks.processes, measured.duration
+    placed = list(_placed(measured.jobs, tracks, end))
     found = [
-        *_faults(faults, threads, measured.duration),
-        *_queues(measured, processes),
-        *_prompts(measured, processes),
-        *(part for job in measured.jobs for part in _job(job, processes[job.node], measured.duration)),
-        *(part for message in message_spans(events) for part in _message(message, processes[message.sender])),
-        *_flows(measured.jobs, processes),
-        *_instants(events, processes),
+        *_faults(faults, tracks, end),
+        *_queues(measured, nodes),
+        *_prompts(measured, nodes),
+        *(part for job in measured.jobs for part in _waiting(job, nodes[job.node], end)),
+        *(_inference(job, nodes[job.node], tid, end) for job, tid in placed),
+        *(part for message in message_spans(events) for part in _message(message, nodes[message.sender])),
+        *_flows(placed, nodes),
+        *_instants(events, tracks),
     ]
     in_play = (event for event in found if event["ts"] >= 0)
-    return [*_names(processes, threads), *sorted(in_play, key=lambda event: event["ts"])]
+    return [*tracks.names(), *sorted(in_play, key=lambda event: event["ts"])]
 
 
-def _names(processes: Mapping[str, int], faults: Mapping[str, int]) -> Iterator[TraceEvent]:
-    yield _metadata("process_name", _FAULTS, _FAULTS, name="faults")
-    yield from (_metadata("thread_name", _FAULTS, tid, name=fault) for fault, tid in faults.items())
-    for node, pid in processes.items():
-        yield _metadata("process_name", pid, pid, name=node)
-        yield _metadata("process_sort_index", pid, pid, sort_index=pid)
-        yield from (_metadata("thread_name", pid, pid + thread, name=name) for thread, name in _THREADS.items())
-
-
-def _faults(faults: Sequence[FaultRecord], threads: Mapping[str, int], end: float) -> Iterator[TraceEvent]:
+def _faults(faults: Sequence[FaultRecord], tracks: _Tracks, end: float) -> Iterator[TraceEvent]:
+    pid = tracks.processes[_FAULTS]
     for fault in faults:
         if fault.began is not None:
-            what = f"{fault.kind} {fault.subject}"
             span = fault.began, max(fault.began, end) if fault.ended is None else fault.ended
             said = {"awaited": fault.awaited, "asked": fault.asked}
-            yield _slice(what, "fault", _FAULTS, threads[fault.name], span, **said)
+            yield _slice(
+                f"{fault.kind} {fault.subject}", "fault", pid, tracks.thread(_FAULTS, fault.name), span, **said
+            )
 
 
 def _queues(measured: Measurements, processes: Mapping[str, int]) -> Iterator[TraceEvent]:
     for node, steps in measured.queue_steps.items():
-        pid, lengths = processes[node], accumulate(step for _, step in steps)
+        pid, lengths = processes[node], itertools.accumulate(step for _, step in steps)
         for (t, _), length in zip(steps, lengths, strict=True):
             yield {**_event("C", "queue", pid, pid, t), "args": {"jobs": length}}
 
@@ -95,16 +112,25 @@ def _prompts(measured: Measurements, processes: Mapping[str, int]) -> Iterator[T
         yield from _async("prompt", prompt, processes[event["owner"]], span, prompt=prompt, **said)
 
 
-def _job(job: JobSpan, pid: int, end: float) -> Iterator[TraceEvent]:
-    said = {"job": job.name, "layer": job.layer, "owner": job.owner}
-    yield from _async("waiting", job.name, pid, job.queueing(end), **said)
-    if job.started is not None:
-        what = {"tokens": job.tokens, "text": job.text}
-        yield _slice(job.prompt or job.name, "job", pid, _thread(job, pid), job.inference(end), **said, **what)
+def _waiting(job: JobSpan, pid: int, end: float) -> Iterator[TraceEvent]:
+    yield from _async("waiting", job.name, pid, job.queueing(end), job=job.name, layer=job.layer, owner=job.owner)
 
 
-def _thread(job: JobSpan, pid: int) -> int:
-    return pid + (_AGGREGATION if job.aggregates else _INFERENCE)
+def _placed(jobs: Sequence[JobSpan], tracks: _Tracks, end: float) -> Iterator[tuple[JobSpan, int]]:
+    """The jobs that were begun, in that order, each with the first thread of its kind that is free by then."""
+    free: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for job in sorted((job for job in jobs if job.started is not None), key=lambda job: job.started or 0.0):
+        kind = _AGGREGATION if job.aggregates else _INFERENCE
+        begin, done = job.inference(end)
+        until = free[job.node, kind]
+        lane = next((lane for lane, t in enumerate(until) if t <= begin), len(until))
+        until[lane : lane + 1] = [done]
+        yield job, tracks.thread(job.node, kind if lane == 0 else f"{kind} {lane + 1}")
+
+
+def _inference(job: JobSpan, pid: int, tid: int, end: float) -> TraceEvent:
+    said = {"job": job.name, "layer": job.layer, "owner": job.owner, "tokens": job.tokens, "text": job.text}
+    return _slice(job.prompt or job.name, "job", pid, tid, job.inference(end), **said)
 
 
 def _message(message: MessageSpan, pid: int) -> Iterator[TraceEvent]:
@@ -115,30 +141,26 @@ def _message(message: MessageSpan, pid: int) -> Iterator[TraceEvent]:
     yield from _async(message.kind, message.name, pid, span, **said)
 
 
-def _flows(jobs: Sequence[JobSpan], processes: Mapping[str, int]) -> Iterator[TraceEvent]:
+def _flows(placed: Sequence[tuple[JobSpan, int]], processes: Mapping[str, int]) -> Iterator[TraceEvent]:
     """An arrow from each job of a prompt to the one that began next, wherever that was."""
-    ways: defaultdict[str, list[tuple[float, JobSpan]]] = defaultdict(list)
-    for job in jobs:
-        if job.prompt and job.started is not None:
-            ways[job.prompt].append((job.started, job))
+    ways: defaultdict[str, list[tuple[JobSpan, int]]] = defaultdict(list)
+    for job, tid in placed:
+        if job.prompt:
+            ways[job.prompt].append((job, tid))
     for number, way in enumerate((way for way in ways.values() if len(way) > 1), 1):
-        ordered = sorted(way, key=lambda step: step[0])
-        phases = ["s", *("t" for _ in ordered[2:]), "f"]
-        for phase, (started, job) in zip(phases, ordered, strict=True):
-            pid = processes[job.node]
-            yield {**_event(phase, "prompt", pid, _thread(job, pid), started), "cat": "flow", "id": number, "bp": "e"}
+        phases = ["s", *("t" for _ in way[2:]), "f"]
+        for phase, (job, tid) in zip(phases, way, strict=True):
+            step = _event(phase, "prompt", processes[job.node], tid, job.started or 0.0)
+            yield {**step, "cat": "flow", "id": number, "bp": "e"}
 
 
-def _instants(events: Sequence[Event], processes: Mapping[str, int]) -> Iterator[TraceEvent]:
+def _instants(events: Sequence[Event], tracks: _Tracks) -> Iterator[TraceEvent]:
     for event in events:
         if event["event"] in _INSTANTS:
-            pid = processes[event["who"] if event["event"] == "exited" else event["node"]]
+            node = event["who"] if event["event"] == "exited" else event["node"]
             said = {key: value for key, value in event.items() if key not in ("t", "node", "event", "who")}
-            yield {**_event("i", event["event"], pid, pid + _EVENTS, event["t"]), "s": "t", "args": said}
-
-
-def _metadata(kind: str, pid: int, tid: int, **args: object) -> TraceEvent:
-    return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": args}
+            place = tracks.processes[node], tracks.thread(node, _EVENTS)
+            yield {**_event("i", event["event"], *place, event["t"]), "s": "t", "args": said}
 
 
 def _slice(name: str, kind: str, pid: int, tid: int, span: tuple[float, float], **args: object) -> TraceEvent:

@@ -4,16 +4,18 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet
 
 from testbed.errors import SpecError
 from testbed.results.events import Event
+from testbed.results.faults import FaultRecord
 from testbed.results.metrics import Measurements, Metrics
 
 SUMMARY: Final = "summary.json"
@@ -53,29 +55,63 @@ class RecordedRun:
     @classmethod
     def load(cls, path: Path) -> "RecordedRun":
         """Read a run directory; raises SpecError if it is none, or not a whole one."""
-        try:
-            summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-            lines = (path / "events.jsonl").read_text(encoding="utf-8").splitlines()
-            measured = Measurements([json.loads(line) for line in lines], {})
+        with whole_run(path):
+            run = RunFiles.load(path)
+            prompts = run.measured.prompts
             return cls(
                 path,
-                scenario=summary["scenario"],
-                seed=manifest["seed"],
-                prompts=tuple((key, event["owner"], event["text"]) for key, event in measured.prompts.items()),
-                columns=_columns(measured)
-                | _cpu(path / "samples.parquet", list(measured.prompts.values()), manifest.get("dilation", 1.0)),
-                totals=summary["metrics"],
-                verdict=summary["verdict"],
-                fidelity=summary["fidelity"]["verdict"],
+                scenario=run.summary["scenario"],
+                seed=run.manifest["seed"],
+                prompts=tuple((key, event["owner"], event["text"]) for key, event in prompts.items()),
+                columns=_columns(run.measured)
+                | _cpu(run.samples, list(prompts.values()), run.manifest.get("dilation", 1.0)),
+                totals=run.summary["metrics"],
+                verdict=run.summary["verdict"],
+                fidelity=run.summary["fidelity"]["verdict"],
             )
-        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
-            raise SpecError.of(path, f"is not the directory of a whole run ({_cause(error)})") from None
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What the files of a run directory hold, as they stand there; docs/results.md says what that is."""
+
+    path: Path
+    summary: dict[str, Any]
+    manifest: dict[str, Any]
+    measured: Measurements
+    samples: Any
+    """The Arrow table of ``samples.parquet``."""
+
+    @classmethod
+    def load(cls, path: Path) -> "RunFiles":
+        """Read a run directory; to be called within :func:`whole_run`."""
+        lines = (path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        return cls(
+            path,
+            summary=json.loads((path / SUMMARY).read_text(encoding="utf-8")),
+            manifest=json.loads((path / "manifest.json").read_text(encoding="utf-8")),
+            measured=Measurements([json.loads(line) for line in lines], {}),
+            samples=pyarrow.parquet.read_table(path / "samples.parquet"),
+        )
+
+    @property
+    def faults(self) -> list[FaultRecord]:
+        """What became of each entry of the timeline."""
+        return [FaultRecord(**fault) for fault in self.summary["faults"]]
+
+
+@contextmanager
+def whole_run(path: Path) -> Iterator[None]:
+    """Raise SpecError where what is read within turns out not to be a run directory, or not a whole one."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pyarrow.ArrowException) as error:
+        raise SpecError.of(path, f"is not the directory of a whole run ({_cause(error)})") from None
 
 
 def load_runs(paths: Iterable[Path]) -> list[RecordedRun]:
     """The runs in directories, each either of one run or of several; raises SpecError where there is none."""
-    return [RecordedRun.load(path) for given in paths for path in _run_directories(given)]
+    return [RecordedRun.load(path) for given in paths for path in run_directories(given)]
 
 
 def telling(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
@@ -83,7 +119,7 @@ def telling(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
     return [run for run in runs if run.verdict in ("passed", "failed")]
 
 
-def _run_directories(path: Path) -> list[Path]:
+def run_directories(path: Path) -> list[Path]:
     if not path.is_dir():
         raise SpecError.of(path, "there is no such directory; name a run directory, or one that holds some")
     if (path / SUMMARY).exists():
@@ -107,9 +143,9 @@ def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _cpu(samples: Path, prompts: Sequence[Event], dilation: float) -> dict[str, tuple[float, ...]]:
+def _cpu(samples: Any, prompts: Sequence[Event], dilation: float) -> dict[str, tuple[float, ...]]:
     """What the kernel counted of each node while its prompts came in, read off between two samples."""
-    rows = pyarrow.parquet.read_table(samples, columns=["t", "node", "cpu", "throttled"]).to_pylist()
+    rows = samples.select(["t", "node", "cpu", "throttled"]).to_pylist()
     by_node: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     for row in rows:
         if row["node"] is not None:

@@ -110,6 +110,7 @@ class Summary:
             "run": self.run,
             "dilation": self.scenario.dilation,
             "verdict": self.verdict,
+            "reasons": self.reasons,
             "fidelity": self.fidelity.as_dict(),
             "metrics": {**self.metrics, "accuracy.interval": interval},
             "expectations": [asdict(judgement) for judgement in self.judgements],

@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from testbed.results.comparison import Change, Comparison
-from testbed.results.recorded import INFERENCE
+from testbed.results.comparison import Change, Comparison, unit
 from testbed.results.summary import Summary
 from testbed.results.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable
-from testbed.spec.metric import METRICS, Metric
+from testbed.spec.metric import METRICS
 from testbed.spec.scenario import Scenario
 from testbed.spec.timeline import Entry
 from testbed.units import DURATION
@@ -55,10 +54,14 @@ def _metrics(summaries: Sequence[Summary]) -> Table:
         if not values:
             table.add_row(metric, *"––––")
             continue
-        unit = METRICS[metric].unit
-        spread = readable(stdev(values), unit) if len(values) > 1 else "–"
+        held_in = METRICS[metric].unit
+        spread = readable(stdev(values), held_in) if len(values) > 1 else "–"
         table.add_row(
-            metric, readable(fmean(values), unit), spread, readable(min(values), unit), readable(max(values), unit)
+            metric,
+            readable(fmean(values), held_in),
+            spread,
+            readable(min(values), held_in),
+            readable(max(values), held_in),
         )
     return table
 
@@ -68,8 +71,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", _totals(comparison)))
     table = _table("metric", "base", "new", "change", "")
     for change in comparison.changes:
-        unit = "s" if change.metric.startswith(INFERENCE) else METRICS.get(change.metric, Metric()).unit
-        values = ["–" if value is None else readable(value, unit) for value in (change.base, change.new)]
+        values = ["–" if value is None else readable(value, unit(change.metric)) for value in (change.base, change.new)]
         table.add_row(change.metric, *values, _relative(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
     console.print(table)
     pairing = "paired by seed" if comparison.paired else "not paired: the seeds or the prompts differ"

@@ -21,26 +21,23 @@ _POINTS: Final = 24  # of a line that are looked at
 _CROSSED: Final = 30  # pixels of a box that may rather be covered than one such point
 _ALONG: Final = (0.5, 0.42, 0.58, 0.34, 0.66, 0.27, 0.73)  # where on a link its numbers may stand, the best first
 
-# Some programs that show SVG know no variables in CSS, so each theme says all its colours.
+# Some programs that show SVG know no variables in CSS, so each theme says all its colours. A page that the picture
+# stands in has classes of its own.
 _STYLE: Final = """
-text { font-family: ui-sans-serif, system-ui, "Segoe UI", Helvetica, Arial, sans-serif; text-anchor: middle; }
-.name { font-size: 13px; font-weight: 600; }
-.detail, .numbers { font-size: 10.5px; }
-.link { stroke-width: 1.6px; }
-.device, .switch { stroke-width: 1.4px; }
-.page { fill: #ffffff; }
-.link { stroke: #8c959f; }
-.device { fill: #ddf4ff; stroke: #0969da; }
-.switch { fill: #fff8c5; stroke: #bf8700; }
-.name { fill: #1f2328; }
-.detail, .numbers { fill: #59636e; }
+.topology text { font-family: ui-sans-serif, system-ui, "Segoe UI", Helvetica, Arial, sans-serif; text-anchor: middle; }
+.topology .name { font-size: 13px; font-weight: 600; fill: #1f2328; }
+.topology .detail, .topology .numbers { font-size: 10.5px; fill: #59636e; }
+.topology .link { stroke-width: 1.6px; stroke: #8c959f; }
+.topology .device { stroke-width: 1.4px; fill: #ddf4ff; stroke: #0969da; }
+.topology .switch { stroke-width: 1.4px; fill: #fff8c5; stroke: #bf8700; }
+.topology .page { fill: #ffffff; }
 @media (prefers-color-scheme: dark) {
-  .page { fill: #0d1117; }
-  .link { stroke: #6e7681; }
-  .device { fill: #10345c; stroke: #4493f8; }
-  .switch { fill: #4b3a06; stroke: #d29922; }
-  .name { fill: #f0f6fc; }
-  .detail, .numbers { fill: #b1bac4; }
+  .topology .name { fill: #f0f6fc; }
+  .topology .detail, .topology .numbers { fill: #b1bac4; }
+  .topology .link { stroke: #6e7681; }
+  .topology .device { fill: #10345c; stroke: #4493f8; }
+  .topology .switch { fill: #4b3a06; stroke: #d29922; }
+  .topology .page { fill: #0d1117; }
 }
 """
 
@@ -72,9 +69,8 @@ class Box:
 def draw(topology: Topology) -> str:
     """The picture: devices with what they are, switches, and links with their numbers, each way's where they differ."""
     places, width, height = _placed(topology)
-    svg = Element(
-        "svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:.0f} {height:.0f}", width=f"{width:.0f}"
-    )
+    size = {"viewBox": f"0 0 {width:.0f} {height:.0f}", "width": f"{width:.0f}"}
+    svg = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "class": "topology", **size})
     SubElement(svg, "title").text = topology.name
     SubElement(svg, "style").text = _STYLE
     SubElement(svg, "rect", {"class": "page", "width": "100%", "height": "100%"})

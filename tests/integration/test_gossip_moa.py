@@ -25,6 +25,7 @@ def test_it_passes_and_leaves_its_directory(gossip: FinishedRun) -> None:
     written = {str(path.relative_to(gossip.path)) for path in gossip.path.rglob("*") if path.is_file()}
     assert written == {
         *("scenario.yaml", "manifest.json", "events.jsonl", "samples.parquet", "summary.json", "junit.xml"),
+        *("report.html", "trace.json"),
         *(f"logs/{node}.log" for node in "abcd"),
     }
 

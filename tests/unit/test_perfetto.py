@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from playing import play, scenario
 from testbed.results.events import HOST, Event
 from testbed.results.faults import FaultRecord, fault_records
 from testbed.results.metrics import Measurements
-from testbed.results.perfetto import trace_events, write_trace
+from testbed.results.perfetto import trace_events, trace_json
 
 Traced = list[dict[str, Any]]
 
@@ -167,18 +166,17 @@ def test_the_queue_of_a_node_that_ends_is_empty(traced: Traced) -> None:
     assert (exited["pid"], length) == (pid, 0)
 
 
-def test_a_run_in_which_nothing_happened_has_a_trace(tmp_path: Path) -> None:
-    nothing: list[list[Event]] = [[], [{"t": -1.0, "node": "a", "event": "ready", "load_seconds": 1.0}]]
-    for events in nothing:
-        write_trace(Measurements(events, {}), [], tmp_path / "trace.json")
-        assert json.loads((tmp_path / "trace.json").read_text())["displayTimeUnit"] == "ms"
+def test_a_run_in_which_nothing_happened_has_a_trace() -> None:
+    ready: Event = {"t": -1.0, "node": "a", "event": "ready", "load_seconds": 1.0}
+    assert {event["ph"] for event in trace_events(Measurements([], {}), [])} == {"M"}
+    assert {event["ph"] for event in trace_events(Measurements([ready], {}), [])} == {"M", "C"}
 
 
 def test_the_file_is_a_json_object_with_the_events_as_they_are(
-    played: tuple[Measurements, list[FaultRecord]], traced: Traced, tmp_path: Path
+    played: tuple[Measurements, list[FaultRecord]], traced: Traced
 ) -> None:
-    write_trace(*played, tmp_path / "trace.json")
-    assert json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))["traceEvents"] == traced
+    written = json.loads(trace_json(*played))
+    assert written == {"displayTimeUnit": "ms", "traceEvents": traced}
 
 
 def test_jobs_that_no_prompt_asked_for_and_ones_that_never_ended_are_drawn() -> None:
@@ -195,8 +193,26 @@ def test_jobs_that_no_prompt_asked_for_and_ones_that_never_ended_are_drawn() -> 
     assert (slice_["name"], slice_["ts"], slice_["dur"]) == ("request-1@a", 1_500_000, 1_500_000)
     waits = [(event["ph"], event["id"], event["ts"]) for event in traced if event["name"] == "waiting"]
     assert waits == [
-        ("b", "10/request-1@a", 1_000_000),
-        ("e", "10/request-1@a", 1_500_000),
-        ("b", "10/request-2@a", 2_000_000),
-        ("e", "10/request-2@a", 3_000_000),
+        ("b", "2/request-1@a", 1_000_000),
+        ("e", "2/request-1@a", 1_500_000),
+        ("b", "2/request-2@a", 2_000_000),
+        ("e", "2/request-2@a", 3_000_000),
+    ]
+
+
+def test_jobs_that_a_node_does_at_the_same_time_get_threads_of_their_own() -> None:
+    events: list[Event] = [{"t": -1.0, "node": "a", "event": "ready", "load_seconds": 1.0}]
+    for number, (start, end) in enumerate([(0.0, 3.0), (1.0, 2.0), (2.0, 4.0), (2.5, 5.0)], 1):
+        events += [
+            {"t": 0.0, "node": "a", "event": "enqueue", "job": f"p{number}.1@a", "prompt": f"p{number}", "layer": "1"},
+            {"t": start, "node": "a", "event": "start", "job": f"p{number}.1@a"},
+            {"t": end, "node": "a", "event": "end", "job": f"p{number}.1@a", "text": "x", "tokens": 1},
+        ]
+    traced = trace_events(Measurements(sorted(events, key=lambda event: event["t"]), {}), [])
+    threads = _called(traced, "thread_name")
+    assert [(event["name"], threads[event["tid"]]) for event in _of(traced, "X")] == [
+        ("p1", "inference"),
+        ("p2", "inference 2"),
+        ("p3", "inference 2"),
+        ("p4", "inference 3"),
     ]

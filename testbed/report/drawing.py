@@ -1,0 +1,69 @@
+"""The lines of figures, as SVG paths in units of the data.
+
+A figure's view box is as wide as the data and 1 high; it is stretched to the size that it has on the page, its strokes
+are not. So a figure fits any screen, and the script reads values off the paths that are drawn.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+COLUMNS: Final = 300
+"""Into how many columns a line is thinned out: each is some pixels wide on a large screen, about one on a phone."""
+
+Steps = Sequence[tuple[float, float]]
+"""A value that changes in steps: from when on, and to what."""
+
+
+def thinned(steps: Steps, end: float) -> Iterator[tuple[float, float]]:
+    """The first, least, largest and last value of each column: nothing that could be seen is lost.
+
+    (M4: Jugel, Jerzak, Hackenbroich and Markl, VLDB 2014.)
+    """
+    width = end / COLUMNS or 1.0
+    for _, group in groupby(steps, key=lambda step: int(step[0] / width)):
+        column = list(group)
+        if len(column) > 4:
+            t, values = column[0][0], [value for _, value in column]
+            column = [(t, value) for value in (values[0], min(values), max(values), values[-1])]
+        yield from column
+
+
+def step_path(steps: Steps, end: float) -> str:
+    """The path of a value that changes in steps, until ``end``; it is 0 before the first and falls to 0 at the end."""
+    decimals = _decimals(end)
+    parts, last = ["M0 0"], "0"
+    for t, value in thinned(steps, end):
+        written = f"{value:.4g}"
+        if written != last:
+            parts.append(f"H{min(t, end):.{decimals}f}V{written}")
+            last = written
+    return "".join([*parts, f"H{end:.{decimals}f}V0"])
+
+
+def line_path(points: Sequence[tuple[float, float]]) -> str:
+    """The path from point to point."""
+    return f"M{'L'.join(f'{x:.5g} {y:.4g}' for x, y in points)}" if points else ""
+
+
+def area_path(lower: Sequence[float], upper: Sequence[float]) -> str:
+    """The path around what lies between two lines, whose points are one apart and begin at 0."""
+    forth = [f"{x} {y:.4g}" for x, y in enumerate(upper)]
+    back = [f"{x} {y:.4g}" for x, y in reversed(list(enumerate(lower)))]
+    return f"M{'L'.join([*forth, *back])}Z"
+
+
+def ticks(end: float, most: int = 8) -> list[float]:
+    """Round values from 0 to at most ``end``, so many at most."""
+    if end <= 0:
+        return [0.0]
+    rough = end / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+    return [step * number for number in range(math.floor(end / step * (1 + 1e-9)) + 1)]
+
+
+def _decimals(end: float) -> int:
+    """Digits after the point that tell some positions within a column apart."""
+    return max(0, math.ceil(math.log10(10 * COLUMNS / end))) if end > 0 else 0
