@@ -1,11 +1,13 @@
 """What a run looks like while it goes on: a live table in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -15,12 +17,17 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from testbed.results.board import NodeBoard
 from testbed.runner import View
+
+_SPARKS: Final = "▁▂▃▄▅▆▇█"
+_SECONDS: Final = 12  # of a queue's past
+_AROUND: Final = 6  # lines of the screen that others need
+_NARROW: Final = 39  # columns of the screen for a node, where they stand side by side
+_FULL: Final = 0.9  # share of the cap beyond which memory is a matter of concern
 
 
 @contextmanager
@@ -57,12 +64,12 @@ class PlainView:
 
 
 class LiveView:
-    """The stages so far, a row for each node, the faults that are active, and how far the prompts have come."""
+    """The stages so far, the nodes, the faults that are active, and how far the prompts have come."""
 
     def __init__(self, scenario: str) -> None:
         self._scenario = scenario
         self._stages: list[tuple[str, float]] = []
-        self._boards: dict[str, NodeBoard] = {}
+        self._nodes: NodesView | None = None
         self._faults: Mapping[str, str] = {}
         self._dilation = 1.0
         self._progress = Progress(
@@ -81,17 +88,16 @@ class LiveView:
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Show the nodes from now on."""
-        self._boards, self._faults, self._dilation = boards, faults, dilation
+        self._nodes, self._faults, self._dilation = NodesView(boards), faults, dilation
         self._progress.reset(self._waiting, total=prompts, description="prompts")
 
     def render(self) -> RenderableType:
         """The screen as of now."""
-        if self._boards:
-            done = sum(board.answered + board.failed for board in self._boards.values())
-            self._progress.update(self._waiting, completed=done)
         parts: list[RenderableType] = [self._headline()]
-        if self._boards:
-            parts.append(_table(self._boards))
+        if self._nodes:
+            self._nodes.look(time.monotonic())
+            self._progress.update(self._waiting, completed=self._nodes.ended)
+            parts.append(self._nodes)
         if self._faults:
             parts.append(Text("  ".join(f"{name} ({what})" for name, what in self._faults.items()), "yellow"))
         return Group(*parts, self._progress)
@@ -109,20 +115,98 @@ def _slower(dilation: float) -> str:
     return f"time runs {dilation:g} times slower"
 
 
-def _table(boards: dict[str, NodeBoard]) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("node")
-    table.add_column("state", min_width=9)
-    for heading in ("queue", "memory", "", "tokens/s", "answered"):
-        table.add_column(heading, justify="right")
-    for name, board in boards.items():
-        table.add_row(
-            Text(name, "bold"),
-            Text(board.state, {"idle": "dim", "inferring": "green"}.get(board.state, "red")),
-            str(board.queue),
-            f"{board.memory / 2**20:.0f}/{board.memory_cap / 2**20:.0f} MiB",
-            ProgressBar(total=board.memory_cap, completed=board.memory, width=12),
-            f"{board.decoding_rate:.0f}",
-            f"{board.answered}" + (f" −{board.failed}" if board.failed else ""),
-        )
-    return table
+class NodesView:
+    """A line for each node, or, where they are too many for that, several side by side.
+
+    Each with the jobs in its queue over the last seconds and now, its memory against its cap, the tokens that it writes
+    per second of inference, and the job that it is at, or else how it stands.
+    """
+
+    def __init__(self, boards: Mapping[str, NodeBoard]) -> None:
+        self._boards = boards
+        self._queues: dict[str, deque[int]] = {name: deque([0] * _SECONDS, _SECONDS) for name in boards}
+        self._second = 0
+
+    @property
+    def ended(self) -> int:
+        """How many prompts have ended, answered or not."""
+        return sum(board.answered + board.failed for board in self._boards.values())
+
+    def look(self, now: float) -> None:
+        """Take in how the queues stand, often: of each second the longest is shown."""
+        for name, board in self._boards.items():
+            past = self._queues[name]
+            if int(now) != self._second:
+                past.append(0)
+            past[-1] = max(past[-1], board.queue)
+        self._second = int(now)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As many columns of nodes as it takes, and as there is room for; then as many nodes as there is room for."""
+        room = max(1, options.size.height - _AROUND)
+        names = list(self._boards)
+        if len(names) <= room:
+            yield self._wide()
+            return
+        columns = max(1, options.max_width // _NARROW)
+        shown = names[: room * columns]
+        yield self._narrow(shown, min(columns, -(-len(shown) // room)))
+        if len(names) > len(shown):
+            yield Text(f"and {len(names) - len(shown)} more nodes", "dim")
+
+    def _wide(self) -> Table:
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        table.add_column("node", max_width=12, no_wrap=True)
+        table.add_column("queue")
+        table.add_column("memory, MiB", no_wrap=True)
+        table.add_column("tok/s", justify="right")
+        table.add_column("done", justify="right")
+        table.add_column("job", max_width=18, no_wrap=True)
+        for name, board in self._boards.items():
+            used = f" {board.memory / 2**20:.0f} of {board.memory_cap / 2**20:.0f}"
+            table.add_row(
+                Text(name, "bold"),
+                self._queue(name, _SECONDS, 3),
+                Text.assemble(_memory(board, 8), used),
+                f"{board.decoding_rate:.0f}",
+                f"{board.answered}" + (f" −{board.failed}" if board.failed else ""),
+                _job(board),
+            )
+        return table
+
+    def _narrow(self, names: Sequence[str], columns: int) -> Table:
+        """Down the first column, then down the next."""
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for _ in range(columns):
+            table.add_column("node    queue     mem   tok/s job", width=_NARROW - 2, no_wrap=True)
+        rows = -(-len(names) // columns)
+        for row in range(rows):
+            table.add_row(*(self._cell(name) for name in names[row::rows]))
+        return table
+
+    def _cell(self, name: str) -> Text:
+        board = self._boards[name]
+        called = Text(name, "bold")
+        called.truncate(7, overflow="ellipsis", pad=True)
+        rate = f" {board.decoding_rate:5.0f} "
+        return Text.assemble(called, " ", self._queue(name, 6, 2), " ", _memory(board, 5), rate, _job(board))
+
+    def _queue(self, name: str, seconds: int, digits: int) -> Text:
+        """Its past, drawn against the longest of all nodes, or against as many jobs as there are signs; and now."""
+        past = list(self._queues[name])[-seconds:]
+        longest = max(len(_SPARKS) - 1, *(max(queue) for queue in self._queues.values()))
+        drawn = "".join(_SPARKS[-(-length * (len(_SPARKS) - 1) // longest)] for length in past)
+        return Text.assemble((drawn, "yellow"), f" {self._boards[name].queue:>{digits}}")
+
+
+def _memory(board: NodeBoard, width: int) -> Text:
+    share = board.memory / board.memory_cap if board.memory_cap else 0.0
+    full = min(width, round(share * width))
+    return Text.assemble(("█" * full, "red" if share > _FULL else "magenta"), ("░" * (width - full), "dim"))
+
+
+def _job(board: NodeBoard) -> Text:
+    """The one that it began last."""
+    if board.state == "inferring" and board.at_work:
+        return Text(list(board.at_work)[-1].partition("@")[0], "green")
+    return Text(board.state, {"idle": "dim"}.get(board.state, "red"))

@@ -83,7 +83,7 @@ def node_rows(run: RunFiles, topology: Topology) -> list[NodeRow]:
         lanes = [
             Lane("queue", "queue", path["queue"], longest, "", _queue_said(told)),
             Lane("memory", "memory", path["memory"], node.memory / 2**20, "MiB", _memory_said(told, node)),
-            Lane("tokens", "tokens/s", path["tokens"], fastest, "tok/s", f"{told['tokens']} tokens"),
+            Lane("tokens", "tokens/s", path["tokens"], fastest, "tok/s", _tokens_said(told, end)),
         ]
         said = (node.model.rpartition("/")[2], numbers.device(node), _work(told, end))
         rows.append(NodeRow(name, said, told["state"], lanes))
@@ -101,6 +101,10 @@ def _queue_said(told: Mapping[str, Any]) -> str:
 def _memory_said(told: Mapping[str, Any], node: Node) -> str:
     peak, cap = told["memory"]["peak"], node.memory / 2**20
     return f"cap {cap:.0f} MiB" if peak is None else f"{peak / 2**20:.0f} of {cap:.0f} MiB"
+
+
+def _tokens_said(told: Mapping[str, Any], seconds: float) -> str:
+    return f"⌀ {told['tokens'] / (seconds or 1):.3g}"
 
 
 def _most(steps: Mapping[str, Steps]) -> float:

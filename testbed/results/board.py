@@ -7,8 +7,8 @@ from testbed.results.events import Event
 
 @dataclass
 class NodeBoard:
-    """One node. ``queue`` counts the jobs that wait and the one at work; ``layer`` is the last that any of its jobs was
-    for; memory is in bytes."""
+    """One node. ``queue`` counts the jobs that wait and those at work, ``at_work`` holds the latter with the times at
+    which they began; ``layer`` is the last that any of its jobs was for; memory is in bytes."""
 
     state: str = "starting"
     queue: int = 0
@@ -19,7 +19,7 @@ class NodeBoard:
     layer: int = 0
     memory: int = 0
     memory_cap: int = 0
-    started_at: float = field(default=0.0, repr=False)
+    at_work: dict[str, float] = field(default_factory=dict)
 
     @property
     def decoding_rate(self) -> float:
@@ -31,18 +31,19 @@ class NodeBoard:
         match event["event"]:
             case "ready":
                 self.state = "idle"
-                self.queue = 0  # what waited before a restart went with it
+                self.queue = 0  # what was there before a restart went with it
+                self.at_work.clear()
             case "enqueue":
                 self.queue += 1
                 layer = str(event.get("layer", ""))  # other clients of the node's API say what they like
                 self.layer = max(self.layer, int(layer) if layer.isdecimal() else 0)
             case "start":
                 self.state = "inferring"
-                self.started_at = event["t"]
+                self.at_work[event["job"]] = event["t"]
             case "end" | "job_failed":
-                self.state = "idle"
                 self.queue -= 1
-                self.busy += event["t"] - self.started_at
+                self.busy += event["t"] - self.at_work.pop(event["job"])
+                self.state = "inferring" if self.at_work else "idle"
                 self.tokens += event.get("tokens", 0)
             case "dropped":
                 self.queue -= 1

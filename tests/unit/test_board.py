@@ -10,7 +10,7 @@ from testbed.results.board import NodeBoard
 def _board(*events: tuple[float, str] | tuple[float, str, dict[str, Any]]) -> NodeBoard:
     board = NodeBoard(memory_cap=100)
     for t, event, *fields in events:
-        board.apply({"t": t, "node": "a", "event": event, **(fields[0] if fields else {})})
+        board.apply({"t": t, "node": "a", "event": event, "job": "p1.1@a", **(fields[0] if fields else {})})
     return board
 
 
