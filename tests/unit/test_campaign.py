@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from simulated import write_run
 
-from testbed import runner
+from testbed import campaign, runner
 from testbed.campaign import Campaign
 from testbed.errors import SpecError
 from testbed.results.directory import RunDirectory
@@ -50,6 +50,7 @@ class Host:
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host()
     monkeypatch.setattr(runner, "run", host.run)
+    monkeypatch.setattr(campaign, "write_report", lambda _: None)  # there is too little of these runs for a page
     return host
 
 
@@ -59,9 +60,9 @@ Play = Callable[..., list[Summary]]
 @pytest.fixture
 def play(files: Any, tmp_path: Path) -> Play:
     def play(out: str, *assignments: str, repeat: int = 1) -> list[Summary]:
-        campaign = Campaign(files.load(*assignments), runner.Options(tmp_path / out), repeat)
-        campaign.play(lambda _: nullcontext())  # type: ignore[arg-type]
-        return campaign.summaries
+        runs = Campaign(files.load(*assignments), runner.Options(tmp_path / out), repeat)
+        runs.play(lambda _: nullcontext())  # type: ignore[arg-type]
+        return runs.summaries
 
     return play
 
