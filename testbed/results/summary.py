@@ -14,6 +14,8 @@ from testbed.results.fidelity import Fidelity
 from testbed.results.invariants import broken_invariants
 from testbed.results.judgement import Judgement, judge
 from testbed.results.metrics import Measurements, Metrics, wilson_interval
+from testbed.results.queueing import QueueFigures, queue_figures
+from testbed.results.replay import replayed_latency
 from testbed.spec.scenario import Scenario
 
 
@@ -55,6 +57,8 @@ class Summary:
         for name, speed in self.speeds.items():
             device = {"profile": speed.device, "asked": speed.asked, "host": speed.host, "cpus": speed.cpus}
             nodes.setdefault(name, {})["device"] = device
+        for name, figures in self.queues.items():
+            nodes[name]["queue"] |= figures.as_dict()
         return nodes
 
     @cached_property
@@ -71,6 +75,11 @@ class Summary:
     def broken(self) -> list[str]:
         """What did not hold that holds of every run, as sentences."""
         return broken_invariants(self.measurements)
+
+    @cached_property
+    def queues(self) -> dict[str, QueueFigures]:
+        """The queues of the nodes beside theory."""
+        return queue_figures(self.measurements, self.scenario)
 
     @property
     def verdict(self) -> Literal["passed", "failed", "invalid", "interrupted"]:
@@ -119,6 +128,7 @@ class Summary:
             "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
             "synthetic": list(self.synthetic),
+            "replay": replayed_latency(self.measurements, self.scenario.topology),
             "nodes": self.nodes,
             "links": self.measurements.traffic,
             "stages": {name: asdict(stage) for name, stage in self.stages.items()},

@@ -14,6 +14,7 @@ from testbed.models.synthetic import Recipe
 from testbed.results.faults import FaultRecord
 from testbed.results.fidelity import Fidelity
 from testbed.results.metrics import wilson_interval
+from testbed.results.queueing import QueueFigures
 from testbed.results.summary import Summary
 from testbed.spec.device import Profile
 from testbed.spec.metric import METRICS
@@ -43,6 +44,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     if summary.synthetic:
         console.print(Text(f"  random weights in {', '.join(summary.synthetic)}: no answer is judged", "yellow"))
     console.print(_metrics(summary), _nodes(summary))
+    if summary.queues:
+        console.print(_queues(summary.queues))
     stages = "  ".join(f"{name} {stage.seconds:.1f}s" for name, stage in summary.stages.items())
     console.print(Text(f"{stages}\n{summary.directory}", "dim"))
 
@@ -101,6 +104,27 @@ def _nodes(summary: Summary) -> Table:
             "–" if peak is None else readable(peak, "B"),
         )
     return table
+
+
+def _queues(queues: Mapping[str, QueueFigures]) -> Table:
+    """Each queue while prompts came, beside theory; beyond saturation there is no mean to expect."""
+    headings = ("queue of", "load", "theorem", "mean", "expected", "growth per second", "")
+    table = Table(*headings, box=None, padding=(0, 1, 0, 2), header_style="dim")
+    for name, queue in queues.items():
+        table.add_row(
+            name,
+            _two_digits(queue.utilisation),
+            _two_digits(queue.theorem),
+            _two_digits(queue.mean_under_load),
+            _two_digits(queue.model),
+            "–" if queue.trend is None else "{:+.2g} to {:+.2g}".format(*queue.trend.interval),
+            Text(queue.verdict or "", "bold red" if queue.verdict == "unstable" else "green"),
+        )
+    return table
+
+
+def _two_digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def readable(value: float, unit: str) -> str:
