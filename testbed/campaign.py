@@ -49,8 +49,10 @@ class Campaign:
 
     def _hold_against_baseline(self) -> None:
         """What is worse over all runs fails each of them: none stands for a change by itself."""
+        if not self._baseline:
+            return
         played = telling(load_runs(summary.directory for summary in self.summaries))
-        if not self._baseline or not played:
+        if not played:
             return
         comparison = compare(self._baseline, played)
         self.summaries = [replace(summary, comparison=comparison) for summary in self.summaries]

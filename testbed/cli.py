@@ -150,6 +150,47 @@ def chaos(
     raise typer.Exit(played.exit_code)
 
 
+@app.command(
+    epilog="Example: `testbed sweep scenarios/gossip_moa.yaml --grid layers=0,1,2 --grid proposers=1,3 --repeat 3`"
+)
+def sweep(
+    scenario: Annotated[Path, typer.Argument(help="Scenario file.", show_default=False)],
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,VALUE,…", help="Values of a key; of several keys, every combination."),
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Run each point so many times, each time with the next seed.")] = 1,
+    directory: Annotated[
+        Path | None, typer.Option("--out", help="Directory of the sweep; what was played there is not played again.")
+    ] = None,
+    assignments: Assignments = None,
+    links: Annotated[str | None, typer.Option(help="Link backend: kernel or userspace. By default probed.")] = None,
+    fidelity: Annotated[Mode, typer.Option(help="How thoroughly to measure the links.")] = "quick",
+    as_json: AsJson = False,
+) -> None:
+    """Run a scenario at every point of a grid, or of its own `sweep`, and put it all into one table and one figure."""
+    from testbed.live import watching
+    from testbed.results.tables import print_sweep
+    from testbed.runner import Options
+    from testbed.spec.sweep import read_grid
+    from testbed.sweep import Sweep
+
+    _require_root()
+    runs = Sweep(scenario, assignments or [], read_grid(grid or []), repeat, Options(directory, links, fidelity))
+    try:
+        runs.play(lambda name, pace: watching(err, name, pace))
+    except KeyboardInterrupt:
+        runs.interrupted = True
+    finally:  # what earlier runs gave is not lost to a later one
+        runs.write()
+    if as_json:
+        out.print_json(json.dumps([visit.row() for visit in runs.visited]))
+    else:
+        print_sweep(runs.visited, out)
+        out.print(f"{runs.directory}", markup=False, soft_wrap=True)
+    raise typer.Exit(130 if runs.interrupted else runs.exit_code)
+
+
 @app.command(epilog="Example: `testbed compare runs/main runs/mine`, each a directory of `run --repeat 5 --out DIR`")
 def compare(
     base: Annotated[Path, typer.Argument(help="A run directory, or one that holds some.", show_default=False)],

@@ -17,11 +17,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from testbed.results.board import NodeBoard
 from testbed.runner import View
+from testbed.sweep import Pace
+from testbed.units import DURATION
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _SECONDS: Final = 12  # of a queue's past
@@ -31,12 +34,14 @@ _FULL: Final = 0.9  # share of the cap beyond which memory is a matter of concer
 
 
 @contextmanager
-def watching(console: Console, scenario: str) -> Iterator[View]:
-    """A view of a run for as long as it lasts."""
+def watching(console: Console, scenario: str, pace: Pace | None = None) -> Iterator[View]:
+    """A view of a run for as long as it lasts, and of the sweep that it is part of."""
     if not console.is_terminal:
+        if pace is not None:
+            console.print(_pace(pace), soft_wrap=True)
         yield PlainView(console, scenario)
         return
-    view = LiveView(scenario)
+    view = LiveView(scenario, pace)
     with Live(console=console, get_renderable=view.render, refresh_per_second=8, transient=True):
         yield view
 
@@ -66,8 +71,9 @@ class PlainView:
 class LiveView:
     """The stages so far, the nodes, the faults that are active, and how far the prompts have come."""
 
-    def __init__(self, scenario: str) -> None:
+    def __init__(self, scenario: str, pace: Pace | None = None) -> None:
         self._scenario = scenario
+        self._pace = pace
         self._stages: list[tuple[str, float]] = []
         self._nodes: NodesView | None = None
         self._faults: Mapping[str, str] = {}
@@ -88,12 +94,15 @@ class LiveView:
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Show the nodes from now on."""
-        self._nodes, self._faults, self._dilation = NodesView(boards), faults, dilation
+        around = _AROUND if self._pace is None else _AROUND + 1
+        self._nodes, self._faults, self._dilation = NodesView(boards, around), faults, dilation
         self._progress.reset(self._waiting, total=prompts, description="prompts")
 
     def render(self) -> RenderableType:
         """The screen as of now."""
         parts: list[RenderableType] = [self._headline()]
+        if self._pace is not None:
+            parts.insert(0, _bar(self._pace))
         if self._nodes:
             self._nodes.look(time.monotonic())
             self._progress.update(self._waiting, completed=self._nodes.ended)
@@ -115,6 +124,16 @@ def _slower(dilation: float) -> str:
     return f"time runs {dilation:g} times slower"
 
 
+def _bar(pace: Pace) -> RenderableType:
+    line = Table.grid(padding=(0, 1))
+    line.add_row(_pace(pace), ProgressBar(total=pace.total, completed=pace.done, width=24))
+    return line
+
+
+def _pace(pace: Pace) -> str:
+    return f"run {pace.done + 1} of {pace.total}, about {DURATION.readable(pace.seconds_left)} left"
+
+
 class NodesView:
     """A line for each node, or, where they are too many for that, several side by side.
 
@@ -122,8 +141,10 @@ class NodesView:
     per second of inference, and the job that it is at, or else how it stands.
     """
 
-    def __init__(self, boards: Mapping[str, NodeBoard]) -> None:
+    def __init__(self, boards: Mapping[str, NodeBoard], around: int = _AROUND) -> None:
+        """``around`` are the lines of the screen that others need."""
         self._boards = boards
+        self._around = around
         self._queues: dict[str, deque[int]] = {name: deque([0] * _SECONDS, _SECONDS) for name in boards}
         self._second = 0
 
@@ -143,7 +164,7 @@ class NodesView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As many columns of nodes as it takes, and as there is room for; then as many nodes as there is room for."""
-        room = max(1, options.size.height - _AROUND)
+        room = max(1, options.size.height - self._around)
         names = list(self._boards)
         if len(names) <= room:
             yield self._wide()

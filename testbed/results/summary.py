@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from xml.etree import ElementTree
 
 from testbed.emulation.device import Speed
@@ -17,6 +17,9 @@ from testbed.results.metrics import Measurements, Metrics, wilson_interval
 from testbed.results.queueing import QueueFigures, queue_figures
 from testbed.results.replay import replayed_latency
 from testbed.spec.scenario import Scenario
+
+EXIT_CODES: Final = {"passed": 0, "failed": 1, "invalid": 4, "interrupted": 130}
+"""What the process ends with, by the verdict."""
 
 
 @dataclass
@@ -108,7 +111,7 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """What the process ends with."""
-        return {"passed": 0, "failed": 1, "invalid": 4, "interrupted": 130}[self.verdict]
+        return EXIT_CODES[self.verdict]
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""

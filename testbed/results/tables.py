@@ -11,11 +11,15 @@ from rich.text import Text
 
 from testbed.results.comparison import Change, Comparison, unit
 from testbed.results.summary import Summary
-from testbed.results.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable
+from testbed.results.sweep import UNSTABLE, UTILISATION, Visited
+from testbed.results.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable, with_margin
 from testbed.spec.metric import METRICS
 from testbed.spec.scenario import Scenario
 from testbed.spec.timeline import Entry
 from testbed.units import DURATION
+
+_SWEPT: Final = ("accuracy", "latency.mean", "queue.mean")
+"""The metrics that are shown of a sweep; its files have all."""
 
 _CHANGE_STYLES: Final = {
     "better": "green",
@@ -64,6 +68,51 @@ def _metrics(summaries: Sequence[Summary]) -> Table:
             readable(max(values), held_in),
         )
     return table
+
+
+def print_sweep(visited: Sequence[Visited], console: Console) -> None:
+    """A line for each point, and why runs gave no numbers."""
+    keys = list(dict.fromkeys(key for visit in visited for key in visit.point.texts))
+    table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
+    for heading in (*keys, *_SWEPT, "load"):
+        table.add_column(heading, justify="right")
+    for visit in visited:
+        values = (visit.point.texts.get(key, "–") for key in keys)
+        table.add_row(*values, *(_estimate(visit, metric) for metric in _SWEPT), _load(visit))
+    console.print(table)
+    _print_notes(visited, console)
+
+
+def _estimate(visit: Visited, metric: str) -> str:
+    """The mean with its margin, and below it in brackets what others have published."""
+    estimate, published = visit.estimates.get(metric), visit.point.published_values.get(metric)
+    unit = METRICS[metric].unit
+    said = "–" if estimate is None else with_margin(estimate.mean, estimate.margin, unit)
+    return said if published is None else f"{said}\n({readable(published, unit)})"
+
+
+def _load(visit: Visited) -> Text:
+    """That of the busiest node, and how many queues grew."""
+    load, unstable = visit.estimates.get(UTILISATION), visit.estimates.get(UNSTABLE)
+    if load is None:
+        return Text("–")
+    if unstable is None or not unstable.mean:
+        return Text(f"{load.mean:.2f}")
+    return Text(f"{load.mean:.2f}, {unstable.mean:.2g} grow", "bold red")
+
+
+def _print_notes(visited: Sequence[Visited], console: Console) -> None:
+    notes = ["load: of the busiest node"]
+    notes += ["±: 95 % interval over the repetitions"] if any(len(visit.outcomes) > 1 for visit in visited) else []
+    notes += ["in brackets: published"] if any(visit.point.published for visit in visited) else []
+    distorted = sum(outcome.distorted for visit in visited for outcome in visit.outcomes)
+    notes += [f"{distorted} of {sum(len(visit.outcomes) for visit in visited)} runs are distorted"] if distorted else []
+    console.print(Text("  " + "; ".join(notes), "dim"))
+    for visit in visited:
+        for outcome in visit.outcomes:
+            if outcome.verdict != "passed":
+                said = f"  {visit.point.name}, seed {outcome.seed}: {outcome.verdict}: {'; '.join(outcome.reasons)}"
+                console.print(Text(said, "red" if outcome.tells else "yellow"), soft_wrap=True)
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

@@ -133,6 +133,14 @@ def readable(value: float, unit: str) -> str:
     return f"{value:.4g}" if quantity is None else quantity.readable(value)
 
 
+def with_margin(value: float, margin: float | None, unit: str) -> str:
+    """``81.2 ± 3.4 ms``"""
+    quantity = {"s": DURATION, "B": SIZE}.get(unit)
+    scaled, name = (value, "") if quantity is None else quantity.scaled(value)
+    half = "" if margin is None else f" ± {margin * (scaled / value if value else 1.0):.2g}"
+    return f"{scaled:.3g}{half} {name}".rstrip()
+
+
 def print_findings(findings: Iterable[Finding], console: Console) -> None:
     """One line for each thing that was looked at, and how to mend it."""
     for finding in findings:

@@ -39,7 +39,7 @@ class Bound:
             raise ValueError(
                 f'{written!r} must be a comparison and a bound, like "< 3" (one of {" ".join(_OPERATORS)})'
             )
-        return cls(match[1], _limit(metric, match[2]), written)
+        return cls(match[1], read_metric(metric, match[2]), written)
 
     def holds(self, value: float | None) -> bool:
         """Whether ``value`` keeps the bound. A metric that could not be computed keeps none."""
@@ -57,14 +57,15 @@ def bound_on(metric: str) -> Any:
     ]
 
 
-def _limit(metric: str, text: str) -> float:
+def read_metric(metric: str, text: str) -> float:
+    """A value of ``metric``, in its own unit; raises ValueError with what would be right."""
     quantity = {"s": DURATION, "B": SIZE}.get(METRICS[metric].unit)
     if quantity is not None:
         return replace(quantity, positive=False).parse(text)  # what is measured may well be nothing
     try:
-        limit = float(text)
+        value = float(text)
     except ValueError:
-        limit = math.nan
-    if math.isnan(limit):
+        value = math.nan
+    if math.isnan(value):
         raise ValueError(f"{text!r} is not a number; {metric} has no unit")
-    return limit
+    return value

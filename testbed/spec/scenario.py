@@ -4,6 +4,7 @@ Patterns bring their own schema; this module collects them. Those of faults are 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -18,6 +19,7 @@ from testbed.spec.drawing import drawn
 from testbed.spec.expectation import Expectation, Expectations
 from testbed.spec.explain import Loc, Mistake, MistakesError
 from testbed.spec.model import Spec, matching
+from testbed.spec.sweep import Point
 from testbed.spec.timeline import Entry, Extent, named, timeline_mistakes
 from testbed.spec.topology import Topology
 from testbed.units import Rate
@@ -80,6 +82,7 @@ class Scenario(Spec):
     baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
     dilation: Dilation = Field(1.0, description="how many times slower time runs for the nodes, or auto")
     oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
+    sweep: list[Point] | None = Field(None, description="points that `testbed sweep` visits; a run has no use for them")
 
     @property
     def expectations(self) -> list[Expectation]:
@@ -159,12 +162,18 @@ def load_scenario(
     return scenario
 
 
-def write_scenario(scenario: Scenario, path: Path) -> None:
-    """Write a scenario, its topology included, as a file that :func:`load_scenario` reads."""
+def scenario_text(scenario: Scenario) -> str:
+    """A scenario, its topology included, as a file that :func:`load_scenario` reads."""
     yaml = YAML()
     yaml.default_flow_style = False
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(_without_empty(scenario.model_dump(mode="json", exclude_none=True)), file)
+    text = StringIO()
+    yaml.dump(_without_empty(scenario.model_dump(mode="json", exclude_none=True)), text)
+    return text.getvalue()
+
+
+def write_scenario(scenario: Scenario, path: Path) -> None:
+    """Write such a file."""
+    path.write_text(scenario_text(scenario), encoding="utf-8")
 
 
 def _without_empty(value: Any) -> Any:
