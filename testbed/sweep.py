@@ -77,7 +77,7 @@ class Pace:
     total: int
     done: int
     expected: float
-    _began: float = field(default_factory=time.monotonic)
+    _began: float = field(default_factory=lambda: time.monotonic())
     _expected_of_done: float = 0.0
     _spent: float = 0.0
 
