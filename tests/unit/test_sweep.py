@@ -322,3 +322,10 @@ def test_how_long_it_still_takes_follows_from_how_long_it_took(monkeypatch: pyte
     assert (pace.done, pace.seconds_left) == (1, 80.0)
     now = 150.0
     assert pace.seconds_left == 70.0
+
+
+def test_a_directory_that_cannot_be_written_is_named(sweep: Call, host: Host, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    outcome = sweep("--grid", "layers=0,1")
+    assert (outcome.code, host.played) == (2, [])
+    assert "name another directory" in outcome.err
