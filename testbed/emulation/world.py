@@ -126,7 +126,7 @@ class World:
         return NodeConfig(
             name=name,
             clock=self.clock,
-            neighbours={other: address[other] for other in scenario.topology.neighbours(name)},
+            neighbours={other: address[other] for other in scenario.neighbours(name)},
             pattern=scenario.pattern,
             queue=scenario.queue,
             retry=scenario.retry,

@@ -33,6 +33,9 @@ class GossipMoa(BaseModel):
     layers: int = Field(ge=0)
     proposers: int = Field(ge=0)
     timeout: Duration = Field(10.0, description="how long a layer waits for its neighbours")
+    neighbours: Literal["all", "linked"] = Field(
+        "all", description="whom a node asks: any other node, or those with no further node between"
+    )
     substitute: dict[str, str] = Field(
         default_factory=dict, description="words of the responses to replace before they are aggregated, for controls"
     )

@@ -69,8 +69,7 @@ def queue_figures(measured: Measurements, scenario: Scenario) -> dict[str, Queue
     done: defaultdict[str, list[Inference]] = defaultdict(list)
     for inference in inferences(measured.jobs) if seconds else ():
         done[inference.node].append(inference)
-    topology = scenario.topology
-    jobs = expected_jobs(scenario.pattern, {node: topology.neighbours(node) for node in topology.nodes})
+    jobs = expected_jobs(scenario.pattern, {node: scenario.neighbours(node) for node in scenario.topology.nodes})
     slowest = max((fmean(inference.took for inference in own) for own in done.values()), default=0.0)
     rate, queues = scenario.workload.arrivals.rate, measured.queues(Scope(end=seconds))
     figures = {}

@@ -103,6 +103,10 @@ class Scenario(Spec):
         seconds = workload.count / (workload.arrivals.rate * len(self.topology.nodes))
         return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
 
+    def neighbours(self, node: str) -> list[str]:
+        """The nodes that ``node`` asks, in the order of the topology."""
+        return self.topology.linked(node) if self.pattern.neighbours == "linked" else self.topology.neighbours(node)
+
     def drawn(self) -> "Scenario":
         """The same with what its seed draws in place of ``random`` in its timeline."""
         return self.model_copy(update={"timeline": drawn(self.timeline, self.extent, self.seed)})
@@ -138,7 +142,7 @@ class Scenario(Spec):
             for loc, message in expectation.mistakes(known, self.topology):
                 yield (*place, *loc), message
         needed = self.pattern.peers_needed
-        missing = {node: needed - len(self.topology.neighbours(node)) for node in self.topology.nodes}
+        missing = {node: needed - len(self.neighbours(node)) for node in self.topology.nodes}
         for node in [node for node in missing if missing[node] > 0][:1]:
             yield ("pattern",), f"needs {needed} neighbours a node; {node!r} lacks {missing[node]}"
 

@@ -102,6 +102,15 @@ class Topology(Spec):
         reached = self.paths.reachable(node)
         return [other for other in self.nodes if other in reached and other != node]
 
+    def linked(self, node: str) -> list[str]:
+        """The neighbours of ``node`` that a link or switches join to it, with no further node between."""
+        reached, ends = {node}, [node]
+        for end in ends:
+            beyond = {other for link in self.resolved_links if end in (link.a, link.b) for other in (link.a, link.b)}
+            ends += [other for other in beyond - reached if other in self.switches]
+            reached |= beyond
+        return [other for other in self.nodes if other in reached and other != node]
+
     @cached_property
     def profiles(self) -> dict[str, Profile]:
         """The devices that nodes may be."""

@@ -161,3 +161,14 @@ def test_the_command_line_reaches_defaults_metrics_lists_and_the_topologys_file(
 def test_a_models_file_is_looked_for_beside_the_file_that_names_it(files: Any, tmp_path: Path) -> None:
     topology = files.topology.replace("zoo/alpha", "path:models/m.gguf")
     assert files.load(topology=topology).topology.nodes["a"].model == f"path:{tmp_path / 'models' / 'm.gguf'}"
+
+
+def test_sparse_neighbourhoods_are_those_of_the_links(files: Any) -> None:
+    line = files.topology.replace("switches: [s1]\n", "").replace("[a, s1]", "[a, b]").replace("[b, s1]", "[b, c]")
+    line = line.replace("links:", "  c: {model: zoo/gamma, cpus: 0.3, memory: 160MiB}\nlinks:")
+    everyone = files.load(topology=line)
+    assert {node: everyone.neighbours(node) for node in "abc"} == {"a": ["b", "c"], "b": ["a", "c"], "c": ["a", "b"]}
+    sparse = files.load("pattern.neighbours=linked", topology=line)
+    assert {node: sparse.neighbours(node) for node in "abc"} == {"a": ["b"], "b": ["a", "c"], "c": ["b"]}
+    with pytest.raises(SpecError, match="pattern: needs 2 neighbours a node; 'a' lacks 1"):
+        files.load("pattern.neighbours=linked", "pattern.proposers=2", topology=line)

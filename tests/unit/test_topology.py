@@ -78,6 +78,18 @@ def test_neighbours_stand_in_the_order_of_the_file() -> None:
     assert topology.neighbours("a") == ["d", "b", "c"]
 
 
+def test_linked_are_those_with_no_further_node_between() -> None:
+    line = _topology("d a b c", "", "a b", "b c", "c d")
+    assert {node: line.linked(node) for node in line.nodes} == {
+        "d": ["c"],
+        "a": ["b"],
+        "b": ["a", "c"],
+        "c": ["d", "b"],
+    }
+    halls = _topology("a b c d", "s1 s2 s3", "a s1", "b s2", "s1 s2", "c s3", "d s3", "b c")
+    assert [halls.linked(node) for node in "abcd"] == [["b"], ["a", "c"], ["b", "d"], ["c"]]
+
+
 def test_a_node_alone_needs_no_link() -> None:
     assert _topology("a", "").neighbours("a") == []
 
