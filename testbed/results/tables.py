@@ -1,5 +1,6 @@
 """Several runs for people, in the terminal: over all of them, and two sets side by side."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -108,11 +109,15 @@ def _print_notes(visited: Sequence[Visited], console: Console) -> None:
     distorted = sum(outcome.distorted for visit in visited for outcome in visit.outcomes)
     notes += [f"{distorted} of {sum(len(visit.outcomes) for visit in visited)} runs are distorted"] if distorted else []
     console.print(Text("  " + "; ".join(notes), "dim"))
+    wrong: defaultdict[str, list[str]] = defaultdict(list)
     for visit in visited:
         for outcome in visit.outcomes:
             if outcome.verdict != "passed":
-                said = f"  {visit.point.name}, seed {outcome.seed}: {outcome.verdict}: {'; '.join(outcome.reasons)}"
-                console.print(Text(said, "red" if outcome.tells else "yellow"), soft_wrap=True)
+                why = f"{outcome.verdict}: {'; '.join(outcome.reasons)}"
+                wrong[why].append(f"{visit.point.name}, seed {outcome.seed}")
+    for why, runs in wrong.items():
+        others = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        console.print(Text(f"  {runs[0]}{others}: {why}", "red"), soft_wrap=True)
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
