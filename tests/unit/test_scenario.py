@@ -36,7 +36,7 @@ def test_the_topology_is_found_beside_the_scenario_from_any_directory(
     assert load_scenario(path).topology.name == "pair"
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("scenarios/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("scenarios/**/*.yaml")), ids=lambda path: path.stem)
 def test_the_shipped_scenarios_are_valid_and_survive_being_resolved(path: Path, tmp_path: Path) -> None:
     scenario = load_scenario(path)
     assert _written_and_read(scenario, tmp_path) == scenario
