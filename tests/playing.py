@@ -258,8 +258,11 @@ def played(scenario: Scenario, directory: Path) -> Path:
     files = RunDirectory.create(scenario, directory)
     events = play(scenario)
     write_events(events, files.events)
-    measured = Measurements(events, dict.fromkeys(scenario.topology.nodes, MEMORY // 2))
-    pyarrow.parquet.write_table(_samples(scenario, measured), files.samples, compression="zstd")
+    samples = _samples(scenario, events[-1]["t"])
+    peaks = {row["node"]: row["memory_peak"] for row in samples}  # the last of each, which is the highest
+    measured = Measurements(events, peaks)
+    table = pyarrow.Table.from_pylist(samples, SCHEMA)
+    pyarrow.parquet.write_table(table, files.samples, compression="zstd")
     stages = {"warm up": StageTime(1.5), "play": StageTime(measured.duration)}
     summary = Summary(scenario, "0a1b2c", files.path, measured, _fidelity(scenario), stages)
     files.write_json("manifest.json", _manifest(scenario))
@@ -267,16 +270,18 @@ def played(scenario: Scenario, directory: Path) -> Path:
     return files.path
 
 
-def _samples(scenario: Scenario, measured: Measurements) -> pyarrow.Table:
+def _samples(scenario: Scenario, seconds: float) -> list[dict[str, Any]]:
     draw = random.Random(scenario.seed)
-    rows = []
-    for number in range(int(measured.duration / 0.15)):
+    rows: list[dict[str, Any]] = []
+    peaks = dict.fromkeys(scenario.topology.nodes, 0)
+    for number in range(int(seconds / 0.15)):
         for name in scenario.topology.nodes:
             memory = int(MEMORY * (0.35 + 0.1 * draw.random()))
+            peaks[name] = max(peaks[name], memory)
             cpu = 0.04 * number
-            row = {"t": 0.15 * number, "node": name, "rss": memory, "memory": memory, "memory_peak": memory}
+            row = {"t": 0.15 * number, "node": name, "rss": memory, "memory": memory, "memory_peak": peaks[name]}
             rows.append({**row, "cpu": cpu, "throttled": cpu / 2, "queue": 0})
-    return pyarrow.Table.from_pylist(rows, SCHEMA)
+    return rows
 
 
 def _fidelity(scenario: Scenario) -> Fidelity:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pyarrow.parquet
 import pytest
 from observed import GOSSIP, PROJECT, FinishedRun
+from recounted import differing
 
 Run = Callable[..., FinishedRun]
 
@@ -28,6 +29,10 @@ def test_it_passes_and_leaves_its_directory(gossip: FinishedRun) -> None:
         *("report.html", "trace.json"),
         *(f"logs/{node}.log" for node in "abcd"),
     }
+
+
+def test_each_number_of_the_summary_follows_from_the_events(gossip: FinishedRun) -> None:
+    assert differing(gossip.path) == {}
 
 
 def test_every_prompt_costs_five_inferences_by_the_nodes_that_were_asked(gossip: FinishedRun) -> None:

@@ -1,0 +1,168 @@
+"""The numbers of a run's summary, counted a second time: from its events and samples alone, and in other ways.
+
+Nothing of the testbed is used here. Where it follows a queue step by step, this adds up the stays of its jobs; where it
+has a formula, this solves the equation that the formula solves.
+"""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+
+Event = dict[str, Any]
+Stay = tuple[float, float, int, int]  # from when to when a job was in a queue, in seconds and in numbers of events
+
+
+def recounted(directory: Path) -> dict[str, Any]:
+    """What ``metrics``, ``nodes``, ``links``, ``failures`` and ``faults`` of ``summary.json`` should say."""
+    events = [json.loads(line) for line in (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    samples = pyarrow.parquet.read_table(directory / "samples.parquet").to_pylist()
+    peaks: dict[str, int] = defaultdict(int)
+    for row in samples:
+        if row["node"]:
+            peaks[row["node"]] = max(peaks[row["node"]], row["memory_peak"])
+    stays = _stays(events)
+    return {
+        "metrics": _metrics(events, stays, peaks),
+        "nodes": {node: _node(events, node, stays[node], peaks[node]) for node in stays},
+        "links": _links(events),
+        "failures": {e["prompt"]: e["reason"] for kind in ("failed", "lost") for e in events if e["event"] == kind},
+        "faults": {e["name"]: e["t"] for e in events if e["event"] == "fault_begin"},
+    }
+
+
+def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str, int]) -> dict[str, Any]:
+    count = Counter(event["event"] for event in events)
+    prompts = {event["prompt"]: event for event in events if event["event"] == "prompt"}
+    lost = [event["prompt"] for event in events if event["event"] == "lost"]
+    answers = [event for event in events if event["event"] == "answer" and event["prompt"] not in lost]
+    right = sum(event["text"].split(",")[0].strip() == prompts[event["prompt"]]["truth"] for event in answers)
+    arrived = {event["prompt"]: event["t"] for event in events if event["event"] == "arrival"}
+    latencies = sorted(event["t"] - arrived[event["prompt"]] for event in answers)
+    seconds = max(event["t"] for event in events if event["node"])
+    means = [_mean(of_node, seconds) for of_node in stays.values()]
+    return {
+        "accuracy": right / len(answers) if answers else None,
+        "accuracy.interval": _score_interval(right, len(answers)),
+        "completed": len(answers) / len(prompts),
+        "prompts": count["prompt"],
+        "inferences": count["end"],
+        "latency.mean": sum(latencies) / len(latencies) if latencies else None,
+        **{f"latency.p{share}": _rank(latencies, share) for share in (50, 95, 99)},
+        "queue.mean": sum(means) / len(means),
+        "queue.max": max(_longest(of_node) for of_node in stays.values()),
+        "tokens_per_second": sum(event["tokens"] for event in events if event["event"] == "end") / seconds,
+        "bytes_on_links": sum(sum(ways.values()) for ways in _links(events).values()),
+        "memory.peak": max(peaks.values()),
+        **{
+            name: count[event]
+            for name, event in {
+                "retries": "retry",
+                "duplicates": "duplicate",
+                "late": "late",
+                "rejected": "rejected",
+                "dropped": "dropped",
+            }.items()
+        },
+    }
+
+
+def _node(events: list[Event], node: str, stays: list[Stay], peak: int) -> dict[str, Any]:
+    mine = [event for event in events if event["node"] == node]
+    ends = [event for event in mine if event["event"] == "end"]
+    seconds = max(event["t"] for event in events if event["node"])
+    begun = {event["job"]: event["t"] for event in mine if event["event"] == "start"}
+    first = {event["job"]: event["t"] for event in mine if event["event"] == "first_token"}
+    written = [
+        (end["tokens"] + end["stopped"] - 1, end["t"] - first[end["job"]]) for end in ends if end["job"] in first
+    ]
+    tokens, took = sum(count for count, _ in written), sum(time for _, time in written)
+    last = next(e for e in reversed(events) if e["event"] in ("exited", "ready") and node in (e["node"], e.get("who")))
+    return {
+        "state": last["reason"] if last["event"] == "exited" else "running",
+        "inferences": len(ends),
+        "tokens": sum(end["tokens"] for end in ends),
+        "busy_seconds": sum(end["t"] - begun[end["job"]] for end in ends),
+        "writing_rate": tokens / took if tokens > 0 and took > 0 else None,
+        "queue": {"mean": _mean(stays, seconds), "max": _longest(stays)},
+        "memory": {"peak": peak},
+    }
+
+
+def _stays(events: list[Event]) -> dict[str, list[Stay]]:
+    """The stays of all jobs in the queue of each node; what nothing ended lasts until the end of the run."""
+    end = max(event["t"] for event in events if event["node"])
+    stays: dict[str, list[Stay]] = {event["node"]: [] for event in events if event["node"]}
+    for index, event in enumerate(events):
+        if event["event"] == "enqueue":
+            later = ((number, other) for number, other in enumerate(events[index:], index) if _ends_stay(other, event))
+            number, left = next(later, (len(events), {"t": end}))
+            stays[event["node"]].append((event["t"], left["t"], index, number))
+    return stays
+
+
+def _ends_stay(event: Event, enqueue: Event) -> bool:
+    if event["event"] in ("end", "job_failed", "dropped"):
+        return bool(event["job"] == enqueue["job"] and event["node"] == enqueue["node"])
+    return event["event"] in ("exited", "ready") and enqueue["node"] in (event["node"], event.get("who"))
+
+
+def _mean(stays: list[Stay], seconds: float) -> float:
+    """By Little's law: the time that all jobs spent there, for each second of play."""
+    return sum(min(left, seconds) - max(came, 0.0) for came, left, *_ in stays) / seconds
+
+
+def _longest(stays: list[Stay]) -> int:
+    """It was longest when one of its jobs came."""
+    return max((sum(come <= number < gone for *_, come, gone in stays) for *_, number, _ in stays), default=0)
+
+
+def _rank(ordered: list[float], percent: int) -> float | None:
+    """The first value that is not exceeded by so many percent of them."""
+    return next((value for rank, value in enumerate(ordered, 1) if 100 * rank >= percent * len(ordered)), None)
+
+
+def _score_interval(right: int, count: int) -> list[float] | None:
+    """The shares p with (right/count - p)² = z²·p·(1 - p)/count, for 95 %."""
+    if not count:
+        return None
+    square, share = 1.959963984540054**2 / count, right / count
+    half, rest = (2 * share + square) / (2 * (1 + square)), share**2 / (1 + square)
+    return [max(0.0, half - math.sqrt(half**2 - rest)), min(1.0, half + math.sqrt(half**2 - rest))]
+
+
+def _links(events: list[Event]) -> dict[str, dict[str, int]]:
+    first, *_, last = (event["links"] for event in events if event["event"] == "traffic")
+    return {link: {way: last[link][way] - first[link][way] for way in ("up", "down")} for link in first}
+
+
+def flat(numbers: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each number with where it stands, like ``nodes.a.queue.mean``."""
+    if isinstance(numbers, dict | list):
+        for key, value in numbers.items() if isinstance(numbers, dict) else enumerate(numbers):
+            yield from flat(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, numbers
+
+
+def differing(directory: Path) -> dict[str, tuple[Any, Any]]:
+    """What the summary of a run says otherwise than its events and samples: by its place, both values."""
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    began = {fault["name"]: fault["began"] for fault in summary["faults"] if fault["began"] is not None}
+    said = {**{key: summary[key] for key in ("metrics", "nodes", "links", "failures")}, "faults": began}
+    ours, theirs = dict(flat(recounted(directory))), dict(flat(said))
+    return {
+        place: (theirs.get(place, "missing"), ours.get(place, "missing"))
+        for place in ours.keys() | theirs.keys()
+        if not _equal(theirs.get(place, "missing"), ours.get(place, "missing"))
+    }
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(one == other)
