@@ -77,8 +77,10 @@ def node_rows(run: RunFiles, topology: Topology) -> list[NodeRow]:
     }
     longest, fastest = _most(steps["queue"]), _most(steps["tokens"])
     rows = []
-    for name, told in run.summary["nodes"].items():
-        node = topology.nodes[name]
+    for name, node in topology.nodes.items():
+        told = run.summary["nodes"].get(name, {})
+        if "queue" not in told:  # it never came to play
+            continue
         path = {kind: step_path(of_nodes.get(name, []), end) for kind, of_nodes in steps.items()}
         lanes = [
             Lane("queue", "queue", path["queue"], longest, "", _queue_said(told)),
@@ -87,7 +89,7 @@ def node_rows(run: RunFiles, topology: Topology) -> list[NodeRow]:
         ]
         said = (node.model.rpartition("/")[2], numbers.device(node), _work(told, end))
         rows.append(NodeRow(name, said, told["state"], lanes))
-    return sorted(rows, key=lambda row: list(topology.nodes).index(row.name))
+    return rows
 
 
 def _work(told: Mapping[str, Any], seconds: float) -> str:
