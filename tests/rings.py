@@ -47,8 +47,9 @@ class Rings:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stage in self._loaded.values():
-            stage.close()
+        for part in (self._front, *self._loaded.values()):
+            if part is not None:
+                part.close()
 
     def ring(self, plan: StagePlan) -> "Ring":
         """The ring of a plan, with nothing cached."""

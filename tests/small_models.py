@@ -79,6 +79,9 @@ def _write_header(writer: GGUFWriter, shape: Shape) -> None:
     writer.add_rope_freq_base(10_000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(shape.vocabulary)
+    if shape.architecture == "mistral3":  # attends more sharply from the 16th token on
+        writer.add_rope_scaling_orig_ctx_len(16)
+        writer.add_attn_temperature_scale(0.1)
     if shape.experts:
         writer.add_expert_count(shape.experts)
         writer.add_expert_used_count(2)

@@ -29,7 +29,12 @@ from testbed.models.source import Model, ModelError
 _FORMAT: Final = 1
 """Part of a file's place: files that an older version wrote otherwise are not taken for these."""
 
-_ONE_PER_LAYER: Final = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
+_ONE_PER_LAYER: Final = (
+    "attention.head_count",
+    "attention.head_count_kv",
+    "expert_used_count",
+    "feed_forward_length",
+)
 """What may be a list in a header, with a number for every layer."""
 
 Data = tuple[NDArray[Any], GGMLQuantizationType]
@@ -161,8 +166,8 @@ def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGU
     """The model's header without its tokenizer, for some of its layers."""
     architecture = parts.architecture
     header = {
-        key: _of_layers(key.removeprefix(f"{architecture}."), value, layers, len(parts.layers))
-        for key, value in parts.header.items()
+        key: _of_layers(parts, key, layers)
+        for key in parts.header
         if key.startswith(("general.", "testbed.", f"{architecture}."))
     }
     name = f"{parts.model.reference}, layers {written(layers)} of {len(parts.layers)}"
@@ -174,11 +179,14 @@ def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGU
     }
 
 
-def _of_layers(key: str, value: GGUFValue, layers: range, total: int) -> GGUFValue:
+def _of_layers(parts: Parts, key: str, layers: range) -> GGUFValue:
     """A value of the header for some layers: cut down where it is a list with a number for each."""
-    if key in _ONE_PER_LAYER and value.type is GGUFValueType.ARRAY and len(value.value) == total:
-        return replace(value, value=value.value[layers.start : layers.stop])
-    return value
+    value = parts.header[key]
+    if value.type is not GGUFValueType.ARRAY or len(value.value) != len(parts.layers):
+        return value
+    if key.removeprefix(f"{parts.architecture}.") not in _ONE_PER_LAYER:
+        raise ModelError(f"{parts.model.reference} cannot be split: nothing is known of {key}, a list as of its layers")
+    return replace(value, value=value.value[layers.start : layers.stop])
 
 
 def _write(path: Path, architecture: str, header: Mapping[str, GGUFValue], tensors: Mapping[str, Data]) -> None:

@@ -22,7 +22,7 @@ class Front(Chat):
         try:
             llama = Llama(str(path), vocab_only=True, verbose=False)
             self._embedding = ggml.Table(path, _EMBEDDING, rows=llama.n_vocab())
-        except (KeyError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise StageError(f"{path} is not the front of a model: {error}") from error
         super().__init__(llama)
 
@@ -32,5 +32,13 @@ class Front(Chat):
         return self._embedding.width
 
     def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """The embedding of each token, the very values that llama.cpp looks up."""
-        return self._embedding.rows(tokens)
+        """The embedding of each token, the very values that llama.cpp looks up. Raises StageError."""
+        try:
+            return self._embedding.rows(tokens)
+        except IndexError as error:
+            raise StageError(f"no such token: {error}") from error
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._embedding.close()
+        self._llama.close()

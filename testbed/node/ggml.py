@@ -60,23 +60,27 @@ def read_tensor(tensor: int, width: int) -> NDArray[np.float32]:
 
 
 class Table:
-    """A tensor in a GGUF file, of which single rows are read as they are needed: it never is in memory as a whole."""
+    """A matrix in a GGUF file, of which single rows are read as they are needed: it never is in memory as a whole."""
 
     def __init__(self, path: Path, name: str, rows: int) -> None:
-        """Find it; raises OSError or KeyError where it is not there."""
-        self._file = os.open(path, os.O_RDONLY)
+        """Find it; raises OSError where it is not there, or not whole."""
+        self._file = path.open("rb", buffering=0)
+        self._rows = rows
         header = _gguf_open(os.fsencode(path), _GgufParams(no_alloc=True, ctx=None))
         if not header:
             raise OSError(f"{path} is no GGUF file")
         try:
             index = _gguf_find(header, name.encode())
             if index < 0:
-                raise KeyError(f"{path} has no {name}")
+                raise OSError(f"{path} has no {name}")
+            size = _gguf_size(header, index)
             self._begin = _gguf_data(header) + _gguf_offset(header, index)
-            self._row_bytes = _gguf_size(header, index) // rows
+            self._row_bytes = size // rows
             self._traits = _type_traits(_gguf_type(header, index)).contents
         finally:
             _gguf_free(header)
+        if path.stat().st_size < self._begin + size:
+            raise OSError(f"{path} ends before the end of {name}")
 
     @property
     def width(self) -> int:
@@ -84,9 +88,12 @@ class Table:
         return int(self._row_bytes // self._traits.block_bytes * self._traits.block_values)
 
     def rows(self, numbers: Sequence[int]) -> NDArray[np.float32]:
-        """Some rows, as llama.cpp decodes them."""
+        """Some rows, as llama.cpp decodes them; raises IndexError."""
+        for number in numbers:
+            if not 0 <= number < self._rows:
+                raise IndexError(f"there is no row {number} among {self._rows}")
         encoded = b"".join(
-            os.pread(self._file, self._row_bytes, self._begin + number * self._row_bytes) for number in numbers
+            os.pread(self._file.fileno(), self._row_bytes, self._begin + number * self._row_bytes) for number in numbers
         )
         if not self._traits.to_float:  # they are float32 already
             return np.frombuffer(encoded, np.float32).reshape(len(numbers), -1)
@@ -95,4 +102,5 @@ class Table:
         return values
 
     def close(self) -> None:
-        os.close(self._file)
+        """Close the file."""
+        self._file.close()

@@ -32,7 +32,6 @@ from testbed.node import ggml
 Hidden = NDArray[np.float32]
 """Hidden states or logits: a line for each row."""
 
-
 _ERROR = 4  # ggml's level
 
 
@@ -42,7 +41,10 @@ class StageError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a stage makes room for: ``sequences`` at once, each of ``context`` tokens; ``batch`` rows in one call."""
+    """What a stage makes room for: ``sequences`` at once, each of ``context`` tokens; ``batch`` rows computed at once.
+
+    llama.cpp takes memory for the next multiple of 256 tokens a sequence.
+    """
 
     context: int
     sequences: int
@@ -57,6 +59,10 @@ class Rows:
     sequences: Sequence[int]
     positions: Sequence[int]
 
+    def __post_init__(self) -> None:
+        if len(self.sequences) != len(self.positions):
+            raise ValueError(f"{len(self.sequences)} rows have {len(self.positions)} positions")
+
     def __len__(self) -> int:
         return len(self.positions)
 
@@ -70,7 +76,8 @@ class Rows:
             if change != step or change not in (0, 1):
                 yield slice(begin, row)
                 begin = row
-        yield slice(begin, len(self))
+        if len(self):
+            yield slice(begin, len(self))
 
 
 class _Layers:
@@ -92,7 +99,8 @@ class _Layers:
         self._addresses = self._sequences.ctypes.data + np.arange(limits.batch, dtype=np.uintp) * 4
 
     def free(self, sequence: int) -> None:
-        """Forget a sequence; its room is for another one."""
+        """Forget a sequence; its room is for another one. Raises StageError."""
+        self._check_known(sequence)
         api.llama_memory_seq_rm(api.llama_get_memory(self._context), sequence, -1, -1)
         self._cached[sequence] = 0
 
@@ -102,7 +110,9 @@ class _Layers:
         api.llama_model_free(self._model)
 
     def _compute(self, rows: Rows, part: slice, hidden: Hidden, outputs: NDArray[np.bool]) -> None:
-        """Compute the rows of ``part`` as one batch; those marked in ``outputs`` come out."""
+        """Compute the rows of ``part`` as one batch; those marked in ``outputs`` come out. Raises StageError."""
+        if hidden.shape != (len(rows), self.width):
+            raise StageError(f"{len(rows)} rows need {len(rows)} × {self.width} values, not {hidden.shape}")
         count = part.stop - part.start
         self._check(rows, part)
         embeddings = np.ascontiguousarray(hidden[part], np.float32)
@@ -129,8 +139,7 @@ class _Layers:
             raise StageError(f"a batch holds {self._limits.batch} rows, not {count}")
         within: Counter[int] = Counter()
         for sequence, position in zip(rows.sequences[part], rows.positions[part], strict=True):
-            if not 0 <= sequence < self._limits.sequences:
-                raise StageError(f"there is no sequence {sequence}")
+            self._check_known(sequence)
             cached = self._cached[sequence] + within[sequence]
             if cached == self._limits.context:
                 raise StageError(f"sequence {sequence} has {cached} tokens, and there is room for no more")
@@ -139,6 +148,10 @@ class _Layers:
                     f"position {position} of sequence {sequence} does not follow the {cached} tokens that are cached"
                 )
             within[sequence] += 1
+
+    def _check_known(self, sequence: int) -> None:
+        if not 0 <= sequence < self._limits.sequences:
+            raise StageError(f"there is no sequence {sequence}")
 
 
 class Stage(_Layers):
@@ -196,15 +209,17 @@ class LastStage(_Layers):
 
         As many rows can be wanted as there are sequences. The rows are those of :meth:`Stage.forward`.
         """
-        outputs = np.zeros(len(rows), np.bool)
-        outputs[list(wanted)] = True
-        values = np.empty((len(rows), self.vocabulary), np.float32)
+        lines = {row: line for line, row in enumerate(wanted)}
+        if not lines.keys() <= set(range(len(rows))) or len(lines) > self._limits.sequences:
+            raise StageError(f"of {len(rows)} rows, at most {self._limits.sequences} can be wanted, not {list(wanted)}")
+        outputs = np.array([row in lines for row in range(len(rows))], np.bool)
+        values = np.empty((len(lines), self.vocabulary), np.float32)
         for part in rows.batches():
             self._compute(rows, part, hidden, outputs)
-            for row in np.flatnonzero(outputs[part]):
-                found = api.llama_get_logits_ith(self._context, int(row))
-                values[part.start + row] = np.ctypeslib.as_array(found, (self.vocabulary,))
-        return values[list(wanted)]
+            for row in lines.keys() & set(range(part.start, part.stop)):
+                found = api.llama_get_logits_ith(self._context, row - part.start)
+                values[lines[row]] = np.ctypeslib.as_array(found, (self.vocabulary,))
+        return values
 
 
 def _report(level: int, text: bytes, _: None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGUFReader, GGUFWriter
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
 from small_models import Kind, Shape, write_model
 from typer.testing import CliRunner, Result
 
@@ -132,15 +132,17 @@ def test_the_front_has_the_tokenizer_and_the_chat_template(model: Model, tmp_pat
     assert [tensor.name for tensor in front.tensors] == ["token_embd.weight"]
 
 
-def _edited(source: Path, target: Path, without: str = "", extra: str = "", heads: list[int] | None = None) -> Model:
-    """A copy of a model without one tensor, with one that nobody knows, or with a number of heads for each layer."""
+def _edited(
+    source: Path, target: Path, without: str = "", extra: str = "", lists: dict[str, list[int]] | None = None
+) -> Model:
+    """A copy of a model without one tensor, with one that nobody knows, or with lists in its header."""
     reader = GGUFReader(source)
     writer = GGUFWriter(target, "llama")
     for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name != "general.architecture":
+        if not name.startswith("GGUF.") and name not in ("general.architecture", *(lists or ())):
             writer.add_key_value(name, field.contents(), field.types[0], field.types[-1])
-    if heads:
-        writer.add_head_count_kv(heads)
+    for key, values in (lists or {}).items():
+        writer.add_key_value(key, values, GGUFValueType.ARRAY, GGUFValueType.UINT32)
     for tensor in reader.tensors:
         if not tensor.name.startswith(without or "nothing"):
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
@@ -154,10 +156,16 @@ def _edited(source: Path, target: Path, without: str = "", extra: str = "", head
 
 
 def test_a_number_for_every_layer_is_cut_to_those_of_the_stage(model: Model, tmp_path: Path) -> None:
-    changed = _edited(model.path, tmp_path / "heads.gguf", heads=[1, 2, 3, 4])
+    changed = _edited(model.path, tmp_path / "heads.gguf", lists={"llama.attention.head_count_kv": [1, 2, 3, 4]})
     stages = split(changed, StagePlan((1, 3)), tmp_path).stages
     heads = [GGUFReader(stage.path).fields["llama.attention.head_count_kv"].contents() for stage in stages]
     assert heads == [[1], [2, 3, 4]]
+
+
+def test_a_list_as_of_its_layers_that_nobody_knows_is_refused_by_its_name(model: Model, tmp_path: Path) -> None:
+    odd = _edited(model.path, tmp_path / "odd.gguf", lists={"llama.attention.window": [1, 2, 3, 4]})
+    with pytest.raises(ModelError, match=r"nothing is known of llama\.attention\.window, a list"):
+        split(odd, StagePlan((4,)), tmp_path)
 
 
 @pytest.mark.parametrize("lost", ["token_embd.weight", "output_norm.weight", "blk.2"])

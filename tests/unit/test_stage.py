@@ -1,7 +1,7 @@
 """Stages compute what the model in one piece computes, bit by bit, and refuse what they cannot."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +197,47 @@ def test_rows_that_cannot_be_are_refused_and_the_stage_goes_on(ring: Ring, rows:
             compute()
     ring.free()
     assert np.array_equal(ring.read(PROMPT), whole(zoo.path("alpha"), PROMPT, 1)[0])
+
+
+def test_nothing_is_computed_of_no_rows(ring: Ring) -> None:
+    assert ring.stages[0].forward(Rows([], []), _hidden(ring, 0)).shape == (0, ring.front.width)
+
+
+def test_hidden_states_of_another_shape_are_refused(ring: Ring) -> None:
+    for shape in ((1, ring.front.width), (2, ring.front.width - 1), (2 * ring.front.width,)):
+        with pytest.raises(StageError, match="2 rows need 2 × 192 values"):
+            ring.stages[0].forward(Rows([0, 0], [0, 1]), np.ones(shape, np.float32))
+
+
+@pytest.mark.parametrize("wanted", [[5], [-1], range(5)])
+def test_logits_of_rows_that_are_not_there_or_of_too_many_are_refused(wanted: Sequence[int], ring: Ring) -> None:
+    with pytest.raises(StageError, match="of 5 rows, at most 4 can be wanted"):
+        ring.last.logits(Rows([0] * 5, range(5)), _hidden(ring, 5), wanted)
+
+
+def test_rows_without_positions_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 rows have 1 positions"):
+        Rows([0, 1], [0])
+
+
+@pytest.mark.parametrize("sequence", [-1, LIMITS.sequences])
+def test_a_sequence_that_cannot_be_is_not_freed(sequence: int, ring: Ring) -> None:
+    with pytest.raises(StageError, match=f"there is no sequence {sequence}"):
+        ring.last.free(sequence)
+
+
+@pytest.mark.parametrize("token", [-1, 938, 2**31])
+def test_a_token_that_is_not_in_the_vocabulary_is_refused(token: int, ring: Ring) -> None:
+    with pytest.raises(StageError, match=f"no such token: there is no row {token} among 938"):
+        ring.front.embed([5, token])
+
+
+def test_a_front_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    whole_front = split(resolve("zoo/alpha"), StagePlan((6,)), tmp_path).front
+    path = tmp_path / "front.gguf"
+    path.write_bytes(whole_front.read_bytes()[:-1000])
+    with pytest.raises(StageError, match="is not the front of a model"):
+        Front(path)
 
 
 def test_a_sequence_longer_than_the_context_is_refused_and_the_others_have_their_room(ring: Ring) -> None:
