@@ -153,13 +153,19 @@ def differing(directory: Path) -> dict[str, tuple[Any, Any]]:
     """What the summary of a run says otherwise than its events and samples: by its place, both values."""
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     began = {fault["name"]: fault["began"] for fault in summary["faults"] if fault["began"] is not None}
-    said = {**{key: summary[key] for key in ("metrics", "nodes", "links", "failures")}, "faults": began}
+    said = {**{key: summary[key] for key in ("metrics", "links", "failures")}, "faults": began}
+    said["nodes"] = {name: {**node, "queue": _alone(node["queue"])} for name, node in summary["nodes"].items()}
     ours, theirs = dict(flat(recounted(directory))), dict(flat(said))
     return {
         place: (theirs.get(place, "missing"), ours.get(place, "missing"))
         for place in ours.keys() | theirs.keys()
         if not _equal(theirs.get(place, "missing"), ours.get(place, "missing"))
     }
+
+
+def _alone(queue: dict[str, Any]) -> dict[str, Any]:
+    """A queue without theory, for which test_sweep.py does the same on real runs."""
+    return {key: queue[key] for key in ("mean", "max")}
 
 
 def _equal(one: Any, other: Any) -> bool:
