@@ -65,7 +65,7 @@ MISTAKES = {
         "wizardry: 2s",
         "wizardry",
         "pattern.wizardry",
-        "no such key here; known are kind, layers, proposers, timeout, substitute",
+        "no such key here; known are kind, layers, proposers, timeout, neighbours, substitute",
     ),
     "missing key": (SCENARIO, "  count: 6\n", "", "workload:", "workload", "`count` is missing"),
     "missing key of a node": (
