@@ -32,6 +32,11 @@ class FinishedRun:
     def summary(self) -> dict[str, Any]:
         return json.loads((self.path / "summary.json").read_text())
 
+    @property
+    def failed(self) -> list[str]:
+        """The metrics whose expectations did not hold."""
+        return [one["metric"] for one in self.summary["expectations"] if not one["held"]]
+
     @cached_property
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.path / "events.jsonl").read_text().splitlines()]
@@ -49,10 +54,10 @@ class FinishedRun:
         return jobs
 
 
-def start(*arguments: str | Path) -> "subprocess.Popen[str]":
-    """Start the command line."""
+def start(*arguments: str | Path, project: Path = PROJECT) -> "subprocess.Popen[str]":
+    """Start the command line, of this project or of a copy."""
     command = [sys.executable, "-m", "testbed", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project)
 
 
 def run_of(runner: "subprocess.Popen[str]") -> str | None:

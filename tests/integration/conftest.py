@@ -1,11 +1,14 @@
 """Fixtures for tests that run the testbed as a user does."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from observed import FinishedRun, Remains, start
+from observed import PROJECT, FinishedRun, Remains, start
 
+from testbed.emulation.image import NODE_CODE
 from testbed.emulation.plan import connect_docker
 from testbed.errors import HostError
 
@@ -32,6 +35,27 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FinishedRun]:
         return FinishedRun(path, process.returncode, output)
 
     return run_to_the_end
+
+
+@pytest.fixture
+def mutant(tmp_path: Path) -> Iterator[Callable[[str, str, str], Path]]:
+    """A copy of the project in which, in one file of the nodes' code, one text stands for another."""
+    copy, images = tmp_path / "mutant", list[str]()
+
+    def mutate(file: str, text: str, instead: str) -> Path:
+        assert file.startswith(NODE_CODE), "nodes run without it"
+        for folder in ("testbed", "images", "scenarios", "topologies"):
+            shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        code = (copy / file).read_text()
+        assert code.count(text) == 1, "the code has changed: mutate what stands there now"
+        (copy / file).write_text(code.replace(text, instead))
+        output, _ = start("image", project=copy).communicate()
+        images.append(output.split()[-1])
+        return copy
+
+    yield mutate
+    for image in images:
+        connect_docker().images.remove(image)
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""Bugs that are put into the nodes on purpose: the shipped scenarios see each of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from observed import FinishedRun, start
+
+Mutant = Callable[[str, str, str], Path]
+
+
+def _run(mutant: Path, scenario: str) -> FinishedRun:
+    """Run a shipped scenario, which must fail. The host may have a single core."""
+    directory = mutant / "run"
+    options = ("--out", directory, "--set", "oversubscribe=true")
+    process = start("run", f"scenarios/{scenario}", *options, project=mutant)
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    return FinishedRun(directory, process.returncode, output)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_nodes_that_do_a_repeated_request_again(mutant: Mutant) -> None:
+    """A member that stands still for a moment is asked twice, and then has both requests before it."""
+    known = "_succeeded(await self._jobs.outcome(job, partial(self._do, request, job)))"
+    copy = mutant("testbed/node/agent.py", known, "_succeeded(await self._do(request, job))")
+    run = _run(copy, "slow_member.yaml")
+    assert any("again" in sentence for sentence in run.summary["invariants"])
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_nodes_that_wait_without_end(mutant: Mutant) -> None:
+    """Who asks across a partition waits until it is healed."""
+    copy = mutant("testbed/node/retry.py", "deadline = loop.time() + timeout", "deadline = loop.time() + 3600")
+    assert _run(copy, "partition.yaml").failed == ["latency.p99"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_nodes_that_lose_the_responses_that_they_get(mutant: Mutant) -> None:
+    """Every layer waits for its timeout, and the owner answers alone."""
+    read = "content = await response.read()"
+    copy = mutant("testbed/node/asking.py", read, 'content = await asyncio.sleep(3600, b"")')
+    assert "latency.p95" in _run(copy, "gossip_moa.yaml").failed
