@@ -62,14 +62,14 @@ def composition(measured: Measurements, splits: Mapping[str, Split], nodes: Iter
         [_owner_row(owner, parts) for owner, parts in owners.items() if parts],
         areas,
         max(1, len(groups) - 1),
-        max((split.total for split in groups), default=1.0),
+        max((split.total for split in groups), default=0.0) or 1.0,
     )
 
 
 def spent(split: Split, whole: float) -> str:
     """Where the parts of a latency end in a bar that is ``whole`` seconds long: percents, as properties of CSS."""
     ends = accumulate(astuple(split))
-    return ";".join(f"--{part[0]}:{100 * end / whole:.3g}" for part, end in zip(PARTS, ends, strict=True))
+    return ";".join(f"--{part[0]}:{100 * end / (whole or 1):.3g}" for part, end in zip(PARTS, ends, strict=True))
 
 
 def _owner_row(owner: str, parts: Sequence[Split]) -> OwnerRow:

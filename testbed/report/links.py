@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from testbed.units import BANDWIDTH, DURATION
 
-_FIGURES: Final = ("delay", "jitter", "rate", "loss")
+_PROPERTIES: Final = ("delay", "jitter", "rate", "loss")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One property of a direction, each as people read it; "–" where there is nothing to say."""
+class Property:
+    """One property of a direction, as people read it; "–" where there is nothing to say."""
 
     asked: str
     before: str
@@ -22,10 +22,9 @@ class Figure:
 class DirectionRow:
     """One direction of a link; ``wrong`` are the sentences on what was not as asked."""
 
-    link: str
     source: str
     target: str
-    figures: Mapping[str, Figure]
+    properties: Mapping[str, Property]
     carried: int | None
     wrong: Sequence[str]
 
@@ -36,26 +35,25 @@ def direction_rows(summary: Mapping[str, Any], ends: Mapping[str, tuple[str, str
     for link, (a, b) in ends.items():
         for way, source, target in (("up", a, b), ("down", b, a)):
             seen = measured.get(link, {}).get(way, {})
-            about = (f"link {link} {way}:", f"link {link} lost")
+            about = (f"link {link} {way}:", *([f"link {link} lost"] if way == "up" else []))  # that is of both
             yield DirectionRow(
-                link,
                 source,
                 target,
-                {figure: _figure(figure, seen) for figure in _FIGURES},
+                {name: _property(name, seen) for name in _PROPERTIES},
                 carried.get(link, {}).get(way),
                 [reason for reason in summary["fidelity"]["reasons"] if reason.startswith(about)],
             )
 
 
-def _figure(name: str, seen: Mapping[str, Mapping[str, float | None]]) -> Figure:
-    return Figure(*(_readable(name, seen.get(side, {}).get(name)) for side in ("asked", "before", "after")))
+def _property(name: str, seen: Mapping[str, Mapping[str, float | None]]) -> Property:
+    return Property(*(_readable(name, seen.get(side, {}).get(name)) for side in ("asked", "before", "after")))
 
 
-def _readable(figure: str, value: float | None) -> str:
+def _readable(name: str, value: float | None) -> str:
     if value is None:
         return "–"
-    if figure == "rate":
+    if name == "rate":
         return BANDWIDTH.readable(value)
-    if figure == "loss":
+    if name == "loss":
         return f"{value * 100:.3g} %"
     return DURATION.readable(value) if value else "0"

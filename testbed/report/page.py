@@ -219,7 +219,7 @@ class RunPage:
 
     @property
     def made_of(self) -> Iterator[Group]:
-        """Host, versions and models."""
+        """Host, versions, models, and how long the stages took."""
         manifest = self.run.manifest
         host = {**manifest["host"], "memory": quantity(manifest["host"]["memory"], "B")}
         yield Group("Host", _figures({**host, "links": manifest["links"]}))
