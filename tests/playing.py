@@ -258,7 +258,7 @@ def played(scenario: Scenario, directory: Path) -> Path:
     files = RunDirectory.create(scenario, directory)
     events = play(scenario)
     write_events(events, files.events)
-    samples = _samples(scenario, events[-1]["t"])
+    samples = _samples(scenario, events)
     peaks = {row["node"]: row["memory_peak"] for row in samples}  # the last of each, which is the highest
     measured = Measurements(events, peaks)
     table = pyarrow.Table.from_pylist(samples, SCHEMA)
@@ -270,12 +270,18 @@ def played(scenario: Scenario, directory: Path) -> Path:
     return files.path
 
 
-def _samples(scenario: Scenario, seconds: float) -> list[dict[str, Any]]:
+def _samples(scenario: Scenario, events: list[Event]) -> list[dict[str, Any]]:
+    """Of every node that runs."""
     draw = random.Random(scenario.seed)
+    down = [(event["who"], event["t"]) for event in events if event["event"] == "exited"]
+    up = [(event["node"], event["t"]) for event in events if event["event"] == "ready"]
     rows: list[dict[str, Any]] = []
     peaks = dict.fromkeys(scenario.topology.nodes, 0)
-    for number in range(int(seconds / 0.15)):
+    for number in range(int(events[-1]["t"] / 0.15)):
         for name in scenario.topology.nodes:
+            ended, began = (sum(one == name and t <= 0.15 * number for one, t in some) for some in (down, up))
+            if ended == began:
+                continue
             memory = int(MEMORY * (0.35 + 0.1 * draw.random()))
             peaks[name] = max(peaks[name], memory)
             cpu = 0.04 * number
