@@ -1,0 +1,118 @@
+"""Messages of a ring as bytes. docs/pipeline.md has the format as a table.
+
+    header     20 bytes: magic, version, kind, encoding, number of rows, epoch, length of the rest, CRC-32 of it all
+    rows        9 bytes each: which sample, at which position, and whether a token is drawn from it
+    payload    as the kind of message says: hidden rows, tokens, …
+
+So a hop costs a token that travels alone its hidden row and 29 bytes, and one that travels in a group less. Nothing is
+unpickled, and every length is known and bounded before it is read. What is anything but right raises FrameError, and
+means nothing.
+"""
+
+import asyncio
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from testbed.node.ring.activations import ENCODINGS
+from testbed.node.ring.messages import KINDS, Activations, Coding, FrameError, Message, Row
+
+MAGIC: Final = b"RNG"
+VERSION: Final = 1
+
+MOST_ROWS: Final = 512
+"""In one frame, and so in one batch of a stage."""
+
+_FIELDS: Final = struct.Struct("<3sBBBHII")
+_CHECKSUM: Final = struct.Struct("<I")
+_ROW: Final = struct.Struct("<IIB")
+
+HEADER_BYTES: Final = _FIELDS.size + _CHECKSUM.size
+
+_LONGEST_PAYLOAD_ROW: Final = 14  # bytes, of messages without hidden rows
+
+
+class LostTrackError(FrameError):
+    """Where the next frame begins cannot be told either."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A message, and the epoch that it belongs to: the time between two resets of the ring."""
+
+    epoch: int
+    message: Message
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a frame's header says. ``length`` counts the bytes that follow; ``data`` is the header itself."""
+
+    kind: int
+    encoding: int
+    rows: int
+    epoch: int
+    length: int
+    data: bytes
+
+
+class Format:
+    """How the frames of one ring are written: ``width`` is the model's, ``encoding`` one of ENCODINGS by name."""
+
+    def __init__(self, width: int, encoding: str) -> None:
+        self._coding = Coding(width, ENCODINGS[encoding])
+        self._longest = MOST_ROWS * (_ROW.size + max(self._coding.row_bytes, _LONGEST_PAYLOAD_ROW))
+
+    def write(self, frame: Frame) -> bytes:
+        """The frame as bytes."""
+        message, table = frame.message, frame.message.table
+        content = b"".join(_ROW.pack(*row) for row in table) + message.payload(self._coding)
+        encoding = self._encoding(message.kind)
+        fields = _FIELDS.pack(MAGIC, VERSION, message.kind, encoding, len(table), frame.epoch, len(content))
+        return fields + _CHECKSUM.pack(_checksum(fields, content)) + content
+
+    def read_header(self, data: bytes) -> Header:
+        """The header in HEADER_BYTES bytes; raises LostTrackError."""
+        magic, version, kind, encoding, rows, epoch, length = _FIELDS.unpack_from(data)
+        if magic != MAGIC:
+            raise LostTrackError("no frame begins here")
+        if version != VERSION:
+            raise LostTrackError(f"version {version}, and this is {VERSION}")
+        if rows > MOST_ROWS or length > self._longest:
+            raise LostTrackError(f"{rows} rows, {length} bytes; at most {MOST_ROWS} and {self._longest} are taken")
+        return Header(kind, encoding, rows, epoch, length, data)
+
+    def read(self, header: Header, content: bytes) -> Frame:
+        """The frame of a header and the bytes that follow it; raises FrameError."""
+        if len(content) != header.length or len(content) < header.rows * _ROW.size:
+            raise FrameError(f"{len(content)} bytes for {header.rows} rows and {header.length} bytes")
+        if _checksum(header.data[: _FIELDS.size], content) != _CHECKSUM.unpack_from(header.data, _FIELDS.size)[0]:
+            raise FrameError("the checksum is wrong")
+        if header.kind not in KINDS:
+            raise FrameError(f"there is no kind {header.kind}")
+        if header.encoding != self._encoding(header.kind):
+            raise FrameError(f"encoding {header.encoding} is not this ring's")
+        border = header.rows * _ROW.size
+        table = [_row(*fields) for fields in _ROW.iter_unpack(content[:border])]
+        return Frame(header.epoch, KINDS[header.kind].read(table, content[border:], self._coding))
+
+    def _encoding(self, kind: int) -> int:
+        return self._coding.encoding.code if kind == Activations.kind else 0
+
+
+async def read_frame(reader: asyncio.StreamReader, layout: Format) -> Frame:
+    """The next frame of a connection. Raises FrameError, after which the next can be read, LostTrackError, after which
+    none can, and IncompleteReadError at the end of the connection."""
+    header = layout.read_header(await reader.readexactly(HEADER_BYTES))
+    return layout.read(header, await reader.readexactly(header.length))
+
+
+def _checksum(fields: bytes, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(fields))
+
+
+def _row(sample: int, position: int, draw: int) -> Row:
+    if draw > 1:
+        raise FrameError(f"a token is drawn from a row or not; {draw} is neither")
+    return Row(sample, position, bool(draw))

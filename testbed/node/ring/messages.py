@@ -1,0 +1,271 @@
+"""What nodes of a ring say to each other. :mod:`.frames` puts it into bytes; here is what each kind of message holds.
+
+A message is a table of rows, which may be empty, and a payload. It reads itself from these, and takes nothing that is
+not exactly what it writes.
+"""
+
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple
+
+import numpy as np
+
+from testbed.node.ring.activations import Encoding, Hidden
+
+_TOKEN: Final = struct.Struct("<I")
+_OPENING: Final = struct.Struct("<HIff")
+_STAGE: Final = struct.Struct("<I")
+_SECONDS: Final = struct.Struct("<f")
+
+
+class FrameError(Exception):
+    """Bytes that are no frame, or a frame that does not fit what came before it; the message says why."""
+
+
+class Row(NamedTuple):
+    """A token of a sample, by its position; ``draw`` says that the last stage is to draw the next one from it."""
+
+    sample: int
+    position: int
+    draw: bool
+
+
+class Drawing(NamedTuple):
+    """How the tokens of a sample are drawn; its ``seed`` has 32 bits."""
+
+    seed: int
+    temperature: float
+    top_p: float
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How hidden rows of ``width`` values (the model's n_embd) are written."""
+
+    width: int
+    encoding: Encoding
+
+    @property
+    def row_bytes(self) -> int:
+        """How many bytes one takes."""
+        return self.encoding.row_bytes(self.width)
+
+
+class Message(ABC):
+    """One message; ``kind`` is its number in a frame."""
+
+    kind: ClassVar[int]
+
+    @property
+    def table(self) -> Sequence[Row]:
+        """Its rows."""
+        return ()
+
+    def payload(self, coding: Coding) -> bytes:
+        """What follows the rows."""
+        del coding
+        return b""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Message":
+        """The message with these rows and this payload; raises FrameError."""
+
+
+@dataclass(frozen=True)
+class Activations(Message):
+    """Hidden rows on their way to the next stage; every stage but the last sends them."""
+
+    kind: ClassVar = 1
+    rows: Sequence[Row]
+    hidden: Hidden
+
+    @property
+    def table(self) -> Sequence[Row]:
+        return self.rows
+
+    def payload(self, coding: Coding) -> bytes:
+        return coding.encoding.encode(self.hidden)
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Activations":
+        _check_length(payload, _some(table) * coding.row_bytes)
+        hidden = coding.encoding.decode(payload, coding.width)
+        if not np.isfinite(hidden).all():
+            raise FrameError("a hidden row holds what is no number")
+        return cls(table, hidden)
+
+
+@dataclass(frozen=True)
+class Tokens(Message):
+    """What the last stage drew from each row, for the head."""
+
+    kind: ClassVar = 2
+    rows: Sequence[Row]
+    tokens: Sequence[int]
+
+    @property
+    def table(self) -> Sequence[Row]:
+        return self.rows
+
+    def payload(self, coding: Coding) -> bytes:
+        del coding
+        return b"".join(map(_TOKEN.pack, self.tokens))
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Tokens":
+        del coding
+        _check_length(payload, _some(table) * _TOKEN.size)
+        return cls(table, [token for (token,) in _TOKEN.iter_unpack(payload)])
+
+
+@dataclass(frozen=True)
+class Opening(Message):
+    """A sample begins, at a place that was free. This goes round before any row of it."""
+
+    kind: ClassVar = 3
+    sample: int
+    place: int
+    drawing: Drawing
+
+    @property
+    def table(self) -> Sequence[Row]:
+        return (_bare(self.sample),)
+
+    def payload(self, coding: Coding) -> bytes:
+        del coding
+        return _OPENING.pack(self.place, *self.drawing)
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Opening":
+        del coding
+        if _some(table) > 1:
+            raise FrameError(f"{len(table)} samples begin at once")
+        _check_length(payload, _OPENING.size)
+        place, *fields = _OPENING.unpack(payload)
+        drawing = Drawing(*fields)
+        if not (0 <= drawing.temperature <= 2 and 0 < drawing.top_p <= 1):
+            raise FrameError(f"tokens are not drawn at temperature {drawing.temperature}, top-p {drawing.top_p}")
+        return cls(_named(table)[0], place, drawing)
+
+
+@dataclass(frozen=True)
+class Freeing(Message):
+    """Samples have ended: every stage may use their places for others."""
+
+    kind: ClassVar = 4
+    samples: Sequence[int]
+
+    @property
+    def table(self) -> Sequence[Row]:
+        return [_bare(sample) for sample in self.samples]
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Freeing":
+        del coding
+        _some(table)
+        _check_length(payload, 0)
+        return cls(_named(table))
+
+
+@dataclass(frozen=True)
+class Reset(Message):
+    """Forget all samples: what is of an earlier epoch than this frame is void. The head sends it round."""
+
+    kind: ClassVar = 5
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Reset":
+        del coding
+        _none(table)
+        _check_length(payload, 0)
+        return cls()
+
+
+@dataclass(frozen=True)
+class Loss(Message):
+    """``stage`` is not heard any more by the one behind it."""
+
+    kind: ClassVar = 6
+    stage: int
+
+    def payload(self, coding: Coding) -> bytes:
+        del coding
+        return _STAGE.pack(self.stage)
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Loss":
+        del coding
+        _none(table)
+        _check_length(payload, _STAGE.size)
+        return cls(*_STAGE.unpack(payload))
+
+
+@dataclass(frozen=True)
+class Timing(Message):
+    """Seconds that stages take for batches: each adds its own on the way round (:mod:`.tuning`)."""
+
+    kind: ClassVar = 7
+    seconds: Sequence[float]
+
+    def payload(self, coding: Coding) -> bytes:
+        del coding
+        return b"".join(map(_SECONDS.pack, self.seconds))
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Timing":
+        del coding
+        _none(table)
+        _check_length(payload, len(payload) // _SECONDS.size * _SECONDS.size)
+        return cls([seconds for (seconds,) in _SECONDS.iter_unpack(payload)])
+
+
+@dataclass(frozen=True)
+class Alive(Message):
+    """Nothing has been sent for a while, and the sender is there."""
+
+    kind: ClassVar = 8
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Alive":
+        del coding
+        _none(table)
+        _check_length(payload, 0)
+        return cls()
+
+
+KINDS: Final[dict[int, type[Message]]] = {
+    message.kind: message for message in (Activations, Tokens, Opening, Freeing, Reset, Loss, Timing, Alive)
+}
+"""The messages by their numbers."""
+
+
+def _bare(sample: int) -> Row:
+    """A row that only names a sample."""
+    return Row(sample, 0, draw=False)
+
+
+def _named(table: Sequence[Row]) -> Sequence[int]:
+    """The samples that bare rows name."""
+    for row in table:
+        if row != _bare(row.sample):
+            raise FrameError(f"sample {row.sample} is named by a row that says more")
+    return [row.sample for row in table]
+
+
+def _some(table: Sequence[Row]) -> int:
+    if not table:
+        raise FrameError("it has no rows")
+    return len(table)
+
+
+def _none(table: Sequence[Row]) -> None:
+    if table:
+        raise FrameError(f"it has {len(table)} rows too many")
+
+
+def _check_length(payload: bytes, length: int) -> None:
+    if len(payload) != length:
+        raise FrameError(f"a payload of {len(payload)} bytes; it should be {length}")
