@@ -201,7 +201,7 @@ async def _clients(world: World, stack: AsyncExitStack) -> dict[str, AgentClient
 def _play(world: World, recording: Recording, view: View) -> None:
     """Hand over every prompt when it is due, and wait for all to end."""
     scenario = world.plan.scenario
-    arrivals = schedule(scenario.workload, list(scenario.topology.nodes), scenario.seed)
+    arrivals = schedule(scenario.workload, scenario.owners, scenario.seed)
     if world.plan.synthetic:
         arrivals = [replace(arrival, truth=None) for arrival in arrivals]
     timeline = Timeline(world, recording)

@@ -4,9 +4,14 @@ A pattern's logic runs in the agents, so this package needs nothing but pydantic
 and list it in :data:`Pattern`.
 """
 
-from testbed.patterns.gossip_moa import GossipMoa
+from typing import Annotated
 
-Pattern = GossipMoa
+from pydantic import Field
+
+from testbed.patterns.gossip_moa import GossipMoa
+from testbed.patterns.pipeline import Pipeline
+
+Pattern = Annotated[GossipMoa | Pipeline, Field(discriminator="kind")]
 """The ``pattern:`` of a scenario."""
 
-__all__ = ["GossipMoa", "Pattern"]
+__all__ = ["GossipMoa", "Pattern", "Pipeline"]

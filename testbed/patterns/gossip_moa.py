@@ -12,7 +12,7 @@ A prompt costs (k + 1)·M + 1 inferences. There is no server: the node that a pr
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,6 +49,15 @@ class GossipMoa(BaseModel):
     def last_layer(self) -> int:
         """The layer of the aggregation; layers count from 1."""
         return self.layers + 1
+
+    def owners(self, nodes: Sequence[str]) -> Sequence[str]:
+        """The nodes that prompts arrive at: all."""
+        return nodes
+
+    def mistakes(self, nodes: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """What does not go with a topology's ``nodes``, and where it stands: it names none."""
+        del nodes
+        yield from ()
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The owner's answer; raises JobError if its own model gives none."""

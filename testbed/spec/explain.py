@@ -34,39 +34,65 @@ def dotted(loc: Loc) -> str:
 
 def explain(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Mistake]:
     """The mistakes that ``error`` stands for."""
-    # In brackets are pydantic's word for a key that is itself wrong, and the tags of the branches of a union.
-    place = tuple(step for step in error["loc"] if not str(step).startswith("["))
+    place, around = _find(model.model_json_schema(), error["loc"])
     found = error.get("ctx", {}).get("error")
     if isinstance(found, MistakesError):
         yield from ((place + loc, message) for loc, message in found.found)
     else:
-        yield _explain(error, place, model)
+        yield _explain(error, place, around)
 
 
-def _explain(error: ErrorDetails, loc: Loc, model: type[BaseModel]) -> Mistake:
+def _explain(error: ErrorDetails, loc: Loc, around: Schema) -> Mistake:
+    """``around`` is the innermost mapping that ``loc`` is in."""
     if error["type"] == "extra_forbidden":
-        known = _descend(model.model_json_schema(), loc[:-1]).get("properties", {})
-        return loc, f"there is no such key here{_instead(str(loc[-1]), known)}"
+        return loc, f"there is no such key here{_instead(str(loc[-1]), around.get('properties', {}))}"
+    if error["type"].startswith("union_tag"):
+        return _explain_tag(loc, error)
     if error["type"] == "missing":
         return loc[:-1], f"`{loc[-1]}` is missing"
     if error["type"] == "value_error":
         return loc, error["msg"].removeprefix("Value error, ")
     given = error["input"]
-    if error["type"] in ("model_type", "dict_type"):
+    if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return loc, "must hold keys and values"
     subject = "this" if isinstance(given, dict | list) else f"`{'' if given is None else given}`"
     return loc, f"{subject} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _descend(root: Schema, loc: Loc) -> Schema:
-    """The schema of the innermost mapping with named keys on the way to ``loc``."""
+def _explain_tag(loc: Loc, error: ErrorDetails) -> Mistake:
+    """A key that says which others go with it is wrong, or not there."""
+    context = error["ctx"]
+    key = context["discriminator"].strip("'")
+    if "tag" not in context:
+        return loc, f"`{key}` is missing"
+    return (*loc, key), f"`{context['tag']}` is wrong: it should be one of {context['expected_tags']}"
+
+
+def _find(root: Schema, loc: Loc) -> tuple[Loc, Schema]:
+    """``loc`` as it is in the file, and the schema of the innermost mapping with named keys around it.
+
+    Pydantic adds words of its own: in brackets for a key that is itself wrong and for the branches of a union, or the
+    value of the key that tells these apart.
+    """
+    place: list[str | int] = []
     schemas = list(_branches(root, root))
-    innermost = schemas[0]
+    innermost = around = schemas[0]
     for step in loc:
+        if str(step).startswith("["):
+            continue
+        if len(schemas) > 1 and (told := [schema for schema in schemas if _is_kind(schema, step)]):
+            schemas, innermost = told, told[0]
+            continue
+        place.append(step)
+        around = innermost
         children = [_child(schema, step) for schema in schemas]
         schemas = [branch for child in children for branch in _branches(root, child)]
         innermost = next((schema for schema in schemas if "properties" in schema), innermost)
-    return innermost
+    return tuple(place), around
+
+
+def _is_kind(schema: Schema, tag: str | int) -> bool:
+    return any(known.get("const") == tag for known in schema.get("properties", {}).values())
 
 
 def _child(schema: Schema, step: str | int) -> Schema:

@@ -3,7 +3,7 @@
 Patterns bring their own schema; this module collects them. Those of faults are collected by the timeline.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -51,7 +51,7 @@ class Sampling(Spec):
 
 
 class Arrivals(Spec):
-    """When prompts arrive: at every node a Poisson process of its own, with ``rate`` prompts per second."""
+    """When prompts arrive: at every owner a Poisson process of its own, with ``rate`` prompts per second."""
 
     process: Literal["poisson"] = "poisson"
     rate: Rate
@@ -85,6 +85,11 @@ class Scenario(Spec):
     sweep: list[Point] | None = Field(None, description="points that `testbed sweep` visits; a run has no use for them")
 
     @property
+    def owners(self) -> Sequence[str]:
+        """The nodes that prompts arrive at."""
+        return self.pattern.owners(list(self.topology.nodes))
+
+    @property
     def expectations(self) -> list[Expectation]:
         """The entries of ``expect``."""
         return [expectation for _, expectation in self.placed_expectations]
@@ -100,7 +105,7 @@ class Scenario(Spec):
     def extent(self) -> Extent:
         """What is known of its play beforehand."""
         workload = self.workload
-        seconds = workload.count / (workload.arrivals.rate * len(self.topology.nodes))
+        seconds = workload.count / (workload.arrivals.rate * len(self.owners))
         return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
 
     def neighbours(self, node: str) -> list[str]:
@@ -135,6 +140,8 @@ class Scenario(Spec):
 
     def _mistakes(self) -> Iterator[Mistake]:
         """What does not fit together."""
+        for loc, message in self.pattern.mistakes(list(self.topology.nodes)):
+            yield ("pattern", *loc), message
         for loc, message in timeline_mistakes(self.timeline, self.extent):
             yield ("timeline", *loc), message
         known = [entry for entry in self.timeline if entry.random is None]

@@ -24,12 +24,12 @@ class Arrival:
     truth: str | None
 
 
-def schedule(workload: Workload, nodes: Sequence[str], seed: int) -> list[Arrival]:
-    """The first ``workload.count`` arrivals at all nodes together, in their order.
+def schedule(workload: Workload, owners: Sequence[str], seed: int) -> list[Arrival]:
+    """The first ``workload.count`` arrivals at all owners together, in their order.
 
     Each node has a Poisson process of its own, seeded by its name: one node more or less changes no other's.
     """
-    times = heapq.merge(*(_poisson(workload.arrivals.rate, node, seed) for node in nodes))
+    times = heapq.merge(*(_poisson(workload.arrivals.rate, node, seed) for node in owners))
     questions = worldfacts.held_out(workload.count, seed)
     return [
         Arrival(at, node, f"p{number}", question.text, question.truth)

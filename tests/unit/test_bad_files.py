@@ -163,7 +163,14 @@ MISTAKES = {
         "pattern",
         "must hold keys and values",
     ),
-    "unknown pattern": (SCENARIO, "gossip-moa", "gossip", "gossip", "pattern.kind", "should be 'gossip-moa'"),
+    "unknown pattern": (
+        SCENARIO,
+        "gossip-moa",
+        "gossip",
+        "gossip",
+        "pattern.kind",
+        "should be one of 'gossip-moa', 'pipeline'",
+    ),
     "unknown metric": (
         SCENARIO,
         "completed:",

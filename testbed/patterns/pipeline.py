@@ -1,0 +1,87 @@
+"""Pipeline-parallel inference (MDI-LLM: Macario, Seferoglu, Koyuncu, arXiv 2505.18164, and larger groups).
+
+    head ──hidden rows──► stage ──hidden rows──► … ──hidden rows──► last stage
+      ▲                                                                 │
+      └────────────────────────────── tokens ◄──────────────────────────┘
+
+One model's layers are spread over a ring of nodes. Prompts arrive at the ring's first node, for which the ring is what
+its own model is to a node that has one.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from testbed.patterns.participant import Job, Participant, Prompt
+from testbed.units import Duration
+
+
+class Pipeline(BaseModel):
+    """``ring`` names the nodes in the order in which they hold the layers. They all name the same model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: Literal["pipeline"]
+    ring: list[str] = Field(min_length=1, description="the nodes that share the model; prompts arrive at the first")
+    split: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="how many layers each node of the ring holds; planned if left out"
+    )
+    schedule: Literal["sequential", "recurrent", "microbatch", "auto"] = Field(
+        "microbatch", description="one sample in flight, one a stage, groups of them, or what measuring finds best"
+    )
+    samples: int = Field(8, ge=1, le=1024, description="most in flight, of microbatch and auto")
+    groups: int | None = Field(None, ge=1, description="of microbatch: how many; as many as stages if left out")
+    chunk: int = Field(32, ge=1, le=512, description="tokens of a prompt that go round at once")
+    activations: Literal["f32", "f16", "q8_0"] = Field("f32", description="how hidden rows are written; f32 is exact")
+    detect: Duration = Field(2.0, ge=0.1, description="silence after which a stage is lost")
+    patience: Duration = Field(30.0, description="how long samples wait for a lost stage before they are given up")
+
+    @property
+    def peers_needed(self) -> int:
+        """How many neighbours every node must have."""
+        return 0
+
+    @property
+    def last_layer(self) -> int:
+        """A prompt is one job."""
+        return 1
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Into how many groups samples go, and of how many places each."""
+        match self.schedule:
+            case "sequential":
+                return 1, 1
+            case "recurrent":
+                return len(self.ring), 1
+            case "auto":
+                return 1, self.samples
+            case "microbatch":
+                groups = min(self.groups or len(self.ring), self.samples)
+                return groups, -(-self.samples // groups)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Pipeline":
+        if repeated := [name for number, name in enumerate(self.ring) if name in self.ring[:number]]:
+            raise ValueError(f"{repeated[0]!r} is twice in `ring`; a node holds one part of the model")
+        if self.split is not None and len(self.split) != len(self.ring):
+            raise ValueError(f"`split` has {len(self.split)} parts for the {len(self.ring)} nodes of `ring`")
+        if self.groups is not None and self.schedule != "microbatch":
+            raise ValueError(f"`groups` does not go with `schedule: {self.schedule}`, which makes its own")
+        return self
+
+    def owners(self, nodes: Sequence[str]) -> Sequence[str]:
+        """The nodes that prompts arrive at."""
+        del nodes
+        return self.ring[:1]
+
+    def mistakes(self, nodes: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """What does not go with a topology's ``nodes``, and where it stands."""
+        for number, name in enumerate(self.ring):
+            if name not in nodes:
+                yield ("ring", number), f"there is no node {name!r}; known are {', '.join(nodes)}"
+
+    async def answer(self, prompt: Prompt, owner: Participant) -> str:
+        """What the ring says; raises JobError."""
+        return await owner.infer(Job(prompt.id, 1, prompt.text))
