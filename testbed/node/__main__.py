@@ -14,12 +14,24 @@ from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
 from testbed.node.config import NodeConfig
 from testbed.node.heartbeats import Heartbeats
+from testbed.node.inference import Inference
 from testbed.node.journal import recall
 from testbed.node.model import ChatModel, Sampling
 from testbed.node.neighbourhood import Everyone, Neighbourhood
 from testbed.node.queue import InferenceQueue
+from testbed.node.ring.joining import join
 from testbed.node.slowness import SlowedModel
 from testbed.node.trace import Trace
+from testbed.patterns import Pipeline
+
+
+def inference_of(config: NodeConfig, shared: Path, model: Path, trace: Trace) -> Inference:
+    """What completes chats in this node, with what is in the file ``model`` in memory."""
+    match config.pattern:
+        case Pipeline(ring=ring) as pattern if config.name in ring:
+            return join(config, pattern, model, trace)
+        case _:
+            return InferenceQueue(SlowedModel(load(config, model), shared / places.SLOWNESS), trace, config.queue)
 
 
 def load(config: NodeConfig, path: Path) -> ChatModel:
@@ -34,16 +46,15 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     past = recall(shared / places.EVENTS)
     trace = Trace(shared / places.EVENTS, config.name, config.clock)
     begin = config.clock.now()
-    model = SlowedModel(load(config, model_path), shared / places.SLOWNESS)
-    queue = InferenceQueue(model, trace, config.queue)
+    inference = inference_of(config, shared, model_path, trace)
     # One prompt may ask a neighbour while others do: no limit on connections, and none is closed for being idle.
     async with (
         ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=3600)) as session,
         neighbourhood_of(config, trace) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
-        serving = tasks.create_task(queue.serve())
-        agent = Agent(config, queue, trace, session, neighbourhood, past)
+        serving = tasks.create_task(inference.serve())
+        agent = Agent(config, inference, trace, session, neighbourhood, past)
         api = NodeApi(agent, trace)
         network, host = (
             web.AppRunner(api.for_network(), access_log=None),

@@ -10,11 +10,12 @@ from aiohttp import ClientSession
 from testbed import seeds
 from testbed.node.asking import Asker
 from testbed.node.config import NodeConfig
+from testbed.node.inference import Inference
 from testbed.node.journal import Past
 from testbed.node.model import TOP_P, Completion, Sampling
 from testbed.node.neighbourhood import Neighbourhood
 from testbed.node.openai import ChatMessage, ChatRequest
-from testbed.node.queue import InferenceQueue, OverloadedError
+from testbed.node.queue import OverloadedError
 from testbed.node.requests import Ended, Requests
 from testbed.node.trace import Trace
 from testbed.patterns.participant import Job, JobError, Prompt
@@ -29,7 +30,7 @@ def origin_of(request: ChatRequest) -> dict[str, str]:
 
 
 class Agent:
-    """Answers prompts with its neighbours, and their requests with its own model. It is a pattern's Participant.
+    """Answers prompts with its neighbours, and their requests with its own inference. It is a pattern's Participant.
 
     Prompts and jobs are named, and each is done once; what ``past`` says was done is not done again.
     """
@@ -37,14 +38,14 @@ class Agent:
     def __init__(
         self,
         config: NodeConfig,
-        queue: InferenceQueue,
+        inference: Inference,
         trace: Trace,
         session: ClientSession,
         neighbourhood: Neighbourhood,
         past: Past,
     ) -> None:
         self.config = config
-        self._queue = queue
+        self._inference = inference
         self._trace = trace
         self._neighbourhood = neighbourhood
         self._asker = Asker(config, trace, session, neighbourhood)
@@ -76,7 +77,7 @@ class Agent:
             self._prompts.begin(prompt.id, partial(self._take_through, prompt))
 
     async def infer(self, job: Job) -> str:
-        """The answer of this node's own model; raises JobError."""
+        """The answer of this node's own inference; raises JobError."""
         completion = await self.complete(self._request(job), f"{job.prompt}.{job.layer}@{self.config.name}")
         return completion.text
 
@@ -87,16 +88,20 @@ class Agent:
         return answer.choices[0].message.content
 
     async def complete(self, request: ChatRequest, job: str) -> Completion:
-        """Have this node's model complete a chat, once for each ``job``; raises JobError."""
+        """Have this node complete a chat, once for each ``job``; raises JobError."""
         if known := self._jobs.state(job):
             state = "done" if isinstance(known, Ended) else "running"
             self._trace.emit("duplicate", job=job, state=state, **origin_of(request))
         return _succeeded(await self._jobs.outcome(job, partial(self._do, request, job)))
 
     async def reach(self) -> dict[str, float | None]:
-        """The seconds that a request to each neighbour takes; None for one that cannot be reached."""
+        """The seconds that a request to each neighbour takes; None for one that cannot be reached.
+
+        Then the network stands, and the node waits until it can do what it is for.
+        """
         reached = await self._asker.reach()
         self._neighbourhood.begin()
+        await self._inference.ready()
         return reached
 
     async def _take_through(self, prompt: Prompt) -> str | JobError:
@@ -118,7 +123,7 @@ class Agent:
         )
         messages = [message.model_dump() for message in request.messages]
         try:
-            return await self._queue.complete(job, messages, sampling, origin_of(request))
+            return await self._inference.complete(job, messages, sampling, origin_of(request))
         except OverloadedError:
             raise
         except JobError as error:

@@ -17,8 +17,12 @@ EVENTS = "events.jsonl"
 SLOWNESS = "slowness"
 
 MODEL = Path("/model.gguf")
+"""The model, or the stage of one that a node of a ring holds; the head of a ring has the front besides."""
+
+FRONT = Path("/front.gguf")
 PORT = 8080
 HEARTBEAT_PORT = 8081
+RING_PORT = 8082
 
 
 class NodeConfig(BaseModel):

@@ -1,6 +1,7 @@
-"""The one queue in front of a node's model: first come, first served, and bounded."""
+"""The one queue of a node's jobs: first come, first served, and bounded."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,16 +27,14 @@ class Task:
     done: "asyncio.Future[Completion]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class InferenceQueue:
-    """Runs jobs one after the other, in the order of their arrival, in a thread that leaves the event loop free."""
+class JobQueue(ABC):
+    """Jobs wait here until what serves the queue takes them, traces how they begin and end, and settles them."""
 
-    def __init__(self, model: LanguageModel, trace: Trace, options: QueueOptions) -> None:
-        self._model = model
+    def __init__(self, trace: Trace, options: QueueOptions) -> None:
         self._trace = trace
         self._options = options
         self._waiting: asyncio.Queue[Task] = asyncio.Queue()
         self._at_work = 0
-        self._thread = ThreadPoolExecutor(1, "inference")
 
     async def complete(
         self, job: str, messages: Sequence[Message], sampling: Sampling, origin: Mapping[str, str]
@@ -52,25 +51,44 @@ class InferenceQueue:
         # A caller that gives up must not take the job back: the model may be at it already.
         return await asyncio.shield(task.done)
 
+    @abstractmethod
     async def serve(self) -> None:
         """Work through the queue for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            task = await self._waiting.get()
-            self._at_work = 1
-            outcome = await loop.run_in_executor(self._thread, self._run, task)
-            self._at_work = 0
-            if isinstance(outcome, Completion):
-                task.done.set_result(outcome)
-            else:
-                _fail(task, outcome)
+
+    async def _take(self) -> Task:
+        """Wait for a job; from now on it is at work."""
+        task = await self._waiting.get()
+        self._at_work += 1
+        return task
+
+    def _settle(self, task: Task, outcome: Completion | JobError) -> None:
+        """Tell whoever waits for a job that was at work what came of it."""
+        self._at_work -= 1
+        if isinstance(outcome, Completion):
+            task.done.set_result(outcome)
+        else:
+            _fail(task, outcome)
+
+    def _ended(self, task: Task, outcome: Completion | JobError) -> None:
+        """Trace how a job at work ended."""
+        if isinstance(outcome, JobError):
+            self._trace.emit("job_failed", job=task.job, reason=str(outcome))
+            return
+        self._trace.emit(
+            "end",
+            job=task.job,
+            prompt_tokens=outcome.prompt_tokens,
+            tokens=outcome.tokens,
+            text=outcome.text,
+            stopped=outcome.stopped,
+        )
 
     @property
     def _full(self) -> bool:
         return self._waiting.qsize() + self._at_work >= self._options.limit
 
     def _overflow(self, job: str, origin: Mapping[str, str]) -> None:
-        """Make room for a job, or raise OverloadedError. The job at work is not interrupted."""
+        """Make room for a job, or raise OverloadedError. What is at work is not interrupted."""
         full = OverloadedError(f"the queue is full ({self._options.limit} jobs)")
         if self._options.overflow == "reject" or self._waiting.empty():
             self._trace.emit("rejected", job=job, **origin)
@@ -79,8 +97,32 @@ class InferenceQueue:
         self._trace.emit("dropped", job=oldest.job)
         _fail(oldest, full)
 
+
+class InferenceQueue(JobQueue):
+    """The queue of a node's own model, which does one job at a time, in a thread that leaves the event loop free."""
+
+    def __init__(self, model: LanguageModel, trace: Trace, options: QueueOptions) -> None:
+        super().__init__(trace, options)
+        self._model = model
+        self._thread = ThreadPoolExecutor(1, "inference")
+
+    async def serve(self) -> None:
+        """Work through the queue for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            task = await self._take()
+            self._settle(task, await loop.run_in_executor(self._thread, self._run, task))
+
+    async def ready(self) -> None:
+        """It is: its model is in memory."""
+
     def _run(self, task: Task) -> Completion | JobError:
         self._trace.emit("start", job=task.job)
+        outcome = self._infer(task)
+        self._ended(task, outcome)
+        return outcome
+
+    def _infer(self, task: Task) -> Completion | JobError:
         first = True
 
         def on_token() -> None:
@@ -90,19 +132,9 @@ class InferenceQueue:
             first = False
 
         try:
-            completion = self._model.complete(task.messages, task.sampling, on_token)
+            return self._model.complete(task.messages, task.sampling, on_token)
         except Exception as error:  # llama.cpp, a chat template, …: whatever it is, it must not end the queue
-            self._trace.emit("job_failed", job=task.job, reason=str(error))
             return JobError(str(error))
-        self._trace.emit(
-            "end",
-            job=task.job,
-            prompt_tokens=completion.prompt_tokens,
-            tokens=completion.tokens,
-            text=completion.text,
-            stopped=completion.stopped,
-        )
-        return completion
 
 
 def _fail(task: Task, error: JobError) -> None:

@@ -14,6 +14,7 @@ from testbed.node.ring.messages import (
     Activations,
     Alive,
     Drawing,
+    Failing,
     FrameError,
     Freeing,
     Loss,
@@ -40,6 +41,7 @@ MESSAGES: list[Message] = [
     Timing([0.5, 0.25, 1.0]),
     Timing([]),
     Alive(),
+    Failing([4, 9], "llama_decode gave 1: größer"),
 ]
 names = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 
@@ -51,7 +53,7 @@ def _read(data: bytes, layout: Format = LAYOUT) -> Frame:
         reader = asyncio.StreamReader()
         reader.feed_data(data)
         reader.feed_eof()
-        return await read_frame(reader, layout)
+        return await read_frame(reader.readexactly, layout)
 
     return asyncio.run(read())
 
@@ -175,6 +177,8 @@ def test_a_header_after_which_nothing_can_be_found_says_so(fields: tuple[object,
         ((4, 0, 1), bytes(10), "a payload of 1 bytes; it should be 0"),
         ((5, 0, 1), bytes(9), "1 rows too many"),
         ((6, 0, 0), b"", "a payload of 0 bytes; it should be 4"),
+        ((9, 0, 1), bytes(9) + b"\xff", "no text"),
+        ((9, 0, 1), bytes(9 + 513), "1 bytes; it should be 0"),
         ((7, 0, 0), b"123", "a payload of 3 bytes"),
     ],
 )
@@ -193,7 +197,7 @@ def test_after_a_rejected_frame_the_next_is_read() -> None:
         reader.feed_data(_signed(struct.pack("<3sBBBHIII", b"RNG", 1, 99, 0, 0, 0, 2, 0) + b"xx"))
         reader.feed_data(LAYOUT.write(Frame(5, Loss(1))))
         with pytest.raises(FrameError):
-            await read_frame(reader, LAYOUT)
-        return await read_frame(reader, LAYOUT)
+            await read_frame(reader.readexactly, LAYOUT)
+        return await read_frame(reader.readexactly, LAYOUT)
 
     assert asyncio.run(read()) == Frame(5, Loss(1))

@@ -9,9 +9,9 @@ unpickled, and every length is known and bounded before it is read. What is anyt
 means nothing.
 """
 
-import asyncio
 import struct
 import zlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,11 +101,13 @@ class Format:
         return self._coding.encoding.code if kind == Activations.kind else 0
 
 
-async def read_frame(reader: asyncio.StreamReader, layout: Format) -> Frame:
-    """The next frame of a connection. Raises FrameError, after which the next can be read, LostTrackError, after which
-    none can, and IncompleteReadError at the end of the connection."""
-    header = layout.read_header(await reader.readexactly(HEADER_BYTES))
-    return layout.read(header, await reader.readexactly(header.length))
+async def read_frame(read: Callable[[int], Awaitable[bytes]], layout: Format) -> Frame:
+    """The next frame of a connection, of which ``read`` gives the next so many bytes.
+
+    Raises FrameError, after which the next frame can be read, or LostTrackError, after which none can.
+    """
+    header = layout.read_header(await read(HEADER_BYTES))
+    return layout.read(header, await read(header.length))
 
 
 def _checksum(fields: bytes, content: bytes) -> int:

@@ -14,6 +14,9 @@ import numpy as np
 
 from testbed.node.ring.activations import Encoding, Hidden
 
+MOST_REASON: Final = 512
+"""Bytes of a sentence that says why something failed."""
+
 _TOKEN: Final = struct.Struct("<I")
 _OPENING: Final = struct.Struct("<HIff")
 _STAGE: Final = struct.Struct("<I")
@@ -223,6 +226,33 @@ class Timing(Message):
 
 
 @dataclass(frozen=True)
+class Failing(Message):
+    """A stage cannot compute samples, for a reason that going round again would not mend."""
+
+    kind: ClassVar = 9
+    samples: Sequence[int]
+    reason: str
+
+    @property
+    def table(self) -> Sequence[Row]:
+        return [_bare(sample) for sample in self.samples]
+
+    def payload(self, coding: Coding) -> bytes:
+        del coding
+        return self.reason.encode(errors="replace")[:MOST_REASON].decode(errors="ignore").encode()
+
+    @classmethod
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Failing":
+        del coding
+        _some(table)
+        _check_length(payload[MOST_REASON:], 0)
+        try:
+            return cls(_named(table), payload.decode())
+        except UnicodeDecodeError:
+            raise FrameError("a reason that is no text") from None
+
+
+@dataclass(frozen=True)
 class Alive(Message):
     """Nothing has been sent for a while, and the sender is there."""
 
@@ -237,7 +267,7 @@ class Alive(Message):
 
 
 KINDS: Final[dict[int, type[Message]]] = {
-    message.kind: message for message in (Activations, Tokens, Opening, Freeing, Reset, Loss, Timing, Alive)
+    message.kind: message for message in (Activations, Tokens, Opening, Freeing, Reset, Loss, Timing, Alive, Failing)
 }
 """The messages by their numbers."""
 

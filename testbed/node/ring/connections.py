@@ -1,0 +1,159 @@
+"""The connections of a ring: a node keeps one to the next, and hears the one before it.
+
+Frames go one way only. Who has nothing to say says that it is there (:class:`~.messages.Alive`), so silence means that
+a node is dead, hangs or is cut off. Who listens notices by itself; who sends is told by the kernel (TCP_USER_TIMEOUT),
+and connects anew until that succeeds.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from testbed.node.ring.frames import HEADER_BYTES, Format, Frame, LostTrackError, read_frame
+from testbed.node.ring.messages import Alive, FrameError
+
+_SIGNS: Final = 4  # of life, in the time after which silence means loss
+_AGAIN: Final = 0.1  # seconds between two attempts to connect
+_BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
+
+
+class Outgoing:
+    """The connection to the next node, ``host`` and ``port``. What is sent while there is none is lost."""
+
+    def __init__(self, host: str, port: int, layout: Format, detect: float) -> None:
+        self._address = (host, port)
+        self._layout = layout
+        self._detect = detect
+        self._writer: asyncio.StreamWriter | None = None
+        self._silent = True
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame, or lose it."""
+        if self._writer is not None:
+            self._writer.write(self._layout.write(frame))
+            self._silent = False
+
+    async def run(self) -> None:
+        """Keep up the connection for ever."""
+        while True:
+            with suppress(OSError):
+                await self._hold()
+            await asyncio.sleep(_AGAIN)
+
+    async def _hold(self) -> None:
+        """Connect, and stay until the connection breaks; raises OSError if it does not end well."""
+        async with asyncio.timeout(self._detect):
+            reader, writer = await asyncio.open_connection(*self._address)
+        endpoint: socket.socket = writer.get_extra_info("socket")
+        endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._detect * 1000))
+        self._writer, self._silent = writer, True
+        signs = asyncio.create_task(self._show_life())
+        try:
+            while await reader.read(_BUFFER):  # nothing comes back on it but its end
+                pass
+        finally:
+            self._writer = None
+            signs.cancel()
+            writer.transport.abort()
+
+    async def _show_life(self) -> None:
+        while True:
+            if self._silent:
+                self.send(Frame(0, Alive()))
+            self._silent = True
+            await asyncio.sleep(self._detect / _SIGNS)
+
+
+class Incoming:
+    """What comes in. ``take`` gets every frame, ``reject`` what is none; ``lose`` is called when the node before falls
+    silent, or its connection ends.
+
+    Anyone may connect. Who sends bytes after which no frame can be found is not listened to any longer.
+    """
+
+    def __init__(
+        self,
+        layout: Format,
+        detect: float,
+        take: Callable[[Frame], None],
+        lose: Callable[[], None],
+        reject: Callable[[FrameError], None],
+    ) -> None:
+        self._layout = layout
+        self._detect = detect
+        self._take = take
+        self._lose = lose
+        self._reject = reject
+        self._heard: asyncio.StreamReader | None = None  # the connection that is alive
+        self._at = 0.0
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def run(self, host: str, port: int) -> None:
+        """Listen for ever."""
+        try:
+            async with await asyncio.start_server(self._serve, host, port, limit=_BUFFER):
+                await self._watch()
+        finally:
+            for connection in list(self._connections):
+                connection.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
+        try:
+            await self._listen(reader)
+        except LostTrackError as error:
+            self._reject(error)
+        except asyncio.IncompleteReadError as error:
+            count = error.expected or 0
+            if error.partial or count != HEADER_BYTES:
+                self._reject(FrameError(f"it ends {count - len(error.partial)} bytes too early"))
+        except OSError:
+            pass  # the connection is broken
+        finally:
+            self._connections.discard(connection)
+            writer.transport.abort()
+        if reader is self._heard:
+            self._fall_silent()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                frame = await read_frame(partial(self._exactly, reader), self._layout)
+            except LostTrackError:
+                raise
+            except FrameError as error:
+                self._reject(error)
+                continue
+            if isinstance(frame.message, Alive):  # so this is the node before, perhaps on a new connection
+                self._heard, self._at = reader, loop.time()
+            else:
+                self._take(frame)
+
+    async def _exactly(self, reader: asyncio.StreamReader, count: int) -> bytes:
+        """The next ``count`` bytes. On a slow link a frame is long on its way; as long as it comes, there is life."""
+        data = bytearray()
+        while len(data) < count:
+            if not (piece := await reader.read(count - len(data))):
+                raise asyncio.IncompleteReadError(bytes(data), count)
+            data += piece
+            if reader is self._heard:
+                self._at = asyncio.get_running_loop().time()
+        return bytes(data)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._detect / _SIGNS)
+            if self._heard is not None and loop.time() > self._at + self._detect:
+                self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        self._heard = None
+        self._lose()

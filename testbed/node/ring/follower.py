@@ -1,0 +1,65 @@
+"""A node of a ring that is not its head: it computes what comes, and passes it on."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from testbed.node.model import Completion, Message, Sampling
+from testbed.node.ring.frames import Frame
+from testbed.node.ring.hop import Hop, Seat
+from testbed.node.ring.messages import FrameError, Loss, Reset
+from testbed.patterns.participant import JobError
+
+
+class Follower:
+    """The inference of a node that holds a part of a model: alone it completes nothing."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._hop = Hop(seat, self._take, self._lose)
+        self._frames: deque[Frame] = deque()
+        self._wake = asyncio.Event()
+
+    async def complete(
+        self, job: str, messages: Sequence[Message], sampling: Sampling, origin: Mapping[str, str]
+    ) -> Completion:
+        """Refuse; raises JobError."""
+        del job, messages, sampling, origin
+        raise JobError(f"this node holds a part of its model; ask {self._seat.pattern.ring[0]}, the head of its ring")
+
+    async def serve(self) -> None:
+        """Work for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hop.run())
+            tasks.create_task(self._work())
+
+    async def ready(self) -> None:
+        """It is, as soon as it listens."""
+
+    def _take(self, frame: Frame) -> None:
+        if isinstance(frame.message, Loss):  # news that must not wait for computing
+            self._hop.send(frame)
+            return
+        if isinstance(frame.message, Reset):
+            self._frames.clear()  # what came before it is void
+        self._frames.append(frame)
+        self._wake.set()
+
+    def _lose(self) -> None:
+        self._hop.send(Frame(self._hop.epoch, Loss(self._seat.stage - 1)))
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            while self._frames:
+                await self._pass_on(self._frames.popleft())
+            self._wake.clear()
+
+    async def _pass_on(self, frame: Frame) -> None:
+        try:
+            result = await self._hop.compute(frame)
+        except FrameError as error:
+            self._hop.reject(error)
+        else:
+            if result is not None:
+                self._hop.send(result)

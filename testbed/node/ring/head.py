@@ -1,0 +1,263 @@
+"""The head of a ring: for it the ring is what its own model is to a node that has one.
+
+It takes jobs from its queue as places become free, sends what the schedule says round the ring, and adds the tokens
+that come home to their samples. When the ring breaks, every cache counts as lost: the head sends a reset round until
+one comes home, under a new epoch, and then all samples go round again from their first token on.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from testbed.node.front import Front
+from testbed.node.model import Completion, ContextOverflowError
+from testbed.node.queue import JobQueue, Task
+from testbed.node.ring.frames import Frame
+from testbed.node.ring.hop import Hop, Seat
+from testbed.node.ring.messages import (
+    Activations,
+    Drawing,
+    Failing,
+    FrameError,
+    Freeing,
+    Loss,
+    Message,
+    Opening,
+    Reset,
+    Row,
+    Tokens,
+)
+from testbed.node.ring.scheduling import Sample, Schedule
+from testbed.patterns.participant import JobError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job in the ring: its sample, how many of whose tokens are the prompt, and how many may be drawn at most."""
+
+    task: Task
+    sample: Sample
+    prompt: int
+    limit: int
+    drawing: Drawing
+
+    @property
+    def drawn(self) -> list[int]:
+        """The tokens of the answer so far."""
+        return self.sample.tokens[self.prompt :]
+
+    @property
+    def opening(self) -> Opening:
+        """What makes the sample known to all stages."""
+        return Opening(self.sample.number, self.sample.place, self.drawing)
+
+
+class Head(JobQueue):
+    """The queue in front of a ring. ``front`` turns text into rows and back, ``seat`` is the head's own."""
+
+    def __init__(self, seat: Seat, front: Front) -> None:
+        super().__init__(seat.trace, seat.config.queue)
+        self._seat = seat
+        self._pattern = seat.pattern
+        self._front = front
+        self._hop = Hop(seat, self._receive, self._lose)
+        groups, places = seat.pattern.places
+        self._schedule = Schedule(groups, places, seat.pattern.chunk)
+        self._jobs: dict[int, Job] = {}
+        self._numbers = itertools.count()
+        self._notices: deque[Message] = deque()  # of samples that begin and end; they go before any rows
+        self._something = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._epoch = 0
+        self._whole = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._broken.set()  # no reset has come round
+        self._given_up: JobError | None = None
+
+    async def serve(self) -> None:
+        """Work for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for work in (self._hop.run(), self._admit(), self._feed(), self._mend()):
+                tasks.create_task(work)
+
+    async def ready(self) -> None:
+        """Wait until the ring is closed."""
+        await self._whole.wait()
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    async def _admit(self) -> None:
+        while True:
+            await self._room.wait()
+            self._begin(await self._take())
+
+    def _begin(self, task: Task) -> None:
+        self._trace.emit("start", job=task.job)
+        try:
+            job = self._enter(task)
+        except Exception as error:  # a chat template, a chat that is too long, …: it must not end the queue
+            self._conclude(task, JobError(str(error)))
+            return
+        self._jobs[job.sample.number] = job
+        self._notify(job.opening)
+
+    def _enter(self, task: Task) -> Job:
+        """Give a job its place; raises what is wrong with it."""
+        if self._given_up is not None:
+            raise self._given_up
+        prompt = self._front.tokenize(task.messages)
+        context = self._seat.config.context
+        room = context - len(prompt)
+        if room < 1:
+            raise ContextOverflowError(f"the chat has {len(prompt)} tokens; the context holds {context}")
+        drawing = Drawing(task.sampling.seed, task.sampling.temperature, task.sampling.top_p)
+        sample = self._schedule.begin(next(self._numbers), prompt)
+        self._look_for_room()
+        return Job(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing)
+
+    def _finish(self, number: int, outcome: Completion | JobError) -> None:
+        """A sample has ended: its place is free on all stages."""
+        job = self._jobs.pop(number)
+        self._schedule.end(number)
+        self._notify(Freeing([number]))
+        self._look_for_room()
+        self._conclude(job.task, outcome)
+
+    def _conclude(self, task: Task, outcome: Completion | JobError) -> None:
+        self._ended(task, outcome)
+        self._settle(task, outcome)
+
+    def _look_for_room(self) -> None:
+        if self._schedule.room:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    # --- what goes round ----------------------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        while True:
+            await self._whole.wait()
+            message = self._next()
+            if message is not None:
+                await self._send(message)
+            else:
+                self._something.clear()
+                await self._something.wait()
+
+    def _next(self) -> Message | None:
+        if self._notices:
+            return self._notices.popleft()
+        batch = self._schedule.next()
+        return None if batch is None else Activations(batch.rows, self._front.embed(batch.tokens))
+
+    async def _send(self, message: Message) -> None:
+        """Let the head's own stage compute a message, and send on what that gives."""
+        frame = await self._hop.compute(Frame(self._epoch, message))
+        if frame is not None:
+            self._hop.send(frame)
+
+    def _notify(self, message: Message) -> None:
+        self._notices.append(message)
+        self._something.set()
+
+    # --- what comes home ----------------------------------------------------------------------------------------------
+
+    def _receive(self, frame: Frame) -> None:
+        try:
+            self._take_home(frame)
+        except FrameError as error:
+            self._hop.reject(error)
+
+    def _take_home(self, frame: Frame) -> None:
+        if frame.epoch > self._epoch:
+            raise FrameError(f"it is of epoch {frame.epoch}, and this is {self._epoch}")
+        if frame.epoch < self._epoch:
+            return
+        match frame.message:
+            case Reset():
+                self._close()
+            case Loss(stage) if stage < len(self._pattern.ring):
+                self._break(self._pattern.ring[stage])
+            case Failing(samples, reason):
+                for number in self._known(samples):
+                    self._finish(number, JobError(reason))
+            case Tokens(rows, tokens):
+                self._add(rows, tokens)
+            case message:
+                raise FrameError(f"{type(message).__name__} is nothing for a head")
+
+    def _known(self, samples: Sequence[int]) -> Sequence[int]:
+        if unknown := [number for number in samples if number not in self._jobs]:
+            raise FrameError(f"sample {unknown[0]} is unknown")
+        return samples
+
+    def _add(self, rows: Sequence[Row], tokens: Sequence[int]) -> None:
+        """Give every sample the token drawn for it."""
+        self._known([row.sample for row in rows])
+        if early := [row for row in rows if not self._schedule.awaits(row)]:
+            raise FrameError(f"no token of sample {early[0].sample} is due at {early[0].position}")
+        for sample, token in list(self._schedule.drawn(rows, tokens)):
+            self._advance(self._jobs[sample.number], token)
+        self._something.set()
+
+    def _advance(self, job: Job, token: int) -> None:
+        if len(job.drawn) == 1:
+            self._trace.emit("first_token", job=job.task.job)
+        stopped = self._front.ends(token)
+        if stopped or len(job.drawn) == job.limit:
+            drawn = job.drawn[:-1] if stopped else job.drawn
+            text = self._front.detokenize(drawn, job.sample.tokens[: job.prompt])
+            self._finish(job.sample.number, Completion(text.strip(), job.prompt, len(drawn), stopped))
+
+    # --- when the ring breaks -----------------------------------------------------------------------------------------
+
+    def _lose(self) -> None:
+        """The node before the head is not heard any more."""
+        self._break(self._seat.before)
+
+    def _break(self, lost: str) -> None:
+        if self._whole.is_set():
+            self._trace.emit("ring_broken", peer=lost)
+            self._whole.clear()
+            self._broken.set()
+
+    async def _mend(self) -> None:
+        while True:
+            await self._broken.wait()
+            self._epoch = max(self._epoch + 1, int(time.time()))  # above those before the head was started again, too
+            await self._close_again()
+
+    async def _close_again(self) -> None:
+        """Send a reset round until one comes home. Samples that have waited for too long end, and so do new ones."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._pattern.patience
+        while self._broken.is_set():
+            await self._send(Reset())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pattern.detect):
+                    await self._whole.wait()
+            if loop.time() > deadline and self._broken.is_set():
+                self._give_up()
+
+    def _close(self) -> None:
+        """A reset has come home, so all stages are there and have forgotten all samples."""
+        if not self._broken.is_set():
+            return  # one that was sent twice
+        self._trace.emit("ring_closed", epoch=self._epoch, samples=len(self._jobs))
+        self._schedule.restart()
+        self._notices = deque(job.opening for job in self._jobs.values())
+        self._given_up = None
+        self._broken.clear()
+        self._whole.set()
+        self._something.set()
+
+    def _give_up(self) -> None:
+        self._given_up = JobError(f"the ring has been broken for more than {self._pattern.patience:g}s")
+        for number in list(self._jobs):
+            self._finish(number, self._given_up)

@@ -1,0 +1,187 @@
+"""One stage's part in the ring: takes a frame and gives what goes on to the next stage. No sockets, no clock.
+
+What does not fit what came before is rejected, as FrameError: a row of a sample that has not begun, or not the one that
+follows; a place that is taken. So whatever reaches a cache is what it was meant for.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from testbed.node.ring.activations import Hidden
+from testbed.node.ring.drawing import draw
+from testbed.node.ring.frames import Frame
+from testbed.node.ring.messages import (
+    Activations,
+    Drawing,
+    Failing,
+    FrameError,
+    Freeing,
+    Message,
+    Opening,
+    Reset,
+    Row,
+    Tokens,
+)
+from testbed.node.stage import Rows, StageError
+
+
+class Layers(Protocol):
+    """What every :class:`~testbed.node.stage.Stage` can do."""
+
+    def free(self, sequence: int) -> None:
+        """Forget a sequence."""
+
+
+class InnerLayers(Layers, Protocol):
+    """A stage that others follow."""
+
+    def forward(self, rows: Rows, hidden: Hidden) -> Hidden:
+        """The hidden states after its layers."""
+
+
+class LastLayers(Layers, Protocol):
+    """The stage that none follows."""
+
+    def logits(self, rows: Rows, hidden: Hidden, wanted: Sequence[int]) -> Hidden:
+        """The logits of the wanted rows."""
+
+
+@dataclass
+class Cached:
+    """A sample at a stage: its place, which is its sequence there, and how many tokens the stage has cached.
+
+    If it has ``failed``, what of it is still on its way means nothing.
+    """
+
+    place: int
+    drawing: Drawing
+    tokens: int = 0
+    failed: bool = False
+
+
+class Station(ABC):
+    """A stage with ``places`` for samples of up to ``context`` tokens each. It is used by one thread at a time."""
+
+    def __init__(self, layers: Layers, places: int, context: int) -> None:
+        self._layers = layers
+        self._places = places
+        self._context = context
+        self._samples: dict[int, Cached] = {}
+        self.epoch = 0
+
+    def take(self, frame: Frame) -> Frame | None:
+        """What a frame comes to, for the next stage, if anything; raises FrameError.
+
+        A frame of an earlier epoch was sent before the ring was reset, and is nobody's fault.
+        """
+        if isinstance(frame.message, Reset) and frame.epoch > self.epoch:
+            self._reset(frame.epoch)
+        if frame.epoch > self.epoch:
+            raise FrameError(f"it is of epoch {frame.epoch}, and this is {self.epoch}")
+        if frame.epoch < self.epoch:
+            return None
+        message = self._follow(frame.message)
+        return None if message is None else Frame(frame.epoch, message)
+
+    def _follow(self, message: Message) -> Message | None:
+        match message:
+            case Activations(rows, hidden):
+                return self._compute(rows, hidden)
+            case Opening(sample, place, drawing):
+                self._open(sample, place, drawing)
+            case Freeing(samples):
+                self._free(samples)
+            case Tokens():
+                raise FrameError("tokens are for the head")
+        return message
+
+    @abstractmethod
+    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> Message | None:
+        """What the layers make of rows, each of which is the next of its sample."""
+
+    def _compute(self, rows: Sequence[Row], hidden: Hidden) -> Message | None:
+        samples = self._next(rows)
+        if any(cached.failed for cached in samples):
+            return None
+        try:
+            return self._run(rows, samples, hidden)
+        except (StageError, MemoryError) as error:
+            for cached in samples:
+                cached.failed = True
+            return Failing(sorted({row.sample for row in rows}), str(error))
+
+    def _next(self, rows: Sequence[Row]) -> list[Cached]:
+        """The sample of each row; raises FrameError unless each row is the next of its sample, and there is room."""
+        counts = {number: cached.tokens for number, cached in self._samples.items()}
+        for row in rows:
+            if row.sample not in counts:
+                raise FrameError(f"sample {row.sample} is unknown")
+            if row.position != counts[row.sample]:
+                raise FrameError(f"sample {row.sample} is at {counts[row.sample]}, not at {row.position}")
+            if row.position >= self._context:
+                raise FrameError(f"sample {row.sample} is longer than {self._context} tokens")
+            counts[row.sample] += 1
+        for row in rows:
+            self._samples[row.sample].tokens = counts[row.sample]
+        return [self._samples[row.sample] for row in rows]
+
+    def _open(self, sample: int, place: int, drawing: Drawing) -> None:
+        if sample in self._samples:
+            raise FrameError(f"sample {sample} has begun already")
+        if place >= self._places or any(cached.place == place for cached in self._samples.values()):
+            raise FrameError(f"place {place} of {self._places} is not free for sample {sample}")
+        self._samples[sample] = Cached(place, drawing)
+
+    def _free(self, samples: Sequence[int]) -> None:
+        for sample in samples:
+            if sample not in self._samples:
+                raise FrameError(f"sample {sample} is unknown")
+        for sample in samples:
+            self._layers.free(self._samples.pop(sample).place)
+
+    def _reset(self, epoch: int) -> None:
+        self._free(list(self._samples))
+        self.epoch = epoch
+
+
+class InnerStation(Station):
+    """A stage that others follow."""
+
+    def __init__(self, layers: InnerLayers, places: int, context: int) -> None:
+        super().__init__(layers, places, context)
+        self._inner = layers
+
+    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> Message:
+        return Activations(rows, self._inner.forward(_rows(rows, samples), hidden))
+
+
+class LastStation(Station):
+    """The last stage, which draws the tokens."""
+
+    def __init__(self, layers: LastLayers, places: int, context: int) -> None:
+        super().__init__(layers, places, context)
+        self._last = layers
+
+    def _follow(self, message: Message) -> Message | None:
+        """Where samples begin and end, the head knows itself."""
+        followed = super()._follow(message)
+        return None if isinstance(followed, Opening | Freeing) else followed
+
+    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> Message | None:
+        wanted = [number for number, row in enumerate(rows) if row.draw]
+        logits = self._last.logits(_rows(rows, samples), hidden, wanted)
+        if not wanted:
+            return None
+        tokens = [
+            draw(line, samples[number].drawing, rows[number].position)
+            for number, line in zip(wanted, np.asarray(logits), strict=True)
+        ]
+        return Tokens([rows[number] for number in wanted], tokens)
+
+
+def _rows(rows: Sequence[Row], samples: Sequence[Cached]) -> Rows:
+    return Rows([cached.place for cached in samples], [row.position for row in rows])

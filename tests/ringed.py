@@ -1,0 +1,185 @@
+"""A ring of nodes in one process, each at a loopback address of its own, with layers that need no weights.
+
+A fake layer adds to a row what it has cached of the sample, so a token that is lost, comes twice or in another order
+gives other answers from there on.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from testbed.node.config import NodeConfig
+from testbed.node.model import Completion, Message, Sampling
+from testbed.node.ring.activations import Hidden
+from testbed.node.ring.follower import Follower
+from testbed.node.ring.head import Head
+from testbed.node.ring.hop import Seat
+from testbed.node.ring.station import InnerStation, LastStation
+from testbed.node.stage import Rows, StageError
+from testbed.patterns.pipeline import Pipeline
+from testbed.patterns.protocol import QueueOptions, RetryOptions
+
+WIDTH = 32
+VOCABULARY = 23
+END = 0
+CONTEXT = 64
+
+
+@dataclass
+class FakeLayers:
+    """One stage's. ``fails`` is called with the rows, and may raise."""
+
+    fails: Callable[[Rows], None] = lambda rows: None
+    cache: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    width: int = WIDTH
+
+    def forward(self, rows: Rows, hidden: Hidden) -> Hidden:
+        self.fails(rows)
+        results = []
+        for sequence, position, row in zip(rows.sequences, rows.positions, hidden, strict=True):
+            cached = self.cache[sequence]
+            assert position == len(cached)
+            cached.append(float(row[0]))
+            results.append(np.full(WIDTH, sum((n + 1) * value for n, value in enumerate(cached)) % VOCABULARY))
+        return np.array(results, np.float32)
+
+    def logits(self, rows: Rows, hidden: Hidden, wanted: Sequence[int]) -> Hidden:
+        results = self.forward(rows, hidden)
+        return np.array([np.eye(VOCABULARY)[int(results[number][0])] for number in wanted], np.float32)
+
+    def free(self, sequence: int) -> None:
+        self.cache.pop(sequence, None)
+
+
+class FakeFront:
+    """A token for each letter."""
+
+    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+        return [1 + ord(letter) % (VOCABULARY - 1) for letter in messages[-1]["content"]]
+
+    def detokenize(self, tokens: Sequence[int], prompt: Sequence[int]) -> str:
+        del prompt
+        return " ".join(map(str, tokens))
+
+    def ends(self, token: int) -> bool:
+        return token == END
+
+    def embed(self, tokens: Sequence[int]) -> Hidden:
+        return np.repeat(np.array(tokens, np.float32)[:, None], WIDTH, axis=1)
+
+
+def unsplit(text: str, stages: int, limit: int) -> Completion:
+    """What the same layers say in one place, one token at a time."""
+    front, layers = FakeFront(), [FakeLayers() for _ in range(stages)]
+    prompt = front.tokenize([{"role": "user", "content": text}])
+    tokens, drawn = list(prompt), list[int]()
+    for position in range(len(prompt) + limit):
+        hidden = front.embed(tokens[position : position + 1])
+        for stage in layers:
+            hidden = stage.forward(Rows([0], [position]), hidden)
+        if position < len(prompt) - 1:
+            continue
+        token = int(hidden[0][0])
+        if token == END:
+            return Completion(front.detokenize(drawn, prompt), len(prompt), len(drawn), stopped=True)
+        tokens.append(token)
+        drawn.append(token)
+        if len(drawn) == limit:
+            break
+    return Completion(front.detokenize(drawn, prompt), len(prompt), len(drawn), stopped=False)
+
+
+class FakeRing:
+    """The nodes of a ring by name, which can be stopped and started."""
+
+    def __init__(self, pattern: Pipeline, make_trace: Callable[[str], Any]) -> None:
+        self.pattern = pattern
+        self.traces = {name: make_trace(name) for name in pattern.ring}
+        self.layers: dict[str, FakeLayers] = {}
+        self._make_trace = make_trace
+        self.nodes: dict[str, Head | Follower] = {}
+        self._serving: dict[str, asyncio.Task[None]] = {}
+
+    def address(self, name: str) -> str:
+        return f"127.0.0.{2 + self.pattern.ring.index(name)}"
+
+    @property
+    def head(self) -> Head:
+        """The node that takes jobs."""
+        head = self.nodes[self.pattern.ring[0]]
+        assert isinstance(head, Head)
+        return head
+
+    def start(self, name: str) -> None:
+        """Start a node, with nothing in its cache."""
+        seat = Seat(
+            self._config(name), self.pattern, self._station(name), WIDTH, self.traces[name].trace, self.address(name)
+        )
+        head = name == self.pattern.ring[0]
+        node = self.nodes[name] = Head(seat, FakeFront()) if head else Follower(seat)  # type: ignore[arg-type]
+        self._serving[name] = asyncio.create_task(node.serve())
+
+    async def stop(self, name: str) -> None:
+        """End a node at once."""
+        serving = self._serving.pop(name)
+        assert not serving.done(), serving
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    async def complete(self, text: str, limit: int = 8) -> Completion:
+        """What the ring says to ``text``."""
+        messages = [{"role": "user", "content": text}]
+        return await self.head.complete(text, messages, Sampling(0.0, limit, seed=1), {"prompt": text})
+
+    def _station(self, name: str) -> InnerStation | LastStation:
+        layers = self.layers[name] = FakeLayers()
+        groups, batch = self.pattern.places
+        kind = LastStation if name == self.pattern.ring[-1] else InnerStation
+        return kind(layers, groups * batch, CONTEXT)
+
+    def _config(self, name: str) -> NodeConfig:
+        return NodeConfig(
+            name=name,
+            neighbours={other: self.address(other) for other in self.pattern.ring},
+            pattern=self.pattern,
+            queue=QueueOptions(),
+            retry=RetryOptions(),
+            membership=None,
+            model="fake",
+            context=CONTEXT,
+            threads=1,
+            temperature=0.0,
+            max_tokens=8,
+            seed=1,
+        )
+
+
+@asynccontextmanager
+async def running(pattern: Pipeline, make_trace: Callable[[str], Any]) -> AsyncIterator[FakeRing]:
+    """A ring that is closed."""
+    ring = FakeRing(pattern, make_trace)
+    async with asyncio.timeout(60):
+        for name in pattern.ring:
+            ring.start(name)
+        await ring.head.ready()
+        yield ring
+        for name in list(ring._serving):
+            await ring.stop(name)
+
+
+def failing_once(reason: str) -> Callable[[Rows], None]:
+    """What makes the first batch fail."""
+    left = [reason]
+
+    def fail(rows: Rows) -> None:
+        del rows
+        if left:
+            raise StageError(left.pop())
+
+    return fail
