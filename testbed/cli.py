@@ -67,7 +67,7 @@ def run(
     """Run scenarios. Exit code 0: what was expected held; 1: it did not; 4: the emulation was not what was asked."""
     from testbed.campaign import Campaign
     from testbed.live import watching
-    from testbed.models.source import model_mistakes
+    from testbed.models.holdings import model_mistakes
     from testbed.results.summary import write_junit
     from testbed.results.tables import print_repetitions
     from testbed.results.terminal import print_summary
@@ -243,7 +243,7 @@ def report(
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
     """Check scenario files and their topologies, and say every mistake with its line."""
-    from testbed.models.source import model_mistakes
+    from testbed.models.holdings import model_mistakes
     from testbed.spec.scenario import load_scenario
 
     problems = []

@@ -103,7 +103,7 @@ def _run(path: Path, assignments: Sequence[str], out: Path | None) -> "Summary":
     from testbed.campaign import Campaign
     from testbed.emulation.host import require_root
     from testbed.live import PlainView
-    from testbed.models.source import model_mistakes
+    from testbed.models.holdings import model_mistakes
     from testbed.runner import Options
     from testbed.spec.scenario import load_scenario
 

@@ -193,16 +193,17 @@ def start_containers(
     journal: Journal,
     image: str,
     nodes: Mapping[str, Node],
-    models: Mapping[str, Path],
+    files: Mapping[str, Mapping[Path, Path]],
     shared: Mapping[str, Path],
 ) -> dict[str, NodeContainer]:
     """Start a container for every node, several at a time.
 
-    ``models`` are the nodes' GGUF files, ``shared`` the directories that nodes and host both see.
+    ``files`` are those that a node may read, by where they lie inside it; ``shared`` are the directories that nodes and
+    host both see.
     """
 
     def start(name: str) -> NodeContainer:
-        container = _create(client, journal, image, name, nodes[name], models[name], shared[name])
+        container = _create(client, journal, image, name, nodes[name], files[name], shared[name])
         journal.record_created(container_name(journal.run, name))
         return NodeContainer(name, container)
 
@@ -214,7 +215,13 @@ def start_containers(
 
 
 def _create(
-    client: docker.DockerClient, journal: Journal, image: str, name: str, node: Node, model: Path, shared: Path
+    client: docker.DockerClient,
+    journal: Journal,
+    image: str,
+    name: str,
+    node: Node,
+    files: Mapping[Path, Path],
+    shared: Path,
 ) -> Container:
     return client.containers.create(
         image,
@@ -234,6 +241,6 @@ def _create(
         pids_limit=128,
         mounts=[
             Mount(str(places.SHARED), str(shared), type="bind"),
-            Mount(str(places.MODEL), str(model), type="bind", read_only=True),
+            *(Mount(str(inside), str(path), type="bind", read_only=True) for inside, path in files.items()),
         ],
     )

@@ -13,7 +13,8 @@ from testbed.emulation.image import ensure_image
 from testbed.emulation.links.backend import LinkBackend
 from testbed.emulation.links.running import BACKENDS
 from testbed.errors import HostError, SpecError
-from testbed.models.source import Model, resolve_models
+from testbed.models.holdings import Holding, provide, resolve_all
+from testbed.models.source import Model
 from testbed.models.speed import core_speed
 from testbed.spec.explain import dotted
 from testbed.spec.scenario import Scenario
@@ -23,13 +24,14 @@ from testbed.spec.topology import Topology
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is built from: ``devices`` and ``models`` by node, and the scenario with its dilation as a number,
-    that of ``clock``."""
+    """All that a run is built from: ``devices``, ``models`` and what is held of these by node, and the scenario with its
+    dilation as a number, that of ``clock``."""
 
     scenario: Scenario
     clock: Clock
     devices: dict[str, Device]
     models: dict[str, Model]
+    holdings: dict[str, Holding]
     links: LinkBackend
     image: str
     docker: docker.DockerClient
@@ -50,17 +52,18 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
 
     ``links`` names a backend; without it the host is asked. ``report`` is told of steps that take time.
     """
-    models = resolve_models(scenario.topology.nodes)
+    models = resolve_all(scenario)
     if any(node.cpus is None for node in scenario.topology.nodes.values()):
         report("measuring how fast this host runs the models")
     equipped = devices(scenario.topology, models, core_speed)
     _check_faults(scenario, equipped)
     check_memory(equipped)
     dilation = settle_dilation(scenario, equipped)
+    holdings = provide(scenario, models, {name: device.cpus for name, device in equipped.items()}, report)
     backend = choose_backend(links, scenario.topology)
     client = connect_docker()
     settled = scenario.model_copy(update={"dilation": dilation})
-    return Plan(settled, Clock(dilation), equipped, models, backend, ensure_image(client, report), client)
+    return Plan(settled, Clock(dilation), equipped, models, holdings, backend, ensure_image(client, report), client)
 
 
 def choose_backend(name: str | None, topology: Topology) -> LinkBackend:

@@ -56,9 +56,9 @@ class World:
         self._directory = SHARED / journal.run
         self.shared = self._share(journal)
         nodes = plan.scenario.topology.nodes
-        models = {name: model.path for name, model in plan.models.items()}
+        files = {name: holding.files for name, holding in plan.holdings.items()}
         with step("starting containers"), explained("the containers cannot be started"):
-            self.nodes = start_containers(plan.docker, journal, plan.image, nodes, models, self.shared)
+            self.nodes = start_containers(plan.docker, journal, plan.image, nodes, files, self.shared)
         with step("making the network"), explained("the network cannot be made"):
             self.network = self._connect(journal)
 

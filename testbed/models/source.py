@@ -13,19 +13,18 @@ from gguf import GGUFReader
 
 from testbed.errors import TestbedError
 from testbed.models import synthetic, zoo
-from testbed.spec.explain import Mistake
-from testbed.spec.scenario import Scenario
 from testbed.spec.topology import Node
 from testbed.units import SIZE
 
 AGENT_MEMORY: Final = 56 * 2**20
 """Bytes that an agent takes without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""
 
-_BATCH: Final = 512  # tokens that llama.cpp computes at once, its default
-_KV_BYTES: Final = 2  # f16, llama.cpp's default
-_LOGIT_BYTES: Final = 4
-
 _HUB: Final = "hf:"
+_BATCH: Final = 512  # tokens that llama.cpp computes at once, its default
+KV_BYTES: Final = 2
+"""Of a value in the cache: f16, llama.cpp's default."""
+
+LOGIT_BYTES: Final = 4
 
 
 class ModelError(TestbedError):
@@ -60,8 +59,8 @@ class Model:
         return {
             "agent": AGENT_MEMORY,
             "weights": self.size,
-            "KV cache": 2 * self.kv_width * context * _KV_BYTES,
-            "logits": min(_BATCH, context) * self.vocabulary * _LOGIT_BYTES,
+            "KV cache": 2 * self.kv_width * context * KV_BYTES,
+            "logits": min(_BATCH, context) * self.vocabulary * LOGIT_BYTES,
         }
 
     def check_fits(self, node: str, context: int, cap: int) -> None:
@@ -69,9 +68,9 @@ class Model:
         parts = self.memory(context)
         needed = sum(parts.values())
         if needed > cap:
-            addition = " + ".join(f"{name} {_mebibytes(size)}" for name, size in parts.items())
+            addition = " + ".join(f"{name} {mebibytes(size)}" for name, size in parts.items())
             raise ModelError(
-                f"node {node!r} cannot hold {self.reference}: {addition} = {_mebibytes(needed)} MiB, "
+                f"node {node!r} cannot hold {self.reference}: {addition} = {mebibytes(needed)} MiB, "
                 f"and its memory is {SIZE.format(cap)}; give it more or take a smaller model"
             )
 
@@ -103,31 +102,17 @@ def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
     return models
 
 
-def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
-    """What :func:`resolve_models` would refuse, and where it stands in the file; fetches and draws nothing.
-
-    And what nobody can judge: the answers of random weights.
-    """
-    for name, node in scenario.topology.nodes.items():
-        try:
-            _check_reference(name, node)
-        except ModelError as error:
-            yield ("topology", "nodes", name, "model"), str(error)
-    random = [node.model for node in scenario.topology.nodes.values() if node.model.startswith(synthetic.PREFIX)]
-    for place, expectation in scenario.placed_expectations:
-        if random and "accuracy" in expectation.bounds:
-            sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
-            yield (*place, "accuracy"), sentence
+def is_here(reference: str) -> bool:
+    """Whether a model need neither be fetched nor drawn before anything is known of it."""
+    return not reference.startswith((_HUB, synthetic.PREFIX))
 
 
-def _check_reference(name: str, node: Node) -> None:
-    """As far as it goes without fetching or drawing; raises ModelError."""
-    if node.model.startswith(_HUB):
-        _hub_file(node.model.removeprefix(_HUB))
-    elif node.model.startswith(synthetic.PREFIX):
-        _recipe(node.model.removeprefix(synthetic.PREFIX))
-    else:
-        resolve_models({name: node})
+def check_reference(reference: str) -> None:
+    """See that the name of a model is one, as far as that goes without fetching or drawing it; raises ModelError."""
+    if reference.startswith(_HUB):
+        _hub_file(reference.removeprefix(_HUB))
+    elif reference.startswith(synthetic.PREFIX):
+        _recipe(reference.removeprefix(synthetic.PREFIX))
 
 
 def _locate(reference: str) -> Path:
@@ -232,5 +217,6 @@ def _per_layer(value: Any, layers: int) -> list[int]:
     return list(value) if isinstance(value, list) else [value] * layers
 
 
-def _mebibytes(size: int) -> str:
+def mebibytes(size: int) -> str:
+    """``size`` in MiB, for a sum."""
     return f"{size / 2**20:.1f}"

@@ -75,6 +75,7 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
             }
             for node, model in plan.models.items()
         },
+        "stages": {node: holding.reason for node, holding in plan.holdings.items() if holding.reason},
     }
 
 

@@ -1,0 +1,210 @@
+"""Which layers go where: so that the slowest stage is as fast as can be, and every stage fits its node.
+
+A stage's time for a token is taken to grow with the weights that it reads, and to fall with its node's share of a core.
+Layers stay in their order, and so do nodes: what is planned is where the borders are. What a token takes on the links
+depends on the order of the ring alone; the plan says it, and cannot change it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from typing import Final
+
+from testbed.models.anatomy import Anatomy
+from testbed.models.source import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
+from testbed.models.split import StagePlan
+from testbed.units import SIZE
+
+_HIDDEN_BYTES: Final = 4
+
+
+@dataclass(frozen=True)
+class Device:
+    """A node of the ring: its memory cap in bytes, its speed (as a share of a core), and the seconds that a token takes
+    on the links to the next node."""
+
+    name: str
+    memory: int
+    speed: float
+    hop: float = 0.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many samples are in flight, of up to how many tokens each, and how many rows are computed at once."""
+
+    samples: int
+    context: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a device holds: its layers, the bytes that each part of it takes, and its work, the weights in bytes that a
+    token reads."""
+
+    device: Device
+    layers: range
+    memory: Mapping[str, int]
+    work: int
+
+    @property
+    def needed(self) -> int:
+        """All its bytes."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether the device's cap is enough."""
+        return self.needed <= self.device.memory
+
+    @property
+    def time(self) -> float:
+        """How long a token takes, in units of no meaning but for comparison."""
+        return self.work / self.device.speed
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The stages of a ring, and why they are as they are."""
+
+    stages: Sequence[Stage]
+    reason: str
+
+    @property
+    def plan(self) -> StagePlan:
+        """How many layers each stage has."""
+        return StagePlan(tuple(len(stage.layers) for stage in self.stages))
+
+    @property
+    def slowest(self) -> Stage:
+        """The stage that bounds how many tokens a second the ring gives."""
+        return max(self.stages, key=lambda stage: stage.time)
+
+    def explain(self) -> dict[str, str]:
+        """What each device holds and why, in words."""
+        return {stage.device.name: f"{_said(stage, self.slowest)}; {self.reason}" for stage in self.stages}
+
+
+def place(
+    model: str, anatomy: Anatomy, devices: Sequence[Device], load: Load, split: Sequence[int] | None
+) -> Placement:
+    """The best placement of ``model`` on a ring of devices, or that of ``split``; raises ModelError if none fits."""
+    ring = _Ring(anatomy, devices, load)
+    if split is not None:
+        return _as_asked(model, ring, split)
+    if len(devices) > len(anatomy.layers):
+        raise ModelError(f"{model} has {len(anatomy.layers)} layers, too few for the {len(devices)} nodes of the ring")
+    stages = ring.best()
+    if stages is None:
+        raise ModelError(_arithmetic(model, ring))
+    return Placement(stages, "no other split that fits has a faster slowest stage")
+
+
+class _Ring:
+    """What stages of one model on some devices come to."""
+
+    def __init__(self, anatomy: Anatomy, devices: Sequence[Device], load: Load) -> None:
+        self.anatomy = anatomy
+        self.devices = devices
+        self._load = load
+        self._weights = list(accumulate((layer.size for layer in anatomy.layers), initial=0))
+        self._kv_widths = list(accumulate((layer.kv_width for layer in anatomy.layers), initial=0))
+
+    def stage(self, number: int, layers: range) -> Stage:
+        """What device ``number`` takes for some layers; the last device has the output matrix as well."""
+        weights = self._weights[layers.stop] - self._weights[layers.start]
+        kv_width = self._kv_widths[layers.stop] - self._kv_widths[layers.start]
+        samples, context, batch = self._load.samples, self._load.context, self._load.batch
+        memory = {
+            "agent": AGENT_MEMORY,
+            "layers": weights + self.anatomy.shared,
+            "KV cache": 2 * kv_width * KV_BYTES * samples * context,
+            "rows": 2 * batch * self.anatomy.width * _HIDDEN_BYTES,
+        }
+        if number == len(self.devices) - 1:
+            memory["output"] = self.anatomy.output
+            memory["logits"] = 2 * samples * self.anatomy.vocabulary * LOGIT_BYTES
+        return Stage(self.devices[number], layers, memory, weights + memory.get("output", 0))
+
+    def best(self) -> Sequence[Stage] | None:
+        """The stages of the split with the least (slowest stage, sum of all), of those that fit; None if none does."""
+        last = len(self.devices) - 1
+        total = len(self.anatomy.layers)
+
+        @cache
+        def rest(number: int, begin: int) -> tuple[float, float, tuple[Stage, ...]] | None:
+            """The best for the devices from ``number`` on, with the layers from ``begin`` on."""
+            ends = [total] if number == last else range(begin + 1, total - (last - number) + 1)
+            found = []
+            for end in ends:
+                stage = self.stage(number, range(begin, end))
+                after = (0.0, 0.0, ()) if number == last else rest(number + 1, end)
+                if stage.fits and after is not None:
+                    found.append((max(stage.time, after[0]), stage.time + after[1], (stage, *after[2])))
+            return min(found, key=lambda one: one[:2], default=None)
+
+        best = rest(0, 0)
+        return None if best is None else best[2]
+
+    def fullest(self) -> list[Stage | None]:
+        """Each device filled up in turn, with a layer left for each that follows; None for one that cannot hold any."""
+        begin = 0
+        stages: list[Stage | None] = []
+        for number in range(len(self.devices)):
+            most = len(self.anatomy.layers) - (len(self.devices) - 1 - number)
+            held = [self.stage(number, range(begin, end)) for end in range(begin + 1, most + 1)]
+            fitting = [stage for stage in held if stage.fits]
+            stages.append(fitting[-1] if fitting else None)
+            begin = fitting[-1].layers.stop if fitting else begin
+        return stages
+
+
+def _as_asked(model: str, ring: _Ring, split: Sequence[int]) -> Placement:
+    plan = StagePlan(tuple(split))
+    if plan.total != len(ring.anatomy.layers):
+        raise ModelError(f"{model} has {len(ring.anatomy.layers)} layers, and `split` has {plan.total}")
+    stages = [ring.stage(number, layers) for number, layers in enumerate(plan.ranges)]
+    for stage in stages:
+        if not stage.fits:
+            raise ModelError(
+                f"node {stage.device.name!r} cannot hold layers {_written(stage.layers)} of {model}: {_sum(stage)} MiB"
+                f", and its memory is {SIZE.format(stage.device.memory)}; give it fewer layers or more memory"
+            )
+    return Placement(stages, "the scenario says so")
+
+
+def _arithmetic(model: str, ring: _Ring) -> str:
+    """Why a ring cannot hold a model: what each of its devices can, filled up in turn."""
+    stages = ring.fullest()
+    held = sum(len(stage.layers) for stage in stages if stage is not None)
+    each = "; ".join(_holding(device, stage) for device, stage in zip(ring.devices, stages, strict=True))
+    total = len(ring.anatomy.layers)
+    return f"the ring cannot hold {model}: {each}; that is {held} of {total} layers; give its nodes more memory"
+
+
+def _holding(device: Device, stage: Stage | None) -> str:
+    cap = SIZE.format(device.memory)
+    if stage is None:
+        return f"{device.name} holds none in {cap}"
+    return f"{device.name} holds {len(stage.layers)} in {cap} ({_sum(stage)} MiB)"
+
+
+def _sum(stage: Stage) -> str:
+    """Its parts and what they come to, in MiB."""
+    parts = " + ".join(f"{name} {mebibytes(size)}" for name, size in stage.memory.items())
+    return f"{parts} = {mebibytes(stage.needed)}"
+
+
+def _said(stage: Stage, slowest: Stage) -> str:
+    with_output = " and the output matrix" if "output" in stage.memory else ""
+    return (
+        f"layers {_written(stage.layers)}{with_output} in {mebibytes(stage.needed)} of "
+        f"{mebibytes(stage.device.memory)} MiB, {stage.time / slowest.time:.0%} of the slowest stage's time, "
+        f"{stage.device.hop * 1e3:.1f} ms a token to the next"
+    )
+
+
+def _written(layers: range) -> str:
+    return f"{layers[0]}-{layers[-1]}"
