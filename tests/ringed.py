@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from testbed.node.chat import Message
 from testbed.node.config import NodeConfig
-from testbed.node.model import Completion, Message, Sampling
+from testbed.node.model import Completion, Sampling
 from testbed.node.ring.activations import Hidden
 from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
@@ -32,14 +33,14 @@ CONTEXT = 64
 
 @dataclass
 class FakeLayers:
-    """One stage's. ``fails`` is called with the rows, and may raise."""
+    """One stage's. ``fails`` is called before each batch, and may raise."""
 
-    fails: Callable[[Rows], None] = lambda rows: None
+    fails: Callable[[], None] = lambda: None
     cache: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     width: int = WIDTH
 
     def forward(self, rows: Rows, hidden: Hidden) -> Hidden:
-        self.fails(rows)
+        self.fails()
         results = []
         for sequence, position, row in zip(rows.sequences, rows.positions, hidden, strict=True):
             cached = self.cache[sequence]
@@ -173,12 +174,11 @@ async def running(pattern: Pipeline, make_trace: Callable[[str], Any]) -> AsyncI
             await ring.stop(name)
 
 
-def failing_once(reason: str) -> Callable[[Rows], None]:
+def failing_once(reason: str) -> Callable[[], None]:
     """What makes the first batch fail."""
     left = [reason]
 
-    def fail(rows: Rows) -> None:
-        del rows
+    def fail() -> None:
         if left:
             raise StageError(left.pop())
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from testbed.node.model import Completion, Message, Sampling
+from testbed.node.chat import Message
+from testbed.node.model import Completion, Sampling
 
 
 class Inference(Protocol):
