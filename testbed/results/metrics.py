@@ -1,7 +1,7 @@
 """The numbers of a run, or of a part of it, computed from its events alone.
 
 Times in events are seconds since the beginning of play. A prompt's latency is the time from its arrival at its owner to
-its answer. A queue counts the jobs that wait and the one at work; its mean is over time, from the beginning of play to
+its answer. A queue counts the jobs that wait and those at work; its mean is over time, from the beginning of play to
 the last thing that a node did. A prompt belongs to the node that owns it and to the time at which it was handed over,
 whenever it ended; everything else to where and when it happened.
 """
@@ -87,6 +87,7 @@ class Measurements:
             "late": len(self._of("late", scope)),
             "rejected": len(self._of("rejected", scope)),
             "dropped": len(self._of("dropped", scope)),
+            "frames_rejected": len(self._of("frame_rejected", scope)),
         }
         return {name: value if scope.suits(METRICS[name]) else None for name, value in found.items()}
 
@@ -101,11 +102,16 @@ class Measurements:
             "state": self.state(node),
             "inferences": metrics["inferences"],
             "tokens": sum(event["tokens"] for event in self._of("end", alone)),
-            "busy_seconds": sum(end - start for owner, start, end in self.services if owner == node),
+            "busy_seconds": self._busy(node),
             "writing_rate": self._writing_rate(alone),
             "queue": {"mean": metrics["queue.mean"], "max": metrics["queue.max"]},
             "memory": {"peak": metrics["memory.peak"]},
         }
+
+    def _busy(self, node: str) -> float:
+        """Seconds that a node spent on inference: of a node in a ring, on its stage."""
+        stage = [event["seconds"] for event in self._of("computed", Scope(nodes={node}))]
+        return sum(stage) if stage else sum(end - start for owner, start, end in self.services if owner == node)
 
     def _writing_rate(self, scope: Scope) -> float | None:
         """Tokens a second, from the first token of each answer to its last; None if nothing longer was written."""

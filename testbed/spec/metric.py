@@ -38,5 +38,6 @@ METRICS: Final[Mapping[str, Metric]] = {
     "late": Metric(),
     "rejected": Metric(),
     "dropped": Metric(),
+    "frames_rejected": Metric(),
 }
 """All of them by name, in the order in which they are shown."""

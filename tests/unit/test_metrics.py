@@ -93,6 +93,7 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "late": 0,
         "rejected": 0,
         "dropped": 0,
+        "frames_rejected": 0,
     }
 
 
@@ -366,3 +367,17 @@ def test_what_is_known_only_of_the_whole_has_no_value_in_a_part(run: Measurement
     window, node = run.metrics(Scope(1, 2)), run.metrics(Scope(nodes={"a"}))
     assert (window["bytes_on_links"], window["memory.peak"]) == (None, None)
     assert (node["bytes_on_links"], node["memory.peak"]) == (None, 3000)
+
+
+def test_a_node_of_a_ring_is_busy_while_its_stage_computes() -> None:
+    events = [
+        _event(0, "a", "ready"),
+        _event(0, "b", "ready"),
+        _event(1, "a", "start", job="p1.1@a"),
+        _event(2, "a", "computed", rows=4, seconds=0.5),
+        _event(3, "b", "computed", rows=4, seconds=0.25),
+        _event(4, "b", "computed", rows=1, seconds=0.25),
+        _event(9, "a", "end", job="p1.1@a", tokens=1),
+    ]
+    nodes = Measurements(events, {}).nodes()
+    assert {name: node["busy_seconds"] for name, node in nodes.items()} == {"a": 0.5, "b": 0.5}
