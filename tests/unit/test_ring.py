@@ -32,7 +32,7 @@ def _expected(stages: int, limit: int = 8) -> list[Completion]:
     return [unsplit(text, stages, limit) for text in TEXTS]
 
 
-@pytest.mark.parametrize("schedule", ["sequential", "recurrent", "microbatch"])
+@pytest.mark.parametrize("schedule", ["sequential", "recurrent", "microbatch", "auto"])
 @pytest.mark.parametrize("nodes", ["a", "ab", "abc", "abcd"])
 def test_a_ring_says_what_one_model_says(schedule: str, nodes: str, make_trace: MakeTrace) -> None:
     async def play() -> list[Completion]:
@@ -210,7 +210,8 @@ def test_a_node_that_stays_away_ends_all_samples_with_their_reason(make_trace: M
             await ring.stop("c")
             outcomes = await asyncio.gather(*(ring.complete(text) for text in TEXTS), return_exceptions=True)
             ring.start("c")
-            await ring.head.ready()
+            while len(ring.traces["a"].read("ring_closed")) < 2:
+                await asyncio.sleep(0.001)
             return outcomes, await _all(ring)
 
     outcomes, afterwards = asyncio.run(play())
@@ -223,3 +224,13 @@ def test_fake_samples_end_in_both_ways() -> None:
     """Else the tests above would hold of a ring that knows only one."""
     assert END == 0
     assert {completion.stopped for completion in _expected(3)} == {False, True}
+
+
+def test_auto_makes_the_groups_that_it_measured_best(make_trace: MakeTrace) -> None:
+    async def play() -> Any:
+        async with running(_pattern(schedule="auto", samples=6), make_trace) as ring:
+            return await _all(ring), ring.traces["a"].read("tuned")
+
+    completions, (tuned,) = asyncio.run(play())
+    assert completions == _expected(3)
+    assert 1 <= tuned["groups"] * tuned["batch"] <= 6

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from testbed.node.front import Front
 from testbed.node.model import Completion, ContextOverflowError
@@ -31,6 +31,7 @@ from testbed.node.ring.messages import (
     Row,
     Tokens,
 )
+from testbed.node.ring.rehearsal import BrokenError, Rehearsal
 from testbed.node.ring.scheduling import Sample, Schedule
 from testbed.patterns.participant import JobError
 
@@ -72,7 +73,7 @@ class Head(JobQueue):
         self._notices: deque[Message] = deque()  # of samples that begin and end; they go before any rows
         self._something = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
+        self._rehearsal: Rehearsal | None = None
         self._epoch = 0
         self._whole = asyncio.Event()
         self._broken = asyncio.Event()
@@ -86,8 +87,8 @@ class Head(JobQueue):
                 tasks.create_task(work)
 
     async def ready(self) -> None:
-        """Wait until the ring is closed."""
-        await self._whole.wait()
+        """Wait until the ring is closed, and tuned if it is to be."""
+        await self._room.wait()
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -141,6 +142,10 @@ class Head(JobQueue):
     # --- what goes round ----------------------------------------------------------------------------------------------
 
     async def _feed(self) -> None:
+        await self._whole.wait()
+        if self._pattern.schedule == "auto":
+            await self._tune()
+        self._room.set()
         while True:
             await self._whole.wait()
             message = self._next()
@@ -149,6 +154,21 @@ class Head(JobQueue):
             else:
                 self._something.clear()
                 await self._something.wait()
+
+    async def _tune(self) -> None:
+        """Find out which groups are best, and make them."""
+        choice = None
+        while choice is None:
+            await self._whole.wait()
+            self._rehearsal = Rehearsal(self._take_numbers(), self._front, self._send)
+            with suppress(BrokenError):
+                choice = await self._rehearsal.run()
+        self._rehearsal = None
+        self._trace.emit("tuned", **asdict(choice))
+        self._schedule = Schedule(choice.groups, choice.batch, self._pattern.chunk)
+
+    def _take_numbers(self) -> list[int]:
+        return list(itertools.islice(self._numbers, self._pattern.samples))
 
     def _next(self) -> Message | None:
         if self._notices:
@@ -182,6 +202,8 @@ class Head(JobQueue):
         match frame.message:
             case Reset():
                 self._close()
+            case message if self._rehearsal is not None and not isinstance(message, Loss):
+                self._rehearsal.take(message)
             case Loss(stage) if stage < len(self._pattern.ring):
                 self._break(self._pattern.ring[stage])
             case Failing(samples, reason):
@@ -226,6 +248,8 @@ class Head(JobQueue):
             self._trace.emit("ring_broken", peer=lost)
             self._whole.clear()
             self._broken.set()
+            if self._rehearsal is not None:
+                self._rehearsal.interrupt()
 
     async def _mend(self) -> None:
         while True:
