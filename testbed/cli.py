@@ -123,7 +123,7 @@ def chaos(
     """
     from testbed.chaos import Chaos
     from testbed.live import watching
-    from testbed.models.source import model_mistakes
+    from testbed.models.holdings import model_mistakes
     from testbed.results.tables import print_breach
     from testbed.runner import Options
     from testbed.spec.scenario import load_scenario

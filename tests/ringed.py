@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation
+from testbed.node.slowness import Slowness
 from testbed.node.stage import Rows, StageError
 from testbed.patterns.pipeline import Pipeline
 from testbed.patterns.protocol import QueueOptions, RetryOptions
@@ -29,6 +31,7 @@ WIDTH = 32
 VOCABULARY = 23
 END = 0
 CONTEXT = 64
+NOWHERE = Path("/nonexistent")
 
 
 @dataclass
@@ -118,9 +121,8 @@ class FakeRing:
 
     def start(self, name: str) -> None:
         """Start a node, with nothing in its cache."""
-        seat = Seat(
-            self._config(name), self.pattern, self._station(name), WIDTH, self.traces[name].trace, self.address(name)
-        )
+        station, trace = self._station(name), self.traces[name].trace
+        seat = Seat(self._config(name), self.pattern, station, WIDTH, Slowness(NOWHERE), trace, self.address(name))
         head = name == self.pattern.ring[0]
         node = self.nodes[name] = Head(seat, FakeFront()) if head else Follower(seat)  # type: ignore[arg-type]
         self._serving[name] = asyncio.create_task(node.serve())

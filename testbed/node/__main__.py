@@ -20,18 +20,19 @@ from testbed.node.model import ChatModel, Sampling
 from testbed.node.neighbourhood import Everyone, Neighbourhood
 from testbed.node.queue import InferenceQueue
 from testbed.node.ring.joining import join
-from testbed.node.slowness import SlowedModel
+from testbed.node.slowness import SlowedModel, Slowness
 from testbed.node.trace import Trace
 from testbed.patterns import Pipeline
 
 
 def inference_of(config: NodeConfig, shared: Path, model: Path, trace: Trace) -> Inference:
     """What completes chats in this node, with what is in the file ``model`` in memory."""
+    slowness = Slowness(shared / places.SLOWNESS)
     match config.pattern:
         case Pipeline(ring=ring) as pattern if config.name in ring:
-            return join(config, pattern, model, trace)
+            return join(config, pattern, model, slowness, trace)
         case _:
-            return InferenceQueue(SlowedModel(load(config, model), shared / places.SLOWNESS), trace, config.queue)
+            return InferenceQueue(SlowedModel(load(config, model), slowness), trace, config.queue)
 
 
 def load(config: NodeConfig, path: Path) -> ChatModel:

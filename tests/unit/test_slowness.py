@@ -15,7 +15,7 @@ from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
 from testbed.node.chat import Message
 from testbed.node.model import Completion, Sampling
-from testbed.node.slowness import SlowedModel
+from testbed.node.slowness import SlowedModel, Slowness
 
 TOKEN = 0.005  # seconds of CPU time
 
@@ -47,7 +47,7 @@ def test_a_token_takes_as_many_times_as_long_as_the_file_says_when_it_is_drawn(t
         5: file.unlink,
     }
     worker, heard = Worker(lambda number: told.get(number, lambda: None)()), list[int]()
-    SlowedModel(worker, file).complete([], Sampling(0.0, 6, 1), lambda: heard.append(1))
+    SlowedModel(worker, Slowness(file)).complete([], Sampling(0.0, 6, 1), lambda: heard.append(1))
     assert len(heard) == 6
     factors = [1.0, 1.0, 4.0, 4.0, 2.5, 1.0]
     for took, factor in zip(worker.took, factors, strict=True):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from testbed.clock import Clock
 from testbed.node.ring.frames import HEADER_BYTES, Format, Frame, LostTrackError, read_frame
 from testbed.node.ring.messages import Alive, FrameError
 
@@ -23,10 +24,11 @@ _BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
 class Outgoing:
     """The connection to the next node, ``host`` and ``port``. What is sent while there is none is lost."""
 
-    def __init__(self, host: str, port: int, layout: Format, detect: float) -> None:
+    def __init__(self, host: str, port: int, layout: Format, detect: float, clock: Clock) -> None:
         self._address = (host, port)
         self._layout = layout
         self._detect = detect
+        self._patience = round(clock.real(detect) * 1000)  # milliseconds of the kernel's clock
         self._writer: asyncio.StreamWriter | None = None
         self._silent = True
 
@@ -49,7 +51,7 @@ class Outgoing:
             reader, writer = await asyncio.open_connection(*self._address)
         endpoint: socket.socket = writer.get_extra_info("socket")
         endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._detect * 1000))
+        endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._patience)
         self._writer, self._silent = writer, True
         signs = asyncio.create_task(self._show_life())
         try:

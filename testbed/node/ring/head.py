@@ -160,7 +160,7 @@ class Head(JobQueue):
         choice = None
         while choice is None:
             await self._whole.wait()
-            self._rehearsal = Rehearsal(self._take_numbers(), self._front, self._send)
+            self._rehearsal = Rehearsal(self._take_numbers(), self._front, self._send, self._seat.config.clock)
             with suppress(BrokenError):
                 choice = await self._rehearsal.run()
         self._rehearsal = None

@@ -2,19 +2,24 @@
 
 import asyncio
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from testbed.node.config import RING_PORT, NodeConfig
 from testbed.node.ring.connections import Incoming, Outgoing
 from testbed.node.ring.frames import Format, Frame
-from testbed.node.ring.messages import Activations, FrameError
+from testbed.node.ring.messages import Activations, FrameError, Timing
 from testbed.node.ring.station import Station
+from testbed.node.ring.tuning import sizes
+from testbed.node.slowness import Slowness
 from testbed.node.trace import Trace
 from testbed.patterns.pipeline import Pipeline
 
+_KEPT: Final = 16  # last times of batches of a size
 _LOOPBACK: Final = "127.0.0.1"  # where a ring of one node closes
 
 
@@ -26,6 +31,7 @@ class Seat:
     pattern: Pipeline
     station: Station
     width: int
+    slowness: Slowness
     trace: Trace
     listen: str = "0.0.0.0"
 
@@ -53,9 +59,10 @@ class Hop:
         self._seat = seat
         self._thread = ThreadPoolExecutor(1, "stage")
         self._lose = lose
+        self._seconds: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT))
         layout, detect = Format(seat.width, seat.pattern.activations), seat.pattern.detect
         self._incoming = Incoming(layout, detect, take, self._note_silence, self.reject)
-        self._outgoing = Outgoing(seat.next_address, RING_PORT, layout, detect)
+        self._outgoing = Outgoing(seat.next_address, RING_PORT, layout, detect, seat.config.clock)
 
     async def run(self) -> None:
         """Keep both connections for ever."""
@@ -81,12 +88,26 @@ class Hop:
         return self._seat.station.epoch
 
     def _compute(self, frame: Frame) -> Frame | None:
-        if not isinstance(frame.message, Activations):
-            return self._seat.station.take(frame)
-        begin = time.monotonic()
+        match frame.message:
+            case Activations(rows):
+                return self._compute_rows(frame, len(rows))
+            case Timing(seconds):
+                frame = Frame(frame.epoch, Timing([*seconds, *self._times()]))
+        return self._seat.station.take(frame)
+
+    def _compute_rows(self, frame: Frame, rows: int) -> Frame | None:
+        clock, begin = self._seat.config.clock, time.thread_time()
+        came = clock.now()
         result = self._seat.station.take(frame)
-        self._seat.trace.emit("computed", rows=len(frame.message.rows), seconds=time.monotonic() - begin)
+        self._seat.slowness.stretch(begin)
+        seconds = clock.now() - came
+        self._seconds[rows].append(seconds)
+        self._seat.trace.emit("computed", rows=rows, seconds=seconds)
         return result
+
+    def _times(self) -> list[float]:
+        """Seconds that batches took, of each size that a rehearsal tries; 0 for one that has not been."""
+        return [median(self._seconds[size] or [0.0]) for size in sizes(self._seat.pattern.samples)]
 
     def _note_silence(self) -> None:
         self._seat.trace.emit("neighbour_lost", peer=self._seat.before)

@@ -11,6 +11,7 @@ from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation, Station
+from testbed.node.slowness import Slowness
 from testbed.node.stage import LastStage, Limits, Rows, Stage
 from testbed.node.trace import Trace
 from testbed.patterns.pipeline import Pipeline
@@ -18,10 +19,10 @@ from testbed.patterns.pipeline import Pipeline
 _WARM = Rows([0], [0])
 
 
-def join(config: NodeConfig, pattern: Pipeline, stage: Path, trace: Trace) -> Inference:
+def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness, trace: Trace) -> Inference:
     """Load the stage of a node, whose file is ``stage``; at the head the front lies beside it. Raises StageError."""
     station, width = _load(config, pattern, stage)
-    seat = Seat(config, pattern, station, width, trace)
+    seat = Seat(config, pattern, station, width, slowness, trace)
     if seat.stage == 0:
         return Head(seat, Front(stage.with_name(FRONT.name)))
     return Follower(seat)

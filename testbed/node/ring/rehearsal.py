@@ -1,11 +1,11 @@
 """How the head learns what stages and links take, before any prompt: it sends batches round, one at a time."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 from typing import Final
 
+from testbed.clock import Clock
 from testbed.node.front import Front
 from testbed.node.ring.messages import Activations, Drawing, FrameError, Freeing, Message, Opening, Row, Timing, Tokens
 from testbed.node.ring.tuning import Choice, choose, sizes
@@ -21,10 +21,13 @@ class BrokenError(Exception):
 class Rehearsal:
     """A rehearsal with ``numbers`` of samples that nobody else uses; ``send`` lets a message go round."""
 
-    def __init__(self, numbers: Sequence[int], front: Front, send: Callable[[Message], Awaitable[None]]) -> None:
+    def __init__(
+        self, numbers: Sequence[int], front: Front, send: Callable[[Message], Awaitable[None]], clock: Clock
+    ) -> None:
         self._numbers = numbers
         self._front = front
         self._send = send
+        self._clock = clock
         self._home: asyncio.Queue[Message | None] = asyncio.Queue()
         self._positions = dict.fromkeys(numbers, 0)
 
@@ -57,10 +60,10 @@ class Rehearsal:
         for row in rows:
             self._positions[row.sample] += 1
         hidden = self._front.embed([0] * size)
-        begin = time.monotonic()
+        begin = self._clock.now()
         await self._send(Activations(rows, hidden))
         await self._next()
-        return time.monotonic() - begin
+        return self._clock.now() - begin
 
     async def _next(self) -> Message:
         message = await self._home.get()

@@ -4,12 +4,9 @@ What does not fit what came before is rejected, as FrameError: a row of a sample
 follows; a place that is taken. So whatever reaches a cache is what it was meant for.
 """
 
-import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -27,10 +24,8 @@ from testbed.node.ring.messages import (
     Opening,
     Reset,
     Row,
-    Timing,
     Tokens,
 )
-from testbed.node.ring.tuning import sizes
 from testbed.node.stage import Rows, StageError
 
 
@@ -76,7 +71,6 @@ class Station(ABC):
         self._places = places
         self._context = context
         self._samples: dict[int, Cached] = {}
-        self._seconds: defaultdict[int, list[float]] = defaultdict(list)
         self.epoch = 0
 
     def take(self, frame: Frame) -> Frame | None:
@@ -101,8 +95,6 @@ class Station(ABC):
                 self._open(sample, place, drawing)
             case Freeing(samples):
                 self._free(samples)
-            case Timing(seconds):
-                return Timing([*seconds, *self._times()])
             case Tokens():
                 raise FrameError("tokens are for the head")
         return message
@@ -113,21 +105,14 @@ class Station(ABC):
 
     def _compute(self, rows: Sequence[Row], hidden: Hidden) -> Message | None:
         samples = self._next(rows)
-        begin = time.monotonic()
         if any(cached.failed for cached in samples):
             return None
         try:
-            message = self._run(rows, samples, hidden)
-            self._seconds[len(rows)].append(time.monotonic() - begin)
-            return message
+            return self._run(rows, samples, hidden)
         except (StageError, MemoryError) as error:
             for cached in samples:
                 cached.failed = True
             return Failing(sorted({row.sample for row in rows}), str(error))
-
-    def _times(self) -> list[float]:
-        """Seconds that batches took, of each size that is tried; 0 for one that has not been."""
-        return [median(self._seconds[size] or [0.0]) for size in sizes(self._places)]
 
     def _next(self, rows: Sequence[Row]) -> list[Cached]:
         """The sample of each row; raises FrameError unless each row is the next of its sample, and there is room."""
