@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import cache
 
 import pytest
 from observed import PROJECT, FinishedRun
@@ -22,42 +21,42 @@ def pipeline(run: Run) -> FinishedRun:
     return run(PIPELINE)
 
 
-@cache
-def _whole_model() -> ChatModel:
+@pytest.fixture(scope="module")
+def model() -> ChatModel:
+    """The model in one piece."""
     return ChatModel(zoo.path("alpha"), context=256, threads=1)
 
 
-def _alone(text: str) -> Completion:
-    """What the model in one piece says, at temperature 0."""
-    return _whole_model().complete([{"role": "user", "content": text}], Sampling(0.0, 24, seed=0), lambda: None)
-
-
-def _assert_answers_are_the_whole_models(run: FinishedRun) -> None:
+def _assert_answers_are_those_of(model: ChatModel, run: FinishedRun) -> None:
+    """Text and number of tokens of every answer are what the model says to its prompt, at temperature 0."""
     texts = {event["prompt"]: event["text"] for event in run.events if event["event"] == "prompt"}
     ends = {event["job"].split(".")[0]: event for event in run.events if event["event"] == "end"}
     assert ends.keys() == texts.keys()
     for prompt, text in texts.items():
         end = ends[prompt]
         said = Completion(end["text"], end["prompt_tokens"], end["tokens"], end["stopped"])
-        assert said == _alone(text), prompt
+        alone = model.complete([{"role": "user", "content": text}], Sampling(0.0, 24, seed=0), lambda: None)
+        assert said == alone, prompt
 
 
-def test_the_answers_are_token_by_token_those_of_the_model_in_one_piece(pipeline: FinishedRun) -> None:
+def test_the_answers_are_token_by_token_those_of_the_model_in_one_piece(
+    pipeline: FinishedRun, model: ChatModel
+) -> None:
     assert pipeline.exit_code == 0, pipeline.output
-    _assert_answers_are_the_whole_models(pipeline)
+    _assert_answers_are_those_of(model, pipeline)
 
 
 @pytest.mark.parametrize("schedule", ["sequential", "recurrent", "auto"])
-def test_no_schedule_changes_an_answer(schedule: str, run: Run) -> None:
+def test_no_schedule_changes_an_answer(schedule: str, run: Run, model: ChatModel) -> None:
     other = run(PIPELINE, "--set", f"pattern.schedule={schedule}", "--set", "workload.count=12")
     assert other.exit_code == 0, other.output
-    _assert_answers_are_the_whole_models(other)
+    _assert_answers_are_those_of(model, other)
 
 
-def test_a_ring_of_one_is_the_model_itself(run: Run) -> None:
+def test_a_ring_of_one_is_the_model_itself(run: Run, model: ChatModel) -> None:
     alone = run(PIPELINE, "--set", "pattern.ring=[b]", "--set", "workload.count=8")
     assert alone.exit_code == 0, alone.output
-    _assert_answers_are_the_whole_models(alone)
+    _assert_answers_are_those_of(model, alone)
 
 
 def test_prompts_arrive_at_the_head_and_every_stage_computes_every_token(pipeline: FinishedRun) -> None:
@@ -109,3 +108,26 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_starts(run: Run) -
     refused = run(PIPELINE, *(option for one in small for option in ("--set", one)))
     assert refused.exit_code == 2
     assert "pattern: the ring cannot hold zoo/alpha: a holds" in refused.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("fault", ["kill: b, for: 1s", "hang: c, for: 4s", "cut: b-s1, for: 4s", "restart: b"])
+def test_a_stage_that_is_lost_for_a_while_costs_no_token(fault: str, run: Run, model: ChatModel) -> None:
+    timeline = f"timeline=[{{after: {{prompts: 6}}, {fault}}}]"
+    lost = run(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline)
+    assert lost.exit_code == 0, lost.output
+    kinds = [event["event"] for event in lost.events]
+    assert kinds.count("ring_broken") >= 1
+    assert kinds.count("ring_closed") >= 2
+    _assert_answers_are_those_of(model, lost)
+
+
+def test_a_stage_that_stays_away_ends_every_prompt_with_its_reason(run: Run) -> None:
+    timeline = "timeline=[{after: {prompts: 6}, kill: b}]"
+    lost = run(
+        *(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline, "--set", "pattern.patience=2s"),
+    )
+    assert lost.exit_code == 1
+    failed = {event["prompt"]: event["reason"] for event in lost.events if event["event"] == "failed"}
+    answered = {event["prompt"] for event in lost.events if event["event"] == "answer"}
+    assert len(failed) + len(answered) == 30
+    assert set(failed.values()) == {"the ring has been broken for more than 2s"}
