@@ -5,7 +5,6 @@ gives other answers from there on.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from testbed.node.ring.activations import Hidden
 from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
-from testbed.node.ring.station import InnerStation, LastStation
+from testbed.node.ring.station import InnerStation, LastStation, Station
 from testbed.node.slowness import Slowness
 from testbed.node.stage import Rows, StageError
 from testbed.patterns.pipeline import Pipeline
@@ -36,20 +35,23 @@ NOWHERE = Path("/nonexistent")
 
 @dataclass
 class FakeLayers:
-    """One stage's. ``fails`` is called before each batch, and may raise."""
+    """Those of one stage, ``depth`` of them. ``fails`` is called before each batch, and may raise."""
 
+    depth: int = 1
     fails: Callable[[], None] = lambda: None
-    cache: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cache: dict[int, list[list[float]]] = field(default_factory=dict)
     width: int = WIDTH
 
     def forward(self, rows: Rows, hidden: Hidden) -> Hidden:
         self.fails()
         results = []
         for sequence, position, row in zip(rows.sequences, rows.positions, hidden, strict=True):
-            cached = self.cache[sequence]
-            assert position == len(cached)
-            cached.append(float(row[0]))
-            results.append(np.full(WIDTH, sum((n + 1) * value for n, value in enumerate(cached)) % VOCABULARY))
+            value = float(row[0])
+            for cached in self.cache.setdefault(sequence, [[] for _ in range(self.depth)]):
+                assert position == len(cached)
+                cached.append(value)
+                value = sum((n + 1) * value for n, value in enumerate(cached)) % VOCABULARY
+            results.append(np.full(WIDTH, value))
         return np.array(results, np.float32)
 
     def logits(self, rows: Rows, hidden: Hidden, wanted: Sequence[int]) -> Hidden:
@@ -58,6 +60,9 @@ class FakeLayers:
 
     def free(self, sequence: int) -> None:
         self.cache.pop(sequence, None)
+
+    def close(self) -> None:
+        self.cache.clear()
 
 
 class FakeFront:
@@ -98,6 +103,23 @@ def unsplit(text: str, stages: int, limit: int) -> Completion:
     return Completion(front.detokenize(drawn, prompt), len(prompt), len(drawn), stopped=False)
 
 
+class FakeStations:
+    """Those of a node. Of a node that is missing, the last of the others takes over the layer."""
+
+    def __init__(self, ring: "FakeRing", name: str) -> None:
+        self._ring = ring
+        self._name = name
+
+    def __contains__(self, missing: object) -> bool:
+        return isinstance(missing, tuple) and len(missing) <= 1
+
+    def load(self, missing: Sequence[str]) -> Station:
+        last = [name for name in self._ring.pattern.ring if name not in missing][-1]
+        layers = self._ring.layers[self._name] = FakeLayers(1 + len(missing) if self._name == last else 1)
+        groups, batch = self._ring.pattern.places
+        return (LastStation if self._name == last else InnerStation)(layers, groups * batch, CONTEXT)
+
+
 class FakeRing:
     """The nodes of a ring by name, which can be stopped and started."""
 
@@ -105,7 +127,6 @@ class FakeRing:
         self.pattern = pattern
         self.traces = {name: make_trace(name) for name in pattern.ring}
         self.layers: dict[str, FakeLayers] = {}
-        self._make_trace = make_trace
         self.nodes: dict[str, Head | Follower] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
 
@@ -121,8 +142,8 @@ class FakeRing:
 
     def start(self, name: str) -> None:
         """Start a node, with nothing in its cache."""
-        station, trace = self._station(name), self.traces[name].trace
-        seat = Seat(self._config(name), self.pattern, station, WIDTH, Slowness(NOWHERE), trace, self.address(name))
+        stations, trace = FakeStations(self, name), self.traces[name].trace
+        seat = Seat(self._config(name), self.pattern, stations, Slowness(NOWHERE), trace, self.address(name))
         head = name == self.pattern.ring[0]
         node = self.nodes[name] = Head(seat, FakeFront()) if head else Follower(seat)  # type: ignore[arg-type]
         self._serving[name] = asyncio.create_task(node.serve())
@@ -139,12 +160,6 @@ class FakeRing:
         """What the ring says to ``text``."""
         messages = [{"role": "user", "content": text}]
         return await self.head.complete(text, messages, Sampling(0.0, limit, seed=1), {"prompt": text})
-
-    def _station(self, name: str) -> InnerStation | LastStation:
-        layers = self.layers[name] = FakeLayers()
-        groups, batch = self.pattern.places
-        kind = LastStation if name == self.pattern.ring[-1] else InnerStation
-        return kind(layers, groups * batch, CONTEXT)
 
     def _config(self, name: str) -> NodeConfig:
         return NodeConfig(

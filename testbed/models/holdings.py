@@ -7,7 +7,7 @@ from pathlib import Path
 from testbed.models.anatomy import dissect
 from testbed.models.planner import Device, Load, Placement, place
 from testbed.models.source import Model, ModelError, check_reference, is_remote, resolve, resolve_models
-from testbed.models.split import split
+from testbed.models.split import split as cut
 from testbed.node import config as places
 from testbed.node.ring.activations import ENCODINGS
 from testbed.patterns import Pipeline
@@ -60,16 +60,34 @@ def _ring(scenario: Scenario) -> Sequence[str]:
 
 def _provide_ring(topology: Topology, pattern: Pipeline, report: Callable[[str], None]) -> dict[str, Holding]:
     model = resolve(topology.nodes[pattern.ring[0]].model)
-    placement = _place(model, topology, pattern)
+    placement = _place(model, topology, pattern, pattern.ring, pattern.split)
     reasons = placement.explain()
     for name, reason in reasons.items():
         report(f"{name} holds {reason}")
-    parts = split(model, placement.plan)
-    holdings = {}
-    for name, stage in zip(pattern.ring, parts.stages, strict=True):
-        front = {places.FRONT: parts.front} if name == pattern.ring[0] else {}
-        holdings[name] = Holding(model, {places.MODEL: stage.path, **front}, stage.layers, reasons[name])
-    return holdings
+    parts = cut(model, placement.plan)
+    files = {name: {places.MODEL: stage.path} for name, stage in zip(pattern.ring, parts.stages, strict=True)}
+    files[pattern.ring[0]][places.FRONT] = parts.front
+    for lost in pattern.ring[1:] if pattern.take_over is not None else []:
+        for name, path in _without(lost, model, topology, pattern, report).items():
+            files[name][places.WITHOUT / f"{lost}.gguf"] = path
+    return {
+        name: Holding(model, files[name], stage.layers, reasons[name])
+        for name, stage in zip(pattern.ring, parts.stages, strict=True)
+    }
+
+
+def _without(
+    lost: str, model: Model, topology: Topology, pattern: Pipeline, report: Callable[[str], None]
+) -> dict[str, Path]:
+    """The files of the other nodes of a ring if one is lost; none where they have no room for its layers."""
+    left = [name for name in pattern.ring if name != lost]
+    try:
+        plan = _place(model, topology, pattern, left, split=None).plan
+    except ModelError as error:
+        report(f"{lost} cannot be done without: {error}")
+        return {}
+    report(f"without {lost}: layers {plan} on {', '.join(left)}")
+    return {name: stage.path for name, stage in zip(left, cut(model, plan).stages, strict=True)}
 
 
 def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
@@ -83,22 +101,24 @@ def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
                 yield where, f"is {value}, and that of {head!r} is {right}; the nodes of a ring have the same"
     if not is_remote(first.model):
         try:
-            _place(resolve(first.model), topology, pattern)
+            _place(resolve(first.model), topology, pattern, pattern.ring, pattern.split)
         except ModelError as error:
             yield ("pattern",), str(error)
 
 
-def _place(model: Model, topology: Topology, pattern: Pipeline) -> Placement:
-    """Where the layers go; raises ModelError if they do not fit."""
+def _place(
+    model: Model, topology: Topology, pattern: Pipeline, ring: Sequence[str], split: Sequence[int] | None
+) -> Placement:
+    """Where the layers go on these nodes; raises ModelError if they do not fit."""
     anatomy = dissect(model)
     row_bytes = ENCODINGS[pattern.activations].row_bytes(anatomy.width)
     devices = []
-    for number, name in enumerate(pattern.ring):
-        node, following = topology.nodes[name], pattern.ring[(number + 1) % len(pattern.ring)]
+    for number, name in enumerate(ring):
+        node, following = topology.nodes[name], ring[(number + 1) % len(ring)]
         devices.append(Device(name, node.memory, node.cpus, _seconds(topology, name, following, row_bytes)))
     groups, batch = pattern.places
-    load = Load(groups * batch, topology.nodes[pattern.ring[0]].context, max(batch, pattern.chunk))
-    return place(model.reference, anatomy, devices, load, pattern.split)
+    load = Load(groups * batch, topology.nodes[ring[0]].context, max(batch, pattern.chunk))
+    return place(model.reference, anatomy, devices, load, split)
 
 
 def _seconds(topology: Topology, source: str, target: str, size: int) -> float:

@@ -20,6 +20,9 @@ MODEL = Path("/model.gguf")
 """The model, or the stage of one that a node of a ring holds; the head of a ring has the front besides."""
 
 FRONT = Path("/front.gguf")
+WITHOUT = Path("/without")
+"""The folder with the stages that a node of a ring holds if another is lost, by that one's name."""
+
 PORT = 8080
 HEARTBEAT_PORT = 8081
 RING_PORT = 8082

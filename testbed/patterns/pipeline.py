@@ -35,6 +35,10 @@ class Pipeline(BaseModel):
     chunk: int = Field(32, ge=1, le=512, description="tokens of a prompt that go round at once")
     activations: Literal["f32", "f16", "q8_0"] = Field("f32", description="how hidden rows are written; f32 is exact")
     detect: Duration = Field(2.0, ge=0.1, description="silence after which a stage is lost")
+    take_over: Duration | None = Field(
+        None,
+        description="how long a lost stage is waited for before the others take its layers; for ever if left out",
+    )
     patience: Duration = Field(30.0, description="how long samples wait for a lost stage before they are given up")
 
     @property

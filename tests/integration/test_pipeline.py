@@ -121,11 +121,18 @@ def test_a_stage_that_is_lost_for_a_while_costs_no_token(fault: str, run: Run, m
     _assert_answers_are_those_of(model, lost)
 
 
+@pytest.mark.parametrize("lost", ["b", "c"])
+def test_the_others_take_the_layers_of_a_stage_that_stays_away(lost: str, run: Run, model: ChatModel) -> None:
+    timeline = f"timeline=[{{after: {{prompts: 6}}, kill: {lost}}}]"
+    over = run(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline, "--set", "pattern.take_over=1s")
+    assert over.exit_code == 0, over.output
+    assert [event["peer"] for event in over.events if event["event"] == "taken_over"] == [lost]
+    _assert_answers_are_those_of(model, over)
+
+
 def test_a_stage_that_stays_away_ends_every_prompt_with_its_reason(run: Run) -> None:
     timeline = "timeline=[{after: {prompts: 6}, kill: b}]"
-    lost = run(
-        *(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline, "--set", "pattern.patience=2s"),
-    )
+    lost = run(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline, "--set", "pattern.patience=2s")
     assert lost.exit_code == 1
     failed = {event["prompt"]: event["reason"] for event in lost.events if event["event"] == "failed"}
     answered = {event["prompt"] for event in lost.events if event["event"] == "answer"}

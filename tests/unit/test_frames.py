@@ -36,11 +36,12 @@ MESSAGES: list[Message] = [
     Tokens(ROWS, [0, 151_000]),
     Opening(7, 15, Drawing(2**32 - 1, 0.5, 0.75)),
     Freeing([1, 2, 3]),
-    Reset(),
+    Reset([]),
+    Reset([1]),
     Loss(2),
     Timing([0.5, 0.25, 1.0]),
     Timing([]),
-    Alive(),
+    Alive(3),
     Failing([4, 9], "llama_decode gave 1: größer"),
 ]
 names = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

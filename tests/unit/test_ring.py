@@ -113,8 +113,8 @@ def _frame(message: Message, epoch: int = 1) -> bytes:
     ("target", "data", "reason"),
     [
         ("b", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", "no frame begins here"),
-        ("b", _frame(Alive())[:7], "too early"),
-        ("b", b"RNG\x02" + _frame(Alive())[4:], "version 2"),
+        ("b", _frame(Alive(0))[:7], "too early"),
+        ("b", b"RNG\x02" + _frame(Alive(0))[4:], "version 2"),
         ("b", b"RNG\x01\x01\x01\xff\xff" + bytes(12), "at most 512"),
         ("b", _frame(Freeing([1]))[:-1] + b"\x07", "checksum"),
         ("b", _frame(Freeing([99]), 2**32 - 1), "it is of epoch 4294967295"),
@@ -202,6 +202,25 @@ def test_a_lost_node_that_comes_back_costs_no_token(lost: str, tokens: int, make
     assert completions == _expected(3, limit=20)
     assert [event["peer"] for event in traces["a"].read("ring_broken")] == [lost]
     assert len(traces["a"].read("ring_closed")) == 2
+
+
+@pytest.mark.parametrize("lost", ["b", "c"])
+def test_the_others_take_over_the_layers_of_a_node_that_stays_away(lost: str, make_trace: MakeTrace) -> None:
+    async def play() -> Any:
+        async with running(_pattern(take_over="400ms"), make_trace) as ring:
+            going = asyncio.create_task(_all(ring, limit=20))
+            while not ring.traces[lost].read("computed"):
+                await asyncio.sleep(0.001)
+            await ring.stop(lost)
+            completions = await going
+            ring.start(lost)  # it is not needed any more, and must not disturb
+            return completions, await _all(ring), ring.traces
+
+    during, afterwards, traces = asyncio.run(play())
+    assert during == _expected(3, limit=20)
+    assert afterwards == _expected(3)
+    assert [event["peer"] for event in traces["a"].read("taken_over")] == [lost]
+    assert len(traces["a"].read("ring_broken")) == 1
 
 
 def test_a_node_that_stays_away_ends_all_samples_with_their_reason(make_trace: MakeTrace) -> None:

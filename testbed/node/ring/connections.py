@@ -14,7 +14,7 @@ from typing import Final
 
 from testbed.clock import Clock
 from testbed.node.ring.frames import HEADER_BYTES, Format, Frame, LostTrackError, read_frame
-from testbed.node.ring.messages import Alive, FrameError
+from testbed.node.ring.messages import Alive, FrameError, Reset
 
 _SIGNS: Final = 4  # of life, in the time after which silence means loss
 _AGAIN: Final = 0.1  # seconds between two attempts to connect
@@ -22,21 +22,37 @@ _BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
 
 
 class Outgoing:
-    """The connection to the next node, ``host`` and ``port``. What is sent while there is none is lost."""
+    """The connection of ``stage`` to the next node, at ``port`` of ``host``.
 
-    def __init__(self, host: str, port: int, layout: Format, detect: float, clock: Clock) -> None:
-        self._address = (host, port)
+    What is sent while there is none is lost, but for a reset: the last one is sent as soon as there is one again.
+    """
+
+    def __init__(self, stage: int, host: str, port: int, layout: Format, detect: float, clock: Clock) -> None:
+        self._stage = stage
+        self._host = host
+        self._port = port
         self._layout = layout
         self._detect = detect
         self._patience = round(clock.real(detect) * 1000)  # milliseconds of the kernel's clock
         self._writer: asyncio.StreamWriter | None = None
         self._silent = True
+        self._kept: Frame | None = None
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or lose it."""
         if self._writer is not None:
             self._writer.write(self._layout.write(frame))
             self._silent = False
+        elif isinstance(frame.message, Reset):
+            self._kept = frame
+
+    def turn_to(self, host: str) -> None:
+        """Connect to another node from now on."""
+        if host != self._host:
+            self._host = host
+            if self._writer is not None:
+                self._writer.transport.abort()
+                self._writer = None
 
     async def run(self) -> None:
         """Keep up the connection for ever."""
@@ -48,43 +64,50 @@ class Outgoing:
     async def _hold(self) -> None:
         """Connect, and stay until the connection breaks; raises OSError if it does not end well."""
         async with asyncio.timeout(self._detect):
-            reader, writer = await asyncio.open_connection(*self._address)
+            reader, writer = await asyncio.open_connection(self._host, self._port)
         endpoint: socket.socket = writer.get_extra_info("socket")
         endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._patience)
-        self._writer, self._silent = writer, True
+        self._writer = writer
+        self.send(Frame(0, Alive(self._stage)))
+        if self._kept is not None:
+            self.send(self._kept)
+            self._kept = None
         signs = asyncio.create_task(self._show_life())
         try:
             while await reader.read(_BUFFER):  # nothing comes back on it but its end
                 pass
         finally:
-            self._writer = None
+            if self._writer is writer:
+                self._writer = None
             signs.cancel()
             writer.transport.abort()
 
     async def _show_life(self) -> None:
         while True:
             if self._silent:
-                self.send(Frame(0, Alive()))
+                self.send(Frame(0, Alive(self._stage)))
             self._silent = True
             await asyncio.sleep(self._detect / _SIGNS)
 
 
 class Incoming:
-    """What comes in. ``take`` gets every frame, ``reject`` what is none; ``lose`` is called when the node before falls
-    silent, or its connection ends.
+    """What comes in. ``take`` gets every frame, ``reject`` what is none; ``lose`` is called when ``before``, the stage
+    before, falls silent, or its connection ends.
 
     Anyone may connect. Who sends bytes after which no frame can be found is not listened to any longer.
     """
 
     def __init__(
         self,
+        before: int,
         layout: Format,
         detect: float,
         take: Callable[[Frame], None],
         lose: Callable[[], None],
         reject: Callable[[FrameError], None],
     ) -> None:
+        self.before = before
         self._layout = layout
         self._detect = detect
         self._take = take
@@ -102,6 +125,11 @@ class Incoming:
         finally:
             for connection in list(self._connections):
                 connection.cancel()
+
+    def expect(self, before: int) -> None:
+        """Another stage is before from now on."""
+        if before != self.before:
+            self.before, self._heard = before, None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
@@ -124,7 +152,6 @@ class Incoming:
             self._fall_silent()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 frame = await read_frame(partial(self._exactly, reader), self._layout)
@@ -133,10 +160,19 @@ class Incoming:
             except FrameError as error:
                 self._reject(error)
                 continue
-            if isinstance(frame.message, Alive):  # so this is the node before, perhaps on a new connection
-                self._heard, self._at = reader, loop.time()
-            else:
-                self._take(frame)
+            match frame.message:
+                case Alive(stage) if stage == self.before:
+                    self._hear(reader)
+                case Alive():
+                    pass  # it was the stage before, and does not know yet that it is not any more
+                case _:
+                    self._take(frame)
+
+    def _hear(self, reader: asyncio.StreamReader) -> None:
+        """The stage before is there. On a new connection: then what it sent on the old one may be lost."""
+        if self._heard not in (None, reader):
+            self._lose()
+        self._heard, self._at = reader, asyncio.get_running_loop().time()
 
     async def _exactly(self, reader: asyncio.StreamReader, count: int) -> bytes:
         """The next ``count`` bytes. On a slow link a frame is long on its way; as long as it comes, there is life."""

@@ -47,7 +47,7 @@ class Follower:
         self._wake.set()
 
     def _lose(self) -> None:
-        self._hop.send(Frame(self._hop.epoch, Loss(self._seat.stage - 1)))
+        self._hop.send(Frame(self._hop.epoch, Loss(self._hop.before)))
 
     async def _work(self) -> None:
         while True:

@@ -78,6 +78,8 @@ class Head(JobQueue):
         self._whole = asyncio.Event()
         self._broken = asyncio.Event()
         self._broken.set()  # no reset has come round
+        self._lost: int | None = None
+        self._missing: Sequence[int] = ()
         self._given_up: JobError | None = None
 
     async def serve(self) -> None:
@@ -205,7 +207,7 @@ class Head(JobQueue):
             case message if self._rehearsal is not None and not isinstance(message, Loss):
                 self._rehearsal.take(message)
             case Loss(stage) if stage < len(self._pattern.ring):
-                self._break(self._pattern.ring[stage])
+                self._break(stage)
             case Failing(samples, reason):
                 for number in self._known(samples):
                     self._finish(number, JobError(reason))
@@ -241,11 +243,12 @@ class Head(JobQueue):
 
     def _lose(self) -> None:
         """The node before the head is not heard any more."""
-        self._break(self._seat.before)
+        self._break(self._hop.before)
 
-    def _break(self, lost: str) -> None:
+    def _break(self, lost: int) -> None:
         if self._whole.is_set():
-            self._trace.emit("ring_broken", peer=lost)
+            self._trace.emit("ring_broken", peer=self._pattern.ring[lost])
+            self._lost = lost
             self._whole.clear()
             self._broken.set()
             if self._rehearsal is not None:
@@ -260,14 +263,25 @@ class Head(JobQueue):
     async def _close_again(self) -> None:
         """Send a reset round until one comes home. Samples that have waited for too long end, and so do new ones."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._pattern.patience
+        begin = loop.time()
         while self._broken.is_set():
-            await self._send(Reset())
+            await self._send(Reset(self._missing))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pattern.detect):
                     await self._whole.wait()
-            if loop.time() > deadline and self._broken.is_set():
+            waited = loop.time() - begin
+            if self._broken.is_set() and self._pattern.take_over is not None and waited > self._pattern.take_over:
+                self._do_without_lost()
+            if self._broken.is_set() and waited > self._pattern.patience:
                 self._give_up()
+
+    def _do_without_lost(self) -> None:
+        """Close the ring without the stage that is lost, if the others have room for its layers."""
+        missing = () if self._lost is None else (self._lost,)
+        if not self._missing and missing and self._seat.can_do_without(missing):
+            self._trace.emit("taken_over", peer=self._pattern.ring[missing[0]])
+            self._missing = missing
+            self._epoch += 1
 
     def _close(self) -> None:
         """A reset has come home, so all stages are there and have forgotten all samples."""

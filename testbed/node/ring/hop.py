@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
@@ -12,8 +12,8 @@ from typing import Final
 from testbed.node.config import RING_PORT, NodeConfig
 from testbed.node.ring.connections import Incoming, Outgoing
 from testbed.node.ring.frames import Format, Frame
-from testbed.node.ring.messages import Activations, FrameError, Timing
-from testbed.node.ring.station import Station
+from testbed.node.ring.messages import Activations, FrameError, Reset, Timing
+from testbed.node.ring.station import Station, Stations
 from testbed.node.ring.tuning import sizes
 from testbed.node.slowness import Slowness
 from testbed.node.trace import Trace
@@ -25,12 +25,11 @@ _LOOPBACK: Final = "127.0.0.1"  # where a ring of one node closes
 
 @dataclass(frozen=True)
 class Seat:
-    """A node's seat in a ring: what it was told, and what computes there; ``width`` is the model's."""
+    """A node's seat in a ring: what it was told, and the stations that it can be."""
 
     config: NodeConfig
     pattern: Pipeline
-    station: Station
-    width: int
+    stations: Stations
     slowness: Slowness
     trace: Trace
     listen: str = "0.0.0.0"
@@ -40,16 +39,29 @@ class Seat:
         """Its number, from 0 at the head."""
         return self.pattern.ring.index(self.config.name)
 
-    @property
-    def before(self) -> str:
-        """The node before; in a ring of one, itself."""
-        return self.pattern.ring[self.stage - 1]
+    def can_do_without(self, missing: Sequence[int]) -> bool:
+        """Whether it has what it takes for a ring that is closed without these stages."""
+        return all(0 < stage < len(self.pattern.ring) for stage in missing) and self._names(missing) in self.stations
 
-    @property
-    def next_address(self) -> str:
-        """Where the next node is."""
-        following = self.pattern.ring[(self.stage + 1) % len(self.pattern.ring)]
+    def load(self, missing: Sequence[int]) -> Station:
+        """The station that it is in such a ring."""
+        return self.stations.load(self._names(missing))
+
+    def before(self, missing: Sequence[int]) -> int:
+        """The stage before it, in such a ring; where it is alone, itself."""
+        return self._beside(-1, missing)
+
+    def next_address(self, missing: Sequence[int]) -> str:
+        """Where the stage after it is."""
+        following = self.pattern.ring[self._beside(1, missing)]
         return self.config.neighbours.get(following, _LOOPBACK)
+
+    def _names(self, missing: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.pattern.ring[stage] for stage in missing)
+
+    def _beside(self, step: int, missing: Sequence[int]) -> int:
+        present = [stage for stage in range(len(self.pattern.ring)) if stage not in missing]
+        return present[(present.index(self.stage) + step) % len(present)]
 
 
 class Hop:
@@ -57,12 +69,15 @@ class Hop:
 
     def __init__(self, seat: Seat, take: Callable[[Frame], None], lose: Callable[[], None]) -> None:
         self._seat = seat
+        self._station = seat.load(())
+        self._missing: Sequence[int] = ()
         self._thread = ThreadPoolExecutor(1, "stage")
         self._lose = lose
         self._seconds: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT))
-        layout, detect = Format(seat.width, seat.pattern.activations), seat.pattern.detect
-        self._incoming = Incoming(layout, detect, take, self._note_silence, self.reject)
-        self._outgoing = Outgoing(seat.next_address, RING_PORT, layout, detect, seat.config.clock)
+        layout, detect = Format(self._station.width, seat.pattern.activations), seat.pattern.detect
+        self._incoming = Incoming(seat.before(()), layout, detect, take, self._note_silence, self.reject)
+        host, clock = seat.next_address(()), seat.config.clock
+        self._outgoing = Outgoing(seat.stage, host, RING_PORT, layout, detect, clock)
 
     async def run(self) -> None:
         """Keep both connections for ever."""
@@ -72,11 +87,19 @@ class Hop:
 
     async def compute(self, frame: Frame) -> Frame | None:
         """What a frame comes to at this stage; raises FrameError."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, frame)
+        loop = asyncio.get_running_loop()
+        if isinstance(frame.message, Reset) and frame.epoch > self.epoch:
+            await self._do_without(frame.message.missing)
+        return await loop.run_in_executor(self._thread, self._compute, frame)
 
     def send(self, frame: Frame) -> None:
         """Send a frame on, or lose it if there is no connection."""
         self._outgoing.send(frame)
+
+    @property
+    def before(self) -> int:
+        """The stage before."""
+        return self._incoming.before
 
     def reject(self, error: FrameError) -> None:
         """Count a frame that is not taken."""
@@ -85,7 +108,24 @@ class Hop:
     @property
     def epoch(self) -> int:
         """The epoch that the stage is in."""
-        return self._seat.station.epoch
+        return self._station.epoch
+
+    async def _do_without(self, missing: Sequence[int]) -> None:
+        """Be what the node is in a ring that is closed without these stages; raises FrameError if it cannot be."""
+        if missing == self._missing:
+            return
+        if self._seat.stage in missing or not self._seat.can_do_without(missing):
+            raise FrameError(f"this node cannot do without the stages {list(missing)}")
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._load, missing)
+        self._missing = missing
+        self._incoming.expect(self._seat.before(missing))
+        self._outgoing.turn_to(self._seat.next_address(missing))
+
+    def _load(self, missing: Sequence[int]) -> None:
+        epoch = self._station.epoch
+        self._station.close()  # both would not fit
+        self._station = self._seat.load(missing)
+        self._station.epoch = epoch
 
     def _compute(self, frame: Frame) -> Frame | None:
         match frame.message:
@@ -93,12 +133,12 @@ class Hop:
                 return self._compute_rows(frame, len(rows))
             case Timing(seconds):
                 frame = Frame(frame.epoch, Timing([*seconds, *self._times()]))
-        return self._seat.station.take(frame)
+        return self._station.take(frame)
 
     def _compute_rows(self, frame: Frame, rows: int) -> Frame | None:
         clock, begin = self._seat.config.clock, time.thread_time()
         came = clock.now()
-        result = self._seat.station.take(frame)
+        result = self._station.take(frame)
         self._seat.slowness.stretch(begin)
         seconds = clock.now() - came
         self._seconds[rows].append(seconds)
@@ -110,5 +150,5 @@ class Hop:
         return [median(self._seconds[size] or [0.0]) for size in sizes(self._seat.pattern.samples)]
 
     def _note_silence(self) -> None:
-        self._seat.trace.emit("neighbour_lost", peer=self._seat.before)
+        self._seat.trace.emit("neighbour_lost", peer=self._seat.pattern.ring[self.before])
         self._lose()

@@ -1,10 +1,11 @@
 """How a node takes its seat in a ring: what it loads, and what it is there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from testbed.node.config import FRONT, NodeConfig
+from testbed.node.config import FRONT, WITHOUT, NodeConfig
 from testbed.node.front import Front
 from testbed.node.inference import Inference
 from testbed.node.ring.follower import Follower
@@ -21,24 +22,41 @@ _WARM = Rows([0], [0])
 
 def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness, trace: Trace) -> Inference:
     """Load the stage of a node, whose file is ``stage``; at the head the front lies beside it. Raises StageError."""
-    station, width = _load(config, pattern, stage)
-    seat = Seat(config, pattern, station, width, slowness, trace)
+    seat = Seat(config, pattern, StageFiles(config, pattern, stage), slowness, trace)
     if seat.stage == 0:
         return Head(seat, Front(stage.with_name(FRONT.name)))
     return Follower(seat)
 
 
-def _load(config: NodeConfig, pattern: Pipeline, path: Path) -> tuple[Station, int]:
-    """The station with one row behind it, so that the first prompt meets no cold start, and the model's width."""
-    groups, batch = pattern.places
-    places = groups * batch
-    limits = Limits(config.context, places, max(batch, pattern.chunk), config.threads)
-    if config.name == pattern.ring[-1]:
-        last = LastStage(path, limits)
-        last.logits(_WARM, np.zeros((1, last.width), np.float32), [0])
-        last.free(0)
-        return LastStation(last, places, config.context), last.width
-    inner = Stage(path, limits)
-    inner.forward(_WARM, np.zeros((1, inner.width), np.float32))
-    inner.free(0)
-    return InnerStation(inner, places, config.context), inner.width
+class StageFiles:
+    """The stations that a node can be, from the files that it was given."""
+
+    def __init__(self, config: NodeConfig, pattern: Pipeline, stage: Path) -> None:
+        self._config = config
+        self._pattern = pattern
+        self._stage = stage
+
+    def __contains__(self, missing: object) -> bool:
+        """Whether there is a file for that."""
+        return isinstance(missing, tuple) and self._path(missing).exists()
+
+    def load(self, missing: Sequence[str]) -> Station:
+        """The station with one row behind it, so that the first prompt meets no cold start; raises StageError."""
+        groups, batch = self._pattern.places
+        places, context = groups * batch, self._config.context
+        limits = Limits(context, places, max(batch, self._pattern.chunk), self._config.threads)
+        path = self._path(missing)
+        if self._config.name == [name for name in self._pattern.ring if name not in missing][-1]:
+            last = LastStage(path, limits)
+            last.logits(_WARM, np.zeros((1, last.width), np.float32), [0])
+            last.free(0)
+            return LastStation(last, places, context)
+        inner = Stage(path, limits)
+        inner.forward(_WARM, np.zeros((1, inner.width), np.float32))
+        inner.free(0)
+        return InnerStation(inner, places, context)
+
+    def _path(self, missing: Sequence[str]) -> Path:
+        if not missing:
+            return self._stage
+        return self._stage.parent / WITHOUT.name / f"{'+'.join(missing)}.gguf"

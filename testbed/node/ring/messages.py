@@ -175,16 +175,24 @@ class Freeing(Message):
 
 @dataclass(frozen=True)
 class Reset(Message):
-    """Forget all samples: what is of an earlier epoch than this frame is void. The head sends it round."""
+    """Forget all samples: what is of an earlier epoch than this frame is void. The head sends it round.
+
+    The ring is closed without the stages ``missing``, whose layers the others hold.
+    """
 
     kind: ClassVar = 5
+    missing: Sequence[int]
+
+    def payload(self, coding: Coding) -> bytes:
+        del coding
+        return b"".join(map(_STAGE.pack, self.missing))
 
     @classmethod
     def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Reset":
         del coding
         _none(table)
-        _check_length(payload, 0)
-        return cls()
+        _check_length(payload, len(payload) // _STAGE.size * _STAGE.size)
+        return cls(tuple(stage for (stage,) in _STAGE.iter_unpack(payload)))
 
 
 @dataclass(frozen=True)
@@ -254,16 +262,21 @@ class Failing(Message):
 
 @dataclass(frozen=True)
 class Alive(Message):
-    """Nothing has been sent for a while, and the sender is there."""
+    """Nothing has been sent for a while, and the sender, ``stage``, is there."""
 
     kind: ClassVar = 8
+    stage: int
+
+    def payload(self, coding: Coding) -> bytes:
+        del coding
+        return _STAGE.pack(self.stage)
 
     @classmethod
     def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Alive":
         del coding
         _none(table)
-        _check_length(payload, 0)
-        return cls()
+        _check_length(payload, _STAGE.size)
+        return cls(*_STAGE.unpack(payload))
 
 
 KINDS: Final[dict[int, type[Message]]] = {

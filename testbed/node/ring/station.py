@@ -32,8 +32,15 @@ from testbed.node.stage import Rows, StageError
 class Layers(Protocol):
     """What every :class:`~testbed.node.stage.Stage` can do."""
 
+    @property
+    def width(self) -> int:
+        """The values of a hidden state."""
+
     def free(self, sequence: int) -> None:
         """Forget a sequence."""
+
+    def close(self) -> None:
+        """Give the memory back."""
 
 
 class InnerLayers(Layers, Protocol):
@@ -72,6 +79,12 @@ class Station(ABC):
         self._context = context
         self._samples: dict[int, Cached] = {}
         self.epoch = 0
+        self.width = layers.width
+        """The values of a hidden row."""
+
+    def close(self) -> None:
+        """Give the layers' memory back."""
+        self._layers.close()
 
     def take(self, frame: Frame) -> Frame | None:
         """What a frame comes to, for the next stage, if anything; raises FrameError.
@@ -185,3 +198,13 @@ class LastStation(Station):
 
 def _rows(rows: Sequence[Row], samples: Sequence[Cached]) -> Rows:
     return Rows([cached.place for cached in samples], [row.position for row in rows])
+
+
+class Stations(Protocol):
+    """The stations that a node can be, by the names of the nodes that the ring is closed without."""
+
+    def __contains__(self, missing: object) -> bool:
+        """Whether the nodes that are left have room for the layers of these."""
+
+    def load(self, missing: Sequence[str]) -> Station:
+        """The station, with its layers in memory."""
