@@ -24,7 +24,7 @@ from testbed.spec.topology import Topology
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is built from: ``devices``, ``models`` and what is held of these by node, and the scenario with its
+    """All that a run is built from: by node its device, its model and what it holds of that; and the scenario with its
     dilation as a number, that of ``clock``."""
 
     scenario: Scenario

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.models import synthetic
 from testbed.models.anatomy import dissect
-from testbed.models.planner import Device, Load, Placement, place
-from testbed.models.source import Model, ModelError, check_reference, is_remote, resolve, resolve_models
-from testbed.models.split import split as cut
+from testbed.models.planner import Load, Member, Placement, place
+from testbed.models.source import Model, ModelError, check_reference, is_here, resolve, resolve_models
+from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.activations import ENCODINGS
 from testbed.patterns import Pipeline
@@ -15,79 +16,65 @@ from testbed.spec.explain import Mistake
 from testbed.spec.scenario import Scenario
 from testbed.spec.topology import Topology
 
+Report = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Holding:
-    """What one node holds: its model or a stage of it (then ``layers`` says which), and where its files lie on the host
-    by where they lie inside the node. ``reason`` says what of a model it is, and why."""
+    """What a node holds of its model: where the files lie on the host, by where they lie inside the node.
 
-    model: Model
+    If it is a stage, ``reason`` says of which layers, and why.
+    """
+
     files: Mapping[Path, Path]
-    layers: range | None = None
     reason: str = ""
 
 
-def provide(scenario: Scenario, report: Callable[[str], None]) -> dict[str, Holding]:
-    """Every node's holding, written if it is not there yet; raises ModelError for what cannot be had or held.
+def resolve_all(scenario: Scenario) -> dict[str, Model]:
+    """Every node's model, of which those of a ring hold a part; raises ModelError for what cannot be had or held."""
+    nodes, ring = scenario.topology.nodes, _ring(scenario)
+    models = resolve_models({name: node for name, node in nodes.items() if name not in ring})
+    return {name: models[name] if name in models else resolve(node.model) for name, node in nodes.items()}
 
-    ``report`` is told of what takes time, and of what was chosen and why.
+
+def provide(
+    scenario: Scenario, models: Mapping[str, Model], cpus: Mapping[str, float], report: Report
+) -> dict[str, Holding]:
+    """What every node holds, written if it is not there yet; raises ModelError for a ring that cannot hold its model.
+
+    ``cpus`` are cores by node; ``report`` is told what was chosen, and why.
     """
-    alone = {name: node for name, node in scenario.topology.nodes.items() if name not in _ring(scenario)}
-    models = resolve_models(alone)
-    holdings = {name: Holding(model, {places.MODEL: model.path}) for name, model in models.items()}
+    holdings = {name: Holding({places.MODEL: model.path}) for name, model in models.items()}
     if isinstance(scenario.pattern, Pipeline):
-        holdings |= _provide_ring(scenario.topology, scenario.pattern, report)
-    return {name: holdings[name] for name in scenario.topology.nodes}
+        head = scenario.pattern.ring[0]
+        holdings |= _RingPlanner(models[head], scenario.topology, scenario.pattern, cpus).provide(report)
+    return holdings
 
 
 def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
-    """What :func:`provide` would refuse, and where it stands in the file; fetches and writes nothing."""
-    ring = _ring(scenario)
-    for name, node in scenario.topology.nodes.items():
+    """What cannot be had or held, and where it stands in the file; fetches and writes nothing.
+
+    And what nobody can judge: the answers of random weights.
+    """
+    topology, ring = scenario.topology, _ring(scenario)
+    for name, node in topology.nodes.items():
         try:
             check_reference(node.model)
-            if name not in ring and not is_remote(node.model):
+            if name not in ring and is_here(node.model):
                 resolve_models({name: node})
         except ModelError as error:
             yield ("topology", "nodes", name, "model"), str(error)
     if isinstance(scenario.pattern, Pipeline):
-        yield from _ring_mistakes(scenario.topology, scenario.pattern)
+        yield from _ring_mistakes(topology, scenario.pattern)
+    random = [node.model for node in topology.nodes.values() if node.model.startswith(synthetic.PREFIX)]
+    for where, expectation in scenario.placed_expectations:
+        if random and "accuracy" in expectation.bounds:
+            sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
+            yield (*where, "accuracy"), sentence
 
 
 def _ring(scenario: Scenario) -> Sequence[str]:
     return scenario.pattern.ring if isinstance(scenario.pattern, Pipeline) else ()
-
-
-def _provide_ring(topology: Topology, pattern: Pipeline, report: Callable[[str], None]) -> dict[str, Holding]:
-    model = resolve(topology.nodes[pattern.ring[0]].model)
-    placement = _place(model, topology, pattern, pattern.ring, pattern.split)
-    reasons = placement.explain()
-    for name, reason in reasons.items():
-        report(f"{name} holds {reason}")
-    parts = cut(model, placement.plan)
-    files = {name: {places.MODEL: stage.path} for name, stage in zip(pattern.ring, parts.stages, strict=True)}
-    files[pattern.ring[0]][places.FRONT] = parts.front
-    for lost in pattern.ring[1:] if pattern.take_over is not None else []:
-        for name, path in _without(lost, model, topology, pattern, report).items():
-            files[name][places.WITHOUT / f"{lost}.gguf"] = path
-    return {
-        name: Holding(model, files[name], stage.layers, reasons[name])
-        for name, stage in zip(pattern.ring, parts.stages, strict=True)
-    }
-
-
-def _without(
-    lost: str, model: Model, topology: Topology, pattern: Pipeline, report: Callable[[str], None]
-) -> dict[str, Path]:
-    """The files of the other nodes of a ring if one is lost; none where they have no room for its layers."""
-    left = [name for name in pattern.ring if name != lost]
-    try:
-        plan = _place(model, topology, pattern, left, split=None).plan
-    except ModelError as error:
-        report(f"{lost} cannot be done without: {error}")
-        return {}
-    report(f"without {lost}: layers {plan} on {', '.join(left)}")
-    return {name: stage.path for name, stage in zip(left, cut(model, plan).stages, strict=True)}
 
 
 def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
@@ -99,26 +86,64 @@ def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
             if value != right:
                 where = ("topology", "nodes", name, key)
                 yield where, f"is {value}, and that of {head!r} is {right}; the nodes of a ring have the same"
-    if not is_remote(first.model):
+    if is_here(first.model):
         try:
-            _place(resolve(first.model), topology, pattern, pattern.ring, pattern.split)
+            model = resolve(first.model)
+            _RingPlanner(model, topology, pattern, dict.fromkeys(topology.nodes, 1.0)).place(pattern.split)
         except ModelError as error:
             yield ("pattern",), str(error)
 
 
-def _place(
-    model: Model, topology: Topology, pattern: Pipeline, ring: Sequence[str], split: Sequence[int] | None
-) -> Placement:
-    """Where the layers go on these nodes; raises ModelError if they do not fit."""
-    anatomy = dissect(model)
-    row_bytes = ENCODINGS[pattern.activations].row_bytes(anatomy.width)
-    devices = []
-    for number, name in enumerate(ring):
-        node, following = topology.nodes[name], ring[(number + 1) % len(ring)]
-        devices.append(Device(name, node.memory, node.cpus, _seconds(topology, name, following, row_bytes)))
-    groups, batch = pattern.places
-    load = Load(groups * batch, topology.nodes[ring[0]].context, max(batch, pattern.chunk))
-    return place(model.reference, anatomy, devices, load, split)
+class _RingPlanner:
+    """What the nodes of one ring hold of one model."""
+
+    def __init__(self, model: Model, topology: Topology, pattern: Pipeline, cpus: Mapping[str, float]) -> None:
+        """Raises ModelError for a model that cannot be split."""
+        self._model = model
+        self._topology = topology
+        self._pattern = pattern
+        self._cpus = cpus
+        self._anatomy = dissect(model)
+        self._row_bytes = ENCODINGS[pattern.activations].row_bytes(self._anatomy.width)
+
+    def provide(self, report: Report) -> dict[str, Holding]:
+        """Every node's holding, with the files for the loss of another if others are to take its layers."""
+        ring = self._pattern.ring
+        placement = self.place(self._pattern.split)
+        reasons = placement.explain()
+        for name, reason in reasons.items():
+            report(f"{name} holds {reason}")
+        parts = split(self._model, placement.plan)
+        files = {name: {places.MODEL: stage.path} for name, stage in zip(ring, parts.stages, strict=True)}
+        files[ring[0]][places.FRONT] = parts.front
+        for lost in ring[1:] if self._pattern.take_over is not None else []:
+            for name, path in self._without(lost, report).items():
+                files[name][places.WITHOUT / f"{lost}.gguf"] = path
+        return {name: Holding(files[name], reasons[name]) for name in ring}
+
+    def place(self, layers: Sequence[int] | None, missing: str | None = None) -> Placement:
+        """Where the layers go, without a node that is ``missing``; raises ModelError if they do not fit."""
+        ring = [name for name in self._pattern.ring if name != missing]
+        members = [self._member(name, ring[(number + 1) % len(ring)]) for number, name in enumerate(ring)]
+        groups, batch = self._pattern.places
+        context = self._topology.nodes[ring[0]].context
+        load = Load(groups * batch, context, max(batch, self._pattern.chunk))
+        return place(self._model.reference, self._anatomy, members, load, layers)
+
+    def _without(self, lost: str, report: Report) -> dict[str, Path]:
+        """The files of the other nodes if one is lost; none if they have no room for its layers."""
+        try:
+            placement = self.place(None, missing=lost)
+        except ModelError as error:
+            report(f"{lost} cannot be done without: {error}")
+            return {}
+        report(f"without {lost} the layers are {placement.plan}")
+        stages = split(self._model, placement.plan).stages
+        return {held.member.name: stage.path for held, stage in zip(placement.stages, stages, strict=True)}
+
+    def _member(self, name: str, following: str) -> Member:
+        seconds = _seconds(self._topology, name, following, self._row_bytes)
+        return Member(name, self._topology.nodes[name].memory, self._cpus[name], seconds)
 
 
 def _seconds(topology: Topology, source: str, target: str, size: int) -> float:

@@ -20,7 +20,7 @@ _HIDDEN_BYTES: Final = 4
 
 
 @dataclass(frozen=True)
-class Device:
+class Member:
     """A node of the ring: its memory cap in bytes, its speed (as a share of a core), and the seconds that a token takes
     on the links to the next node."""
 
@@ -41,10 +41,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a device holds: its layers, the bytes that each part of it takes, and its work, the weights in bytes that a
+    """What a member holds: its layers, the bytes that each part of it takes, and its work, the weights in bytes that a
     token reads."""
 
-    device: Device
+    member: Member
     layers: range
     memory: Mapping[str, int]
     work: int
@@ -56,13 +56,13 @@ class Stage:
 
     @property
     def fits(self) -> bool:
-        """Whether the device's cap is enough."""
-        return self.needed <= self.device.memory
+        """Whether the member's cap is enough."""
+        return self.needed <= self.member.memory
 
     @property
     def time(self) -> float:
         """How long a token takes, in units of no meaning but for comparison."""
-        return self.work / self.device.speed
+        return self.work / self.member.speed
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,19 @@ class Placement:
         return max(self.stages, key=lambda stage: stage.time)
 
     def explain(self) -> dict[str, str]:
-        """What each device holds and why, in words."""
-        return {stage.device.name: f"{_said(stage, self.slowest)}; {self.reason}" for stage in self.stages}
+        """What each member holds and why, in words."""
+        return {stage.member.name: f"{_said(stage, self.slowest)}; {self.reason}" for stage in self.stages}
 
 
 def place(
-    model: str, anatomy: Anatomy, devices: Sequence[Device], load: Load, split: Sequence[int] | None
+    model: str, anatomy: Anatomy, members: Sequence[Member], load: Load, split: Sequence[int] | None
 ) -> Placement:
-    """The best placement of ``model`` on a ring of devices, or that of ``split``; raises ModelError if none fits."""
-    ring = _Ring(anatomy, devices, load)
+    """The best placement of ``model`` on a ring of members, or that of ``split``; raises ModelError if none fits."""
+    ring = _Ring(anatomy, members, load)
     if split is not None:
         return _as_asked(model, ring, split)
-    if len(devices) > len(anatomy.layers):
-        raise ModelError(f"{model} has {len(anatomy.layers)} layers, too few for the {len(devices)} nodes of the ring")
+    if len(members) > len(anatomy.layers):
+        raise ModelError(f"{model} has {len(anatomy.layers)} layers, too few for the {len(members)} nodes of the ring")
     stages = ring.best()
     if stages is None:
         raise ModelError(_arithmetic(model, ring))
@@ -103,17 +103,17 @@ def place(
 
 
 class _Ring:
-    """What stages of one model on some devices come to."""
+    """What stages of one model on some members come to."""
 
-    def __init__(self, anatomy: Anatomy, devices: Sequence[Device], load: Load) -> None:
+    def __init__(self, anatomy: Anatomy, members: Sequence[Member], load: Load) -> None:
         self.anatomy = anatomy
-        self.devices = devices
+        self.members = members
         self._load = load
         self._weights = list(accumulate((layer.size for layer in anatomy.layers), initial=0))
         self._kv_widths = list(accumulate((layer.kv_width for layer in anatomy.layers), initial=0))
 
     def stage(self, number: int, layers: range) -> Stage:
-        """What device ``number`` takes for some layers; the last device has the output matrix as well."""
+        """What member ``number`` takes for some layers; the last member has the output matrix as well."""
         weights = self._weights[layers.stop] - self._weights[layers.start]
         kv_width = self._kv_widths[layers.stop] - self._kv_widths[layers.start]
         samples, context, batch = self._load.samples, self._load.context, self._load.batch
@@ -123,19 +123,19 @@ class _Ring:
             "KV cache": 2 * kv_width * KV_BYTES * samples * context,
             "rows": 2 * batch * self.anatomy.width * _HIDDEN_BYTES,
         }
-        if number == len(self.devices) - 1:
+        if number == len(self.members) - 1:
             memory["output"] = self.anatomy.output
             memory["logits"] = 2 * samples * self.anatomy.vocabulary * LOGIT_BYTES
-        return Stage(self.devices[number], layers, memory, weights + memory.get("output", 0))
+        return Stage(self.members[number], layers, memory, weights + memory.get("output", 0))
 
     def best(self) -> Sequence[Stage] | None:
         """The stages of the split with the least (slowest stage, sum of all), of those that fit; None if none does."""
-        last = len(self.devices) - 1
+        last = len(self.members) - 1
         total = len(self.anatomy.layers)
 
         @cache
         def rest(number: int, begin: int) -> tuple[float, float, tuple[Stage, ...]] | None:
-            """The best for the devices from ``number`` on, with the layers from ``begin`` on."""
+            """The best for the members from ``number`` on, with the layers from ``begin`` on."""
             ends = [total] if number == last else range(begin + 1, total - (last - number) + 1)
             found = []
             for end in ends:
@@ -149,11 +149,11 @@ class _Ring:
         return None if best is None else best[2]
 
     def fullest(self) -> list[Stage | None]:
-        """Each device filled up in turn, with a layer left for each that follows; None for one that cannot hold any."""
+        """Each member filled up in turn, with a layer left for each that follows; None for one that cannot hold any."""
         begin = 0
         stages: list[Stage | None] = []
-        for number in range(len(self.devices)):
-            most = len(self.anatomy.layers) - (len(self.devices) - 1 - number)
+        for number in range(len(self.members)):
+            most = len(self.anatomy.layers) - (len(self.members) - 1 - number)
             held = [self.stage(number, range(begin, end)) for end in range(begin + 1, most + 1)]
             fitting = [stage for stage in held if stage.fits]
             stages.append(fitting[-1] if fitting else None)
@@ -169,26 +169,26 @@ def _as_asked(model: str, ring: _Ring, split: Sequence[int]) -> Placement:
     for stage in stages:
         if not stage.fits:
             raise ModelError(
-                f"node {stage.device.name!r} cannot hold layers {_written(stage.layers)} of {model}: {_sum(stage)} MiB"
-                f", and its memory is {SIZE.format(stage.device.memory)}; give it fewer layers or more memory"
+                f"node {stage.member.name!r} cannot hold layers {_written(stage.layers)} of {model}: {_sum(stage)} MiB"
+                f", and its memory is {SIZE.format(stage.member.memory)}; give it fewer layers or more memory"
             )
     return Placement(stages, "the scenario says so")
 
 
 def _arithmetic(model: str, ring: _Ring) -> str:
-    """Why a ring cannot hold a model: what each of its devices can, filled up in turn."""
+    """Why a ring cannot hold a model: what each of its members can, filled up in turn."""
     stages = ring.fullest()
     held = sum(len(stage.layers) for stage in stages if stage is not None)
-    each = "; ".join(_holding(device, stage) for device, stage in zip(ring.devices, stages, strict=True))
+    each = "; ".join(_holding(member, stage) for member, stage in zip(ring.members, stages, strict=True))
     total = len(ring.anatomy.layers)
     return f"the ring cannot hold {model}: {each}; that is {held} of {total} layers; give its nodes more memory"
 
 
-def _holding(device: Device, stage: Stage | None) -> str:
-    cap = SIZE.format(device.memory)
+def _holding(member: Member, stage: Stage | None) -> str:
+    cap = SIZE.format(member.memory)
     if stage is None:
-        return f"{device.name} holds none in {cap}"
-    return f"{device.name} holds {len(stage.layers)} in {cap} ({_sum(stage)} MiB)"
+        return f"{member.name} holds none in {cap}"
+    return f"{member.name} holds {len(stage.layers)} in {cap} ({_sum(stage)} MiB)"
 
 
 def _sum(stage: Stage) -> str:
@@ -201,8 +201,8 @@ def _said(stage: Stage, slowest: Stage) -> str:
     with_output = " and the output matrix" if "output" in stage.memory else ""
     return (
         f"layers {_written(stage.layers)}{with_output} in {mebibytes(stage.needed)} of "
-        f"{mebibytes(stage.device.memory)} MiB, {stage.time / slowest.time:.0%} of the slowest stage's time, "
-        f"{stage.device.hop * 1e3:.1f} ms a token to the next"
+        f"{mebibytes(stage.member.memory)} MiB, {stage.time / slowest.time:.0%} of the slowest stage's time, "
+        f"{stage.member.hop * 1e3:.1f} ms a token to the next"
     )
 
 

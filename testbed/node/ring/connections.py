@@ -16,7 +16,8 @@ from testbed.clock import Clock
 from testbed.node.ring.frames import HEADER_BYTES, Format, Frame, LostTrackError, read_frame
 from testbed.node.ring.messages import Alive, FrameError, Reset
 
-_SIGNS: Final = 4  # of life, in the time after which silence means loss
+_SIGNS: Final = 4  # of life that are sent in the time after which silence means loss
+_LOOKS: Final = 8  # at whether something was heard, in that time
 _AGAIN: Final = 0.1  # seconds between two attempts to connect
 _BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
 
@@ -114,7 +115,7 @@ class Incoming:
         self._lose = lose
         self._reject = reject
         self._heard: asyncio.StreamReader | None = None  # the connection that is alive
-        self._at = 0.0
+        self._quiet = 0  # looks in a row that found that nothing was heard on it
         self._connections: set[asyncio.Task[None]] = set()
 
     async def run(self, host: str, port: int) -> None:
@@ -172,7 +173,7 @@ class Incoming:
         """The stage before is there. On a new connection: then what it sent on the old one may be lost."""
         if self._heard not in (None, reader):
             self._lose()
-        self._heard, self._at = reader, asyncio.get_running_loop().time()
+        self._heard, self._quiet = reader, 0
 
     async def _exactly(self, reader: asyncio.StreamReader, count: int) -> bytes:
         """The next ``count`` bytes. On a slow link a frame is long on its way; as long as it comes, there is life."""
@@ -182,14 +183,15 @@ class Incoming:
                 raise asyncio.IncompleteReadError(bytes(data), count)
             data += piece
             if reader is self._heard:
-                self._at = asyncio.get_running_loop().time()
+                self._quiet = 0
         return bytes(data)
 
     async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
+        """Look for silence. Looks are counted and not seconds: who stood still itself must first hear what came in."""
         while True:
-            await asyncio.sleep(self._detect / _SIGNS)
-            if self._heard is not None and loop.time() > self._at + self._detect:
+            await asyncio.sleep(self._detect / _LOOKS)
+            self._quiet += 1
+            if self._heard is not None and self._quiet == _LOOKS:
                 self._fall_silent()
 
     def _fall_silent(self) -> None:
