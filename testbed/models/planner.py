@@ -17,6 +17,7 @@ from testbed.models.split import StagePlan
 from testbed.units import SIZE
 
 _HIDDEN_BYTES: Final = 4
+_TOKENIZER_BYTES: Final = 350  # of a token, measured with a vocabulary of 32,000
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ class _Ring:
             "KV cache": 2 * kv_width * KV_BYTES * samples * context,
             "rows": 2 * batch * self.anatomy.width * _HIDDEN_BYTES,
         }
+        if number == 0:
+            memory["tokenizer"] = self.anatomy.vocabulary * _TOKENIZER_BYTES
         if number == len(self.members) - 1:
             memory["output"] = self.anatomy.output
             memory["logits"] = 2 * samples * self.anatomy.vocabulary * LOGIT_BYTES

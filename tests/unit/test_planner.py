@@ -17,7 +17,7 @@ LOAD = Load(samples=4, context=512, batch=32)
 
 def _model(layers: int, layer: int = 10 * MIB, output: int = 20 * MIB) -> Anatomy:
     parts = tuple(Layer(layer, 64) for _ in range(layers))
-    return Anatomy("llama", 256, 1000, embedding=output, layers=parts, output=output, shared=0)
+    return Anatomy("llama", 256, 0, embedding=output, layers=parts, output=output, shared=0)
 
 
 def _members(*memories: float, speed: float = 0.5) -> list[Member]:
