@@ -12,7 +12,7 @@ from typing import Final
 from testbed import runner
 from testbed.campaign import Campaign
 from testbed.errors import SpecError, TestbedError
-from testbed.models.source import model_mistakes
+from testbed.models.holdings import model_mistakes
 from testbed.results.figure import draw
 from testbed.results.sweep import Outcome, Visited, write_table
 from testbed.spec.keys import full_key

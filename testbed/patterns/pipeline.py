@@ -47,6 +47,11 @@ class Pipeline(BaseModel):
         return 0
 
     @property
+    def neighbours(self) -> Literal["all"]:
+        """Whom a node may reach: nodes that follow each other in the ring need no link of their own."""
+        return "all"
+
+    @property
     def last_layer(self) -> int:
         """A prompt is one job."""
         return 1

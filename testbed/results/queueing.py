@@ -64,7 +64,9 @@ class QueueFigures:
 
 
 def queue_figures(measured: Measurements, scenario: Scenario) -> dict[str, QueueFigures]:
-    """By node; nothing of nodes that did no inference, nor where no prompt came."""
+    """By node; nothing of nodes that did no inference, nor where no prompt came. A ring is no single server."""
+    if not isinstance(scenario.pattern, GossipMoa):
+        return {}
     seconds = max((prompt["t"] for prompt in measured.prompts.values()), default=0.0)
     done: defaultdict[str, list[Inference]] = defaultdict(list)
     for inference in inferences(measured.jobs) if seconds else ():

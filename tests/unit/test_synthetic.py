@@ -11,7 +11,8 @@ from rings import CONTEXT, Rings, whole
 
 from testbed.errors import SpecError
 from testbed.models import noise
-from testbed.models.source import ModelError, model_mistakes, resolve
+from testbed.models.holdings import model_mistakes
+from testbed.models.source import ModelError, resolve
 from testbed.models.split import StagePlan, split
 from testbed.models.synthetic import ENCODINGS, RECIPES, Recipe, Shape
 from testbed.node.model import ChatModel, Sampling
