@@ -66,6 +66,7 @@ def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str,
                 "late": "late",
                 "rejected": "rejected",
                 "dropped": "dropped",
+                "frames_rejected": "frame_rejected",
             }.items()
         },
     }
