@@ -98,7 +98,9 @@ def test_prompts_that_ended_fill_the_bar() -> None:
     view = _playing(boards, prompts=4)
     for answered, failed, full in ((0, 0, 0), (1, 0, 10), (1, 1, 20), (2, 1, 30)):
         boards["n1"].answered, boards["n2"].failed = answered, failed
-        console = Console(file=io.StringIO(), width=80, record=True, force_terminal=True, color_system="standard")
+        console = Console(
+            file=io.StringIO(), width=80, record=True, force_terminal=True, color_system="standard", no_color=False
+        )
         console.print(view.render())
         bar = console.export_text(styles=True).splitlines()[-1]
         assert [len(done) for done in re.findall("\x1b\\[91m(━+)", bar)] == ([full] if full else [])
