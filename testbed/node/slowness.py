@@ -6,7 +6,8 @@ fault begins or ends, and from the first token on of one that is started again.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,13 @@ class Slowness:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+
+    @contextmanager
+    def stretched(self) -> Iterator[None]:
+        """Make what this thread does within that much longer, in CPU time."""
+        begin = time.thread_time()
+        yield
+        self.stretch(begin)
 
     def stretch(self, begin: float) -> None:
         """Make what this thread did since ``begin``, in seconds of its own CPU time, that much longer."""

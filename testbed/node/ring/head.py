@@ -7,7 +7,6 @@ one comes home, under a new epoch, and then all samples go round again from thei
 
 import asyncio
 import itertools
-import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -257,7 +256,8 @@ class Head(JobQueue):
     async def _mend(self) -> None:
         while True:
             await self._broken.wait()
-            self._epoch = max(self._epoch + 1, int(time.time()))  # above those before the head was started again, too
+            # By the clock it is above those that the head was in before it was started again, too.
+            self._epoch = max(self._epoch + 1, int(self._seat.config.clock.now()))
             await self._close_again()
 
     async def _close_again(self) -> None:

@@ -1,7 +1,6 @@
 """A node's place in its ring: it hears the node before, computes in a thread, and speaks to the next."""
 
 import asyncio
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -136,11 +135,11 @@ class Hop:
         return self._station.take(frame)
 
     def _compute_rows(self, frame: Frame, rows: int) -> Frame | None:
-        clock, begin = self._seat.config.clock, time.thread_time()
-        came = clock.now()
-        result = self._station.take(frame)
-        self._seat.slowness.stretch(begin)
-        seconds = clock.now() - came
+        clock = self._seat.config.clock
+        begin = clock.now()
+        with self._seat.slowness.stretched():
+            result = self._station.take(frame)
+        seconds = clock.now() - begin
         self._seconds[rows].append(seconds)
         self._seat.trace.emit("computed", rows=rows, seconds=seconds)
         return result
