@@ -19,9 +19,8 @@ TEXTS = ["alpha", "be", "gamma ray", "d", "epsilon and more of it", "zeta", "eta
 
 
 def _pattern(**options: Any) -> Pipeline:
-    return Pipeline.model_validate(
-        {"kind": "pipeline", "ring": ["a", "b", "c"], "detect": "300ms", "chunk": 4} | options
-    )
+    """A ring in which nobody counts as lost for being slow, on a host that has other things to do."""
+    return Pipeline.model_validate({"kind": "pipeline", "ring": ["a", "b", "c"], "detect": "20s", "chunk": 4} | options)
 
 
 async def _all(ring: FakeRing, limit: int = 8) -> list[Completion]:
@@ -188,7 +187,7 @@ def test_a_token_that_nobody_waits_for_is_rejected(make_trace: MakeTrace) -> Non
 @pytest.mark.parametrize("tokens", [0, 3, 11])
 def test_a_lost_node_that_comes_back_costs_no_token(lost: str, tokens: int, make_trace: MakeTrace) -> None:
     async def play() -> Any:
-        async with running(_pattern(), make_trace) as ring:
+        async with running(_pattern(detect="300ms"), make_trace) as ring:
             going = asyncio.create_task(_all(ring, limit=20))
             while sum(event["rows"] for event in ring.traces[lost].read("computed")) < tokens:
                 await asyncio.sleep(0.001)
@@ -207,7 +206,7 @@ def test_a_lost_node_that_comes_back_costs_no_token(lost: str, tokens: int, make
 @pytest.mark.parametrize("lost", ["b", "c"])
 def test_the_others_take_over_the_layers_of_a_node_that_stays_away(lost: str, make_trace: MakeTrace) -> None:
     async def play() -> Any:
-        async with running(_pattern(take_over="400ms"), make_trace) as ring:
+        async with running(_pattern(detect="300ms", take_over="400ms"), make_trace) as ring:
             going = asyncio.create_task(_all(ring, limit=20))
             while not ring.traces[lost].read("computed"):
                 await asyncio.sleep(0.001)
@@ -225,7 +224,7 @@ def test_the_others_take_over_the_layers_of_a_node_that_stays_away(lost: str, ma
 
 def test_a_node_that_stays_away_ends_all_samples_with_their_reason(make_trace: MakeTrace) -> None:
     async def play() -> Any:
-        async with running(_pattern(patience="500ms"), make_trace) as ring:
+        async with running(_pattern(detect="300ms", patience="500ms"), make_trace) as ring:
             await ring.stop("c")
             outcomes = await asyncio.gather(*(ring.complete(text) for text in TEXTS), return_exceptions=True)
             ring.start("c")
