@@ -42,8 +42,8 @@ class Breach:
 class Chaos:
     """Runs of one scenario, with its seed and those after it, and so with other faults each time.
 
-    ``played`` are those that have been, ``invalid`` those among them whose emulation broke, which say nothing;
-    ``breach`` is what the last one broke, if it did.
+    ``played`` are those that have been; ``breach`` is what the last one broke, if it did. ``invalid`` are those whose
+    emulation broke, tries included: they say nothing.
     """
 
     def __init__(self, scenario: Scenario, options: runner.Options, watch: Watch, tell: Callable[[str], None]) -> None:
