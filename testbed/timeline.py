@@ -40,6 +40,7 @@ class Timeline:
         for entry in self._entries:
             if self._held.get(entry.label) and entry.fault is not None and not entry.fault.outlives_play:
                 await self._end(entry, self._clock.now())
+        await self._effects.settled()
 
     async def _play(self, entry: Entry) -> None:
         asked = await self._due(entry)

@@ -48,6 +48,7 @@ class ActiveEffects:
         self._active: list[Effect[Any]] = []
         self._states: dict[Target[Any], Any] = {}
         self._locks: defaultdict[Target[Any], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._settling: set[asyncio.Future[Any]] = set()
 
     async def replace(self, ending: Effects, beginning: Effects) -> None:
         """End some effects and begin others; returns once the world is so.
@@ -58,7 +59,14 @@ class ActiveEffects:
             self._active.remove(effect)
         self._active += beginning
         targets = dict.fromkeys(effect.target for effect in (*ending, *beginning))
-        await asyncio.shield(asyncio.gather(*map(self._settle, targets)))
+        settling = asyncio.gather(*map(self._settle, targets))
+        self._settling.add(settling)
+        settling.add_done_callback(self._settling.discard)
+        await asyncio.shield(settling)
+
+    async def settled(self) -> None:
+        """Wait for changes whose caller was cancelled to come to their end."""
+        await asyncio.gather(*self._settling, return_exceptions=True)
 
     def demanded(self, target: Target[State]) -> State:
         """The state that a target is to be in."""

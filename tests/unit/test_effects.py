@@ -1,7 +1,9 @@
 """Effects compose: whatever begins and ends in whatever order, what holds is what the active ones say."""
 
 import asyncio
+import gc
 import random
+import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -125,6 +127,33 @@ def test_a_change_that_is_cancelled_half_way_is_still_undone() -> None:
         return world.states.get(NODES[0].name, CONDITION)
 
     assert asyncio.run(play()) == CONDITION
+
+
+def test_a_change_whose_caller_is_gone_comes_to_its_end_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    """A node that was being killed when play ended: nobody undoes that, and the event loop ends with play."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Part):
+        def apply(self, world: Any, before: Any, after: Any) -> None:
+            begun.set()
+            assert go_on.wait(30)
+            super().apply(world, before, after)
+
+    async def play() -> Any:
+        world, part = World(), Slow("slow", CONDITION)
+        effects = ActiveEffects(world)  # type: ignore[arg-type]
+        killing = asyncio.create_task(effects.replace([], [replace(change_node("", running=False), target=part)]))
+        await asyncio.to_thread(begun.wait)
+        killing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killing
+        go_on.set()
+        await effects.settled()
+        return world.states["slow"].running
+
+    assert asyncio.run(play()) is False
+    gc.collect()
+    assert caplog.records == []
 
 
 def _state(part: Part, *effects: Effect[Any]) -> Any:
