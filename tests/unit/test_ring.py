@@ -1,6 +1,7 @@
 """A ring of nodes: whatever the schedule, whatever comes in and whoever is lost, samples get one model's tokens."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -201,6 +202,43 @@ def test_a_lost_node_that_comes_back_costs_no_token(lost: str, tokens: int, make
     assert completions == _expected(3, limit=20)
     assert [event["peer"] for event in traces["a"].read("ring_broken")] == [lost]
     assert len(traces["a"].read("ring_closed")) == 2
+
+
+def test_a_head_that_is_started_again_closes_the_ring_anew(make_trace: MakeTrace) -> None:
+    """What the others have of samples that only the old head knew is forgotten."""
+
+    async def play() -> list[Completion]:
+        async with running(_pattern(), make_trace) as ring:
+            going = asyncio.create_task(_all(ring, limit=20))
+            while not ring.traces["c"].read("computed"):
+                await asyncio.sleep(0.001)
+            await ring.stop("a")
+            going.cancel()
+            ring.start("a")
+            return await _all(ring)
+
+    assert asyncio.run(play()) == _expected(3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whichever_nodes_are_lost_whenever_no_token_is(seed: int, make_trace: MakeTrace) -> None:
+    draw = random.Random(seed)
+
+    async def play() -> list[Completion]:
+        schedule = draw.choice(["sequential", "recurrent", "microbatch"])
+        async with running(_pattern(ring=list("abcd"), schedule=schedule), make_trace) as ring:
+            going = asyncio.create_task(_all(ring, limit=20))
+            for _ in range(draw.randint(1, 3)):
+                lost = draw.sample("bcd", draw.randint(1, 2))
+                await asyncio.sleep(draw.uniform(0, 0.1))
+                for name in lost:
+                    await ring.stop(name)
+                await asyncio.sleep(draw.uniform(0, 0.1))
+                for name in lost:
+                    ring.start(name)
+            return await going
+
+    assert asyncio.run(play()) == _expected(4, limit=20)
 
 
 @pytest.mark.parametrize("lost", ["b", "c"])

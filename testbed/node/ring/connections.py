@@ -14,7 +14,7 @@ from typing import Final
 
 from testbed.clock import Clock
 from testbed.node.ring.frames import HEADER_BYTES, Format, Frame, LostTrackError, read_frame
-from testbed.node.ring.messages import Alive, FrameError, Reset
+from testbed.node.ring.messages import Alive, FrameError, Loss, Reset
 
 _SIGNS: Final = 4  # of life that are sent in the time after which silence means loss
 _LOOKS: Final = 8  # at whether something was heard, in that time
@@ -25,7 +25,8 @@ _BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
 class Outgoing:
     """The connection of ``stage`` to the next node, at ``port`` of ``host``.
 
-    What is sent while there is none is lost, but for a reset: the last one is sent as soon as there is one again.
+    What is sent while there is none is lost, but for a reset: the last one is sent as soon as there is one again, unless
+    a stage is lost meanwhile that the reset has been through.
     """
 
     def __init__(self, stage: int, host: str, port: int, layout: Format, detect: float, clock: Clock) -> None:
@@ -46,6 +47,8 @@ class Outgoing:
             self._silent = False
         elif isinstance(frame.message, Reset):
             self._kept = frame
+        elif isinstance(frame.message, Loss):
+            self._kept = None
 
     def turn_to(self, host: str) -> None:
         """Connect to another node from now on."""

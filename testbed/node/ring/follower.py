@@ -19,6 +19,7 @@ class Follower:
         self._seat = seat
         self._hop = Hop(seat, self._take, self._lose)
         self._frames: deque[Frame] = deque()
+        self._epoch = 0  # of the last reset that came, computed or not
         self._wake = asyncio.Event()
 
     async def complete(
@@ -38,16 +39,16 @@ class Follower:
         """It is, as soon as it listens."""
 
     def _take(self, frame: Frame) -> None:
-        if isinstance(frame.message, Loss):  # news that must not wait for computing
-            self._hop.send(frame)
-            return
         if isinstance(frame.message, Reset):
-            self._frames.clear()  # what came before it is void
+            self._epoch = max(self._epoch, frame.epoch)
+        if isinstance(frame.message, Reset | Loss) and frame.epoch >= self._epoch:
+            # What waits to be computed is void then. But a loss must not overtake a reset: the head would not see it.
+            self._frames = deque(waiting for waiting in self._frames if isinstance(waiting.message, Reset | Loss))
         self._frames.append(frame)
         self._wake.set()
 
     def _lose(self) -> None:
-        self._hop.send(Frame(self._hop.epoch, Loss(self._hop.before)))
+        self._take(Frame(self._epoch, Loss(self._hop.before)))
 
     async def _work(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from testbed.node.front import Front
 from testbed.node.model import Completion, ContextOverflowError
@@ -33,6 +34,8 @@ from testbed.node.ring.messages import (
 from testbed.node.ring.rehearsal import BrokenError, Rehearsal
 from testbed.node.ring.scheduling import Sample, Schedule
 from testbed.patterns.participant import JobError
+
+_EPOCHS: Final = 100  # a second; in 32 bits they last for more than a year
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,7 @@ class Head(JobQueue):
         while True:
             await self._broken.wait()
             # By the clock it is above those that the head was in before it was started again, too.
-            self._epoch = max(self._epoch + 1, int(self._seat.config.clock.now()))
+            self._epoch = max(self._epoch + 1, int(self._seat.config.clock.now() * _EPOCHS))
             await self._close_again()
 
     async def _close_again(self) -> None:
