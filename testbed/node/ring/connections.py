@@ -25,8 +25,8 @@ _BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
 class Outgoing:
     """The connection of ``stage`` to the next node, at ``port`` of ``host``.
 
-    What is sent while there is none is lost, but for a reset: the last one is sent as soon as there is one again, unless
-    a stage is lost meanwhile that the reset has been through.
+    What is sent while there is none is lost, but for a reset: the last one is sent as soon as there is one again,
+    unless a stage is lost meanwhile that the reset has been through.
     """
 
     def __init__(self, stage: int, host: str, port: int, layout: Format, detect: float, clock: Clock) -> None:
