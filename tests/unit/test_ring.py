@@ -226,7 +226,7 @@ def test_whichever_nodes_are_lost_whenever_no_token_is(seed: int, make_trace: Ma
 
     async def play() -> list[Completion]:
         schedule = draw.choice(["sequential", "recurrent", "microbatch"])
-        async with running(_pattern(ring=list("abcd"), schedule=schedule), make_trace) as ring:
+        async with running(_pattern(ring=list("abcd"), schedule=schedule, detect="300ms"), make_trace) as ring:
             going = asyncio.create_task(_all(ring, limit=20))
             for _ in range(draw.randint(1, 3)):
                 lost = draw.sample("bcd", draw.randint(1, 2))
