@@ -5,6 +5,7 @@ gives other answers from there on.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -131,7 +132,8 @@ class FakeRing:
         self._serving: dict[str, asyncio.Task[None]] = {}
 
     def address(self, name: str) -> str:
-        return f"127.0.0.{2 + self.pattern.ring.index(name)}"
+        """One that no other process on this host has; the port is the same for all."""
+        return f"127.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.{2 + self.pattern.ring.index(name)}"
 
     @property
     def head(self) -> Head:
