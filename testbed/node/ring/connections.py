@@ -120,6 +120,7 @@ class Incoming:
         self._heard: asyncio.StreamReader | None = None  # the connection that is alive
         self._quiet = 0  # looks in a row that found that nothing was heard on it
         self._connections: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def run(self, host: str, port: int) -> None:
         """Listen for ever."""
@@ -127,6 +128,7 @@ class Incoming:
             async with await asyncio.start_server(self._serve, host, port, limit=_BUFFER):
                 await self._watch()
         finally:
+            self._closed = True
             for connection in list(self._connections):
                 connection.cancel()
 
@@ -136,6 +138,9 @@ class Incoming:
             self.before, self._heard = before, None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it came in the last moment
+            writer.transport.abort()
+            return
         connection = asyncio.current_task()
         assert connection is not None
         self._connections.add(connection)
