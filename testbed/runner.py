@@ -115,6 +115,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                     inspection.after_play()
             except KeyboardInterrupt:
                 interrupted = True
+                recording.emit("interrupted")
             finally:
                 ending.enter_context(_undisturbed())
                 with stages.stage("collect"):
@@ -209,9 +210,6 @@ def _play(world: World, recording: Recording, view: View) -> None:
     view.play(recording.boards, len(arrivals), timeline.active, world.clock.dilation)
     try:
         world.clock.run(_deliver_all(world, recording, timeline, arrivals))
-    except KeyboardInterrupt:
-        recording.emit("interrupted")
-        raise
     finally:
         recording.end()
 

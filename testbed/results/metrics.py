@@ -138,7 +138,7 @@ class Measurements:
 
     @property
     def interrupted(self) -> bool:
-        """Whether play was cut off before all prompts had ended."""
+        """Whether the run was cut off, so that prompts may be without an end."""
         return bool(self._of("interrupted"))
 
     @cached_property

@@ -47,6 +47,8 @@ class Paths:
 
     def _tree(self, target: str) -> dict[str, str]:
         """What comes next on the way to ``target``, by where one is."""
+        if target not in self._graph:  # it has no links
+            return {}
         if target not in self._toward:
             before, _ = networkx.dijkstra_predecessor_and_distance(self._graph, target, weight="cost")
             self._toward[target] = {end: nearer[0] for end, nearer in before.items() if nearer}

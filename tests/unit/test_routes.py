@@ -121,6 +121,10 @@ def test_bandwidth_counts_as_the_time_that_a_full_frame_takes() -> None:
     assert [link.name for link in topology.route("a", "b")] == ["a-c", "c-b"]
 
 
+def test_a_node_that_is_alone_needs_no_link_to_reach_itself() -> None:
+    assert _topology(["a"], [], []).route("a", "a") == []
+
+
 def test_of_equally_long_paths_that_with_fewer_links_counts() -> None:
     ends = [["a", "b"], ["b", "c"], ["a", "c"]]
     delays = ["1ms", "1ms", "2ms"]
