@@ -101,7 +101,7 @@ def _of_line(visited: Sequence[Visited], axis: Axis, name: str) -> list[Visited]
 def _draw_panel(panel: Element, metric: str, axis: Axis, lines: Mapping[str, Sequence[Visited]]) -> None:
     unit = METRICS[metric].unit
     known = [visit.estimates[metric] for line in lines.values() for visit in line if metric in visit.estimates]
-    ticks = _ticks(max((estimate.mean + (estimate.margin or 0.0) for estimate in known), default=0.0))
+    ticks = _ticks(max((max(estimate.interval or (estimate.mean,)) for estimate in known), default=0.0))
     _write(panel, "title", _across(0.5), 20, metric)
     for tick in ticks:
         y = _down(tick, ticks)
@@ -124,8 +124,7 @@ def _draw_line(
     corners = " ".join(f"{x:.1f},{_down(estimate.mean, ticks):.1f}" for x, estimate in estimates)
     SubElement(panel, "polyline", {"class": colour, "points": corners})
     for x, estimate in estimates:
-        margin = estimate.margin or 0.0
-        low, high = (_down(max(0.0, estimate.mean + sign * margin), ticks) for sign in (-1, 1))
+        low, high = (_down(max(0.0, end), ticks) for end in estimate.interval or (estimate.mean, estimate.mean))
         SubElement(panel, "path", {"class": f"interval {colour}", "d": f"M{x:.1f} {low:.1f}V{high:.1f}"})
         SubElement(
             panel, "circle", {"class": colour, "cx": f"{x:.1f}", "cy": f"{_down(estimate.mean, ticks):.1f}", "r": "3"}

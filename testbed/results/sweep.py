@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from testbed.results.metrics import wilson_interval
 from testbed.results.recorded import SUMMARY
 from testbed.results.student import t_quantile
 from testbed.results.summary import EXIT_CODES
@@ -79,18 +80,33 @@ def _numbers(content: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over repetitions and half the width of its interval, by Student's t; None of a single one."""
+    """A mean over repetitions, and its interval; None of a single run."""
 
     mean: float
-    margin: float | None
+    interval: tuple[float, float] | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
-        """Of at least one value."""
+        """Of at least one run's value each, by Student's t."""
+        mean = fmean(values)
         if len(values) < 2:
-            return cls(values[0], None)
-        quantile = t_quantile((1 + CONFIDENCE) / 2, len(values) - 1)
-        return cls(fmean(values), quantile * stdev(values) / math.sqrt(len(values)))
+            return cls(mean, None)
+        margin = t_quantile((1 + CONFIDENCE) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+        return cls(mean, (mean - margin, mean + margin))
+
+    @classmethod
+    def of_share(cls, shares: Sequence[float], trials: Sequence[float]) -> "Estimate":
+        """Of shares of so many prompts each, which no host moves: of all of them together, by Wilson's score."""
+        together = sum(trials)
+        if not together:
+            return cls.of(shares)
+        successes = sum(share * number for share, number in zip(shares, trials, strict=True))
+        return cls(successes / together, wilson_interval(round(successes), round(together), CONFIDENCE))
+
+    @property
+    def margin(self) -> float | None:
+        """Half the width of the interval."""
+        return None if self.interval is None else (self.interval[1] - self.interval[0]) / 2
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,13 @@ class Visited:
         """Of every number that all runs have whose numbers say something."""
         told = [outcome.numbers for outcome in self.outcomes if outcome.tells]
         shared = [name for name in (told[0] if told else ()) if all(name in numbers for numbers in told)]
-        return {name: Estimate.of([numbers[name] for numbers in told]) for name in shared}
+        found = {name: Estimate.of([numbers[name] for numbers in told]) for name in shared}
+        prompts = [numbers["prompts"] for numbers in told]
+        answers = [numbers["prompts"] * numbers.get("completed", 0.0) for numbers in told]
+        for share, trials in (("accuracy", answers), ("completed", prompts)):
+            if share in found:
+                found[share] = Estimate.of_share([numbers[share] for numbers in told], trials)
+        return found
 
     @property
     def verdicts(self) -> "Counter[Verdict]":
@@ -119,8 +141,8 @@ class Visited:
         row["distorted"] = sum(outcome.distorted for outcome in self.outcomes)
         for name, estimate in self.estimates.items():
             row[name] = float(estimate.mean)
-            if estimate.margin is not None:
-                row |= {f"{name}.low": estimate.mean - estimate.margin, f"{name}.high": estimate.mean + estimate.margin}
+            if estimate.interval is not None:
+                row[f"{name}.low"], row[f"{name}.high"] = estimate.interval
         return row | {f"published.{metric}": value for metric, value in self.point.published_values.items()}
 
 

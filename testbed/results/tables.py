@@ -103,8 +103,7 @@ def _load(visit: Visited) -> Text:
 
 
 def _print_notes(visited: Sequence[Visited], console: Console) -> None:
-    notes = ["load: of the busiest node"]
-    notes += ["±: 95 % interval over the repetitions"] if any(len(visit.outcomes) > 1 for visit in visited) else []
+    notes = ["±: 95 % interval", "load: of the busiest node"]
     notes += ["in brackets: published"] if any(visit.point.published for visit in visited) else []
     distorted = sum(outcome.distorted for visit in visited for outcome in visit.outcomes)
     notes += [f"{distorted} of {sum(len(visit.outcomes) for visit in visited)} runs are distorted"] if distorted else []

@@ -20,7 +20,7 @@ from testbed.emulation import host as emulation_host
 from testbed.errors import HostError
 from testbed.results.directory import RunDirectory
 from testbed.results.fidelity import Fidelity, Finding
-from testbed.results.metrics import Measurements
+from testbed.results.metrics import Measurements, wilson_interval
 from testbed.results.student import t_quantile
 from testbed.results.summary import Summary
 from testbed.spec.keys import full_key, scenario_keys
@@ -151,11 +151,11 @@ def test_the_table_has_means_and_intervals_over_the_repetitions(sweep: Call, tmp
     assert shown[5:8] == [f"{fmean(latencies):.3g}", "±", f"{half:.2g}"]
 
 
-def test_one_run_a_point_has_no_interval(sweep: Call, tmp_path: Path) -> None:
+def test_one_run_a_point_tells_how_sure_shares_of_its_prompts_are_and_nothing_else(sweep: Call, tmp_path: Path) -> None:
     sweep("--grid", "layers=0,1")
-    names = pyarrow.parquet.read_table(tmp_path / "out" / "sweep.parquet").column_names
-    assert "accuracy" in names
-    assert not [name for name in names if name.endswith(".low")]
+    table = pyarrow.parquet.read_table(tmp_path / "out" / "sweep.parquet")
+    assert [name for name in table.column_names if name.endswith(".low")] == ["accuracy.low", "completed.low"]
+    assert (table["accuracy.low"][0].as_py(), table["accuracy.high"][0].as_py()) == wilson_interval(30, 30)
 
 
 def test_json_has_the_rows_of_the_table(sweep: Call, tmp_path: Path) -> None:
@@ -206,8 +206,10 @@ def test_what_failed_or_broke_is_shown_and_the_sweep_goes_on(sweep: Call, host: 
         [2, 0, 2, 0, 0],
         [2, 0, 2, 0, 0],
     ]
-    assert rows[0]["accuracy"] == 1.0  # that of the valid run
-    assert (rows[0]["accuracy.low"], rows[2]["accuracy.low"]) == (None, 1.0)
+    assert [row["accuracy"] for row in rows] == [1.0] * 4
+    expected = [wilson_interval(prompts, prompts) or (0.0, 0.0) for prompts in (30, 30, 60, 60)]  # of runs that tell
+    assert [row["accuracy.low"] for row in rows] == [pytest.approx(low) for low, _ in expected]
+    assert [row["latency.mean.low"] is None for row in rows] == [True, True, False, False]
 
 
 def test_the_points_of_a_file_stand_beside_what_was_published(sweep: Call, host: Host, tmp_path: Path) -> None:
