@@ -214,7 +214,8 @@ class LinkConformance:
         way = Direction(bandwidth=10e6, delay=0.010)
         laboratory.join_by_bridge(a=way, b=way)
         serialisation = 4 * 98 * 8 / 10e6 * 1e3
-        assert 40 + serialisation <= laboratory.round_trip("a", "b") <= 42 + serialisation
+        # A hop that is missed or taken twice makes a difference of 10 ms; a relay on a busy host, one of 3.
+        assert 40 + serialisation <= laboratory.round_trip("a", "b") <= 45 + serialisation
 
     @pytest.mark.parametrize("delay", [0.001, 0.1])
     def test_a_bulk_transfer_gets_the_bandwidth(self, laboratory: Laboratory, delay: float) -> None:
