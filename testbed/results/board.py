@@ -8,7 +8,7 @@ from testbed.results.events import Event
 @dataclass
 class NodeBoard:
     """One node. ``queue`` counts the jobs that wait and those at work, ``at_work`` holds the latter with the times at
-    which they began; ``layer`` is the last that any of its jobs was for; memory is in bytes."""
+    which they began; ``layer`` is the last that any of its jobs begun was for; memory is in bytes."""
 
     state: str = "starting"
     queue: int = 0
@@ -20,6 +20,8 @@ class NodeBoard:
     memory: int = 0
     memory_cap: int = 0
     at_work: dict[str, float] = field(default_factory=dict)
+    _waiting: dict[str, int] = field(default_factory=dict)
+    """The layers of jobs that have not begun."""
 
     @property
     def decoding_rate(self) -> float:
@@ -33,12 +35,14 @@ class NodeBoard:
                 self.state = "idle"
                 self.queue = 0  # what was there before a restart went with it
                 self.at_work.clear()
+                self._waiting.clear()
             case "enqueue":
                 self.queue += 1
                 layer = str(event.get("layer", ""))  # other clients of the node's API say what they like
-                self.layer = max(self.layer, int(layer) if layer.isdecimal() else 0)
+                self._waiting[event["job"]] = int(layer) if layer.isdecimal() else 0
             case "start":
                 self.state = "inferring"
+                self.layer = max(self.layer, self._waiting.pop(event["job"]))
                 self.at_work[event["job"]] = event["t"]
             case "end" | "job_failed":
                 self.queue -= 1
@@ -47,6 +51,7 @@ class NodeBoard:
                 self.tokens += event.get("tokens", 0)
             case "dropped":
                 self.queue -= 1
+                del self._waiting[event["job"]]
             case "answer":
                 self.answered += 1
             case "failed":

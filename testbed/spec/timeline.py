@@ -119,7 +119,7 @@ class When(Trigger):
 
 
 class In(Trigger):
-    """The first job of a layer was queued, for whichever prompt."""
+    """The first job of a layer has begun, for whichever prompt."""
 
     layer: int = Field(ge=1)
 

@@ -21,13 +21,14 @@ def test_a_node_starts_then_idles_then_infers_then_idles() -> None:
 
 
 def test_the_queue_counts_those_that_wait_and_the_one_at_work() -> None:
+    other = {"job": "p2.1@a"}
     steps: list[Any] = [
         (1, "enqueue"),
         (1, "start"),
-        (2, "enqueue"),
+        (2, "enqueue", other),
         (3, "end", {"tokens": 1}),
-        (3, "start"),
-        (4, "job_failed"),
+        (3, "start", other),
+        (4, "job_failed", other),
         (5, "enqueue"),
         (5, "dropped"),
         (6, "enqueue"),
@@ -37,9 +38,23 @@ def test_the_queue_counts_those_that_wait_and_the_one_at_work() -> None:
 
 
 def test_the_decoding_rate_is_over_the_time_at_work() -> None:
-    board = _board((1, "start"), (3, "end", {"tokens": 4}), (90, "start"), (91, "end", {"tokens": 5}))
+    first: list[Any] = [(1, "enqueue"), (1, "start"), (3, "end", {"tokens": 4})]
+    board = _board(*first, (90, "enqueue"), (90, "start"), (91, "end", {"tokens": 5}))
     assert board.decoding_rate == pytest.approx(3.0)
     assert _board((0, "ready")).decoding_rate == 0
+
+
+def test_a_layer_is_reached_when_a_job_of_it_begins() -> None:
+    steps: list[Any] = [
+        (1, "enqueue", {"layer": "1"}),
+        (1, "start"),
+        (2, "enqueue", {"layer": "2", "job": "p1.2@a"}),
+        (3, "end", {"tokens": 1}),
+        (3, "start", {"job": "p1.2@a"}),
+        (4, "enqueue", {"layer": "the last", "job": "of-another-client"}),
+        (4, "start", {"job": "of-another-client"}),
+    ]
+    assert [_board(*steps[:count]).layer for count in range(len(steps) + 1)] == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_prompts_end_answered_or_failed() -> None:
