@@ -11,6 +11,7 @@ import pytest
 from simulated import write_run
 
 from testbed import cli
+from testbed.cli import terminal
 
 STEADY = [0.100 + 0.001 * (number % 7) for number in range(40)]
 SLOWER = [1.3 * seconds for seconds in STEADY]
@@ -31,7 +32,7 @@ Compare = Callable[..., Outcome]
 @pytest.fixture
 def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Compare:
     """Call ``testbed compare`` in a terminal of 80 columns."""
-    monkeypatch.setattr(cli.out, "width", 80)
+    monkeypatch.setattr(terminal.out, "width", 80)
 
     def call(*arguments: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["testbed", "compare", *map(str, arguments)])

@@ -16,6 +16,7 @@ import pytest
 from gossip import Gossip
 
 from testbed import cli, runner
+from testbed.cli import terminal
 from testbed.emulation import host as emulation_host
 from testbed.errors import HostError
 from testbed.results.directory import RunDirectory
@@ -102,7 +103,7 @@ Call = Callable[..., Outcome]
 def sweep(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call ``testbed sweep`` in a terminal of 80 columns; what it gives goes to ``out`` in the test's directory."""
     del host
-    monkeypatch.setattr(cli.out, "width", 80)
+    monkeypatch.setattr(terminal.out, "width", 80)
 
     def call(*arguments: str, scenario: str = SCENARIO) -> Outcome:
         path = tmp_path / "scenario.yaml"

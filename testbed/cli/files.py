@@ -1,0 +1,124 @@
+"""The verbs that read and write what runs are made of: scenarios, topologies, models, devices."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed.cli.options import AsJson, Assignments, Scenarios
+from testbed.cli.terminal import out
+from testbed.errors import SpecError
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
+def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
+    """Check scenario files and their topologies, and say every mistake with its line."""
+    from testbed.models.holdings import model_mistakes
+    from testbed.spec.scenario import load_scenario
+
+    problems = []
+    for path in scenarios:
+        try:
+            load_scenario(path, assignments or [], model_mistakes)
+        except SpecError as error:
+            problems += error.problems
+        else:
+            out.print(f"{path}: valid", markup=False, soft_wrap=True)
+    if problems:
+        raise SpecError(problems)
+
+
+@app.command(epilog="Example: `testbed topology geometric:nodes=20,radius=0.3,seed=7 --yaml my.yaml`")
+def topology(
+    source: Annotated[
+        str, typer.Argument(help="A topology file, a .graphml file, or a recipe like geometric:nodes=20.")
+    ],
+    svg: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+    yaml: Annotated[Path | None, typer.Option(help="Write what is imported or generated as a topology file.")] = None,
+    node: Annotated[str, typer.Option(help="What each of its nodes is, like model=zoo/alpha,cpus=0.2.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Draw a topology with each link's numbers; import one from GraphML, or generate one."""
+    from testbed.topologies import source as sources
+    from testbed.topologies.svg import draw
+    from testbed.topologies.terminal import print_topology
+
+    shown = sources.load(source, node, yaml)
+    if svg is not None:
+        sources.write("--svg", svg, draw(shown))
+    if as_json:
+        out.print_json(json.dumps(sources.as_dict(shown)))
+    else:
+        print_topology(shown, out)
+
+
+models_app = typer.Typer(rich_markup_mode="markdown")
+app.add_typer(models_app, name="models")
+
+
+@models_app.callback(invoke_without_command=True, epilog="Example: `testbed models`")
+def models(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the built-in models: trained ones, and ones that are drawn when they are first used."""
+    from testbed.models import zoo
+    from testbed.models.source import resolve
+    from testbed.models.synthetic import RECIPES
+    from testbed.results.terminal import print_models
+
+    if context.invoked_subcommand is not None:
+        return
+    known = [resolve(f"zoo/{name}") for name in zoo.NAMES]
+    if as_json:
+        drawn = [recipe.as_dict() for recipe in RECIPES.values()]
+        out.print_json(json.dumps([{**vars(model), "path": str(model.path)} for model in known] + drawn))
+    else:
+        print_models(known, RECIPES.values(), out)
+
+
+@models_app.command("split", epilog="Example: `testbed models split zoo/alpha --stages 3`")
+def split_model(
+    model: Annotated[str, typer.Argument(help="As in a topology file, like zoo/alpha.", show_default=False)],
+    stages: Annotated[int | None, typer.Option(help="How many stages, as equal as can be.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Each stage's first and last layer, like 0-1,2-5.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a model into the stages of a ring: a file of some layers for each, and one of the tokenizer."""
+    from testbed.models.source import resolve
+    from testbed.models.split import StagePlan, split
+    from testbed.results.terminal import print_split
+
+    if (stages is None) == (layers is None):
+        raise SpecError.of("models split", "give either --stages or --layers")
+    known = resolve(model)
+    plan = StagePlan.even(known.layers, stages) if stages is not None else StagePlan.parse(layers or "")
+    files = split(known, plan)
+    if as_json:
+        out.print_json(json.dumps(files.as_dict()))
+    else:
+        print_split(files, out)
+
+
+@app.command(epilog="Example: `testbed devices`, or `testbed devices my-devices.yaml`")
+def devices(
+    own: Annotated[Path | None, typer.Argument(help="A file with more of them, as a topology names it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the device profiles that nodes can have, and where their numbers are from."""
+    from testbed.results.terminal import print_profiles
+    from testbed.spec.device import profiles
+
+    known = profiles(own)
+    if as_json:
+        out.print_json(json.dumps({name: profile.model_dump() for name, profile in known.items()}))
+    else:
+        print_profiles(known, out)
+
+
+@app.command(epilog="Example: `testbed schema > scenario.schema.json`")
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from testbed.spec.scenario import json_schema
+
+    print(json.dumps(json_schema(), indent=2))

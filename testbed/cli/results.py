@@ -1,0 +1,62 @@
+"""The verbs that look at runs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed.cli.options import AsJson
+from testbed.cli.terminal import out
+from testbed.errors import SpecError
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `testbed compare runs/main runs/mine`, each a directory of `run --repeat 5 --out DIR`")
+def compare(
+    base: Annotated[Path, typer.Argument(help="A run directory, or one that holds some.", show_default=False)],
+    new: Annotated[list[Path], typer.Argument(help="The same, one or more.", show_default=False)],
+    more: Annotated[list[Path] | None, typer.Option("--base", help="Another one beside BASE.")] = None,
+    margin: Annotated[str, typer.Option(help="Change that is too small to matter.")] = "5%",
+    as_json: AsJson = False,
+) -> None:
+    """Set two sets of runs side by side. Exit code 0: nothing is worse; 1: something is."""
+    from testbed.results.comparison import compare_scenarios
+    from testbed.results.recorded import load_runs
+    from testbed.results.tables import print_comparison
+    from testbed.units import SHARE
+
+    try:
+        least = SHARE.parse(margin)
+    except ValueError as error:
+        raise SpecError.of("--margin", str(error)) from None
+    comparisons = compare_scenarios(load_runs([base, *(more or [])]), load_runs(new), least)
+    if as_json:
+        out.print_json(json.dumps([comparison.as_dict() for comparison in comparisons]))
+    else:
+        for comparison in comparisons:
+            print_comparison(comparison, out)
+    raise typer.Exit(1 if any(comparison.regressions for comparison in comparisons) else 0)
+
+
+@app.command(epilog="Example: `testbed report runs/mine`, or `testbed report runs/main runs/mine` to compare")
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, or ones that hold some.", show_default=False)],
+    page: Annotated[Path | None, typer.Option("--out", help="Where the comparison of several goes.")] = None,
+) -> None:
+    """Make the page and the trace of a run again, or one page that holds other runs against the first."""
+    from testbed.report import REPORT, write_comparison, write_report
+    from testbed.results.recorded import run_directories
+
+    base, *new = runs
+    if new:
+        page = page or Path("comparison.html")
+        write_comparison(base, new, page)
+        out.print(str(page), markup=False, soft_wrap=True)
+        return
+    if page is not None:
+        raise SpecError.of("--out", "is for comparisons; the page of a run is in its directory")
+    for directory in run_directories(base):
+        write_report(directory)
+        out.print(str(directory / REPORT), markup=False, soft_wrap=True)
