@@ -2,7 +2,8 @@
 
 It plays sets of runs, all with the same seeds: equal ones, and ones in which a node has a fifth less CPU. Each equal
 set is held against the one before it, where any difference is a false alarm; each slowed set against the equal one
-before it, where the slower node must be found. Sets that DIR holds already are not played again.
+before it, where the slower node must be found. All sets take turns, a run each, so that a host that changes in the
+course of an hour changes all of them. Runs that DIR holds already are not played again.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Final
 
@@ -32,17 +33,17 @@ class Set:
     directory: Path
     options: Sequence[str]
 
-    def play(self, repeat: int) -> None:
-        """Run it, unless that was done."""
-        if self.directory.exists():
+    def play(self, seed: int) -> None:
+        """One run of it, unless that was done."""
+        run = self.directory / f"seed-{seed}"
+        if run.exists():
             return
-        command = [_TESTBED, "run", str(SCENARIO), "--repeat", str(repeat), "--out", str(self.directory), "--json"]
+        self.directory.mkdir(parents=True, exist_ok=True)
         settings = [part for option in self.options for part in ("--set", option)]
-        log = self.directory.with_suffix(".log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as output:
+        command = [_TESTBED, "run", str(SCENARIO), "--seed", str(seed), "--out", str(run), *settings]
+        with run.with_suffix(".log").open("w") as output:
             # A run that fails its expectations is one to compare all the same.
-            subprocess.run([*command, *settings], stdout=output, stderr=subprocess.STDOUT, check=False)
+            subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def main() -> None:
     asked = parser.parse_args()
     equal = [Set(asked.out / f"equal-{n:02}", SHORT) for n in range(asked.equal + 1)]
     slowed = [Set(asked.out / f"slowed-{n:02}", SLOWED) for n in range(asked.slowed)]
-    for one in track(list(_interleaved(equal, slowed)), "Playing"):
-        one.play(asked.repeat)
+    for seed, one in track(list(product(range(asked.repeat), _in_turn(equal, slowed))), "Playing"):
+        one.play(seed)
     before = equal[:: max(1, len(equal) // max(1, len(slowed)))]
     alarms = [Answer.of(base, new) for base, new in pairwise(equal)]
     finds = [Answer.of(base, new) for base, new in zip(before, slowed, strict=False)]
@@ -83,8 +84,8 @@ def main() -> None:
     (asked.out / "comparison.json").write_text(json.dumps(stored, indent=2) + "\n")
 
 
-def _interleaved(equal: Sequence[Set], slowed: Sequence[Set]) -> Iterator[Set]:
-    """A host that changes in the course of an hour changes both kinds."""
+def _in_turn(equal: Sequence[Set], slowed: Sequence[Set]) -> Iterator[Set]:
+    """Each slowed set after the equal one that it is held against."""
     step = max(1, len(equal) // max(1, len(slowed)))
     for number, one in enumerate(equal):
         yield one

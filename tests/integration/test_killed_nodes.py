@@ -67,8 +67,12 @@ STATES: dict[str, tuple[list[str], str, Callable[[Events], bool]]] = {
         lambda events: "p1.2@a" in _jobs(events, "start") - _jobs(events, "end"),
     ),
     "answering": (
-        ["at: 0s, degrade: {link: b-s1, delay: 300ms}, for: 8s"],
-        "after: {tokens: 1, node: b}",
+        # Asked at one time, b answers before c does, and its answer comes after that.
+        [
+            f"at: 0s, degrade: {{link: {node}-s1, delay: {delay}}}, for: 8s"
+            for node, delay in (("b", "350ms"), ("c", "440ms"))
+        ],
+        "after: {tokens: 1, node: c}",
         lambda events: "p1.1@b/response" in _messages(events, "send") - _messages(events, "receive"),
     ),
 }
