@@ -29,10 +29,11 @@ LABEL: Final = "testbed.run"
 
 _STARTS_AT_ONCE: Final = 8
 
-CFS_PERIOD: Final = 10_000
-"""Microseconds. At Docker's 100,000 a node with 0.3 CPU runs for 30 ms and then stands still for 70."""
+CFS_PERIOD: Final = 0.010
+"""Seconds. At Docker's 0.1 a node with 0.3 CPU runs for 30 ms and then stands still for 70."""
 
-_SMALLEST_QUOTA: Final = 1_000  # microseconds; the kernel takes no less (min_cfs_quota_period)
+_SMALLEST_QUOTA: Final = 0.001  # seconds; the kernel takes no less (min_cfs_quota_period)
+_LONGEST_PERIOD: Final = 1.0  # and no more (max_cfs_quota_period)
 
 _DEATH: Final = 200  # milliseconds that processes have for dying by themselves once they are killed
 
@@ -58,7 +59,10 @@ class Exit:
 
 
 class NodeContainer:
-    """The container of the node called ``name``; ``namespace`` is its network's, named as the container is."""
+    """The container of the node called ``name``; ``namespace`` is its network's, named as the container is.
+
+    ``cores`` are those of the host, by their numbers, that it may run on.
+    """
 
     def __init__(self, name: str, container: Container) -> None:
         """Start ``container``; raises WorldError if it ends at once."""
@@ -76,6 +80,7 @@ class NodeContainer:
             self.pid = int(self._container.attrs["State"]["Pid"])
             # Held open, it cannot come to mean something else when the container ends: a pid is used again.
             self._process = os.pidfd_open(self.pid)
+            self.cores = os.sched_getaffinity(self.pid)
         except (DockerException, OSError, ValueError):
             raise WorldError(f"node {self.name!r} did not start: {last_lines(self.logs())}") from None
 
@@ -86,14 +91,14 @@ class NodeContainer:
         self._start()
         self._exit = None
 
-    def cap_cpu(self, cpus: float) -> None:
-        """Let the container use ``cpus`` of the host's cores' worth of time from now on.
+    def cap_cpu(self, cpus: float, period: float) -> None:
+        """Let the container use ``cpus`` of the host's cores' worth of time in every ``period`` seconds from now on.
 
         This is done once the model is loaded: to boot Python on a tenth of a core takes ten seconds, for nothing.
         """
-        period = max(CFS_PERIOD, round(_SMALLEST_QUOTA / cpus))
+        microseconds = round(1e6 * min(max(period, _SMALLEST_QUOTA / cpus), _LONGEST_PERIOD))
         with self._running():
-            self._container.update(cpu_period=period, cpu_quota=round(period * cpus))
+            self._container.update(cpu_period=microseconds, cpu_quota=round(microseconds * cpus))
 
     def cap_memory(self, cap: int) -> None:
         """Let the container use ``cap`` bytes of memory from now on; a process is killed if that is not enough.

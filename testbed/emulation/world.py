@@ -10,8 +10,9 @@ from typing import Final
 from docker.errors import DockerException
 from pyroute2 import NetlinkError
 
+from testbed.emulation import companion, metronome
 from testbed.emulation.capacity import threads
-from testbed.emulation.containers import WorldError, last_lines, start_containers
+from testbed.emulation.containers import CFS_PERIOD, WorldError, last_lines, start_containers
 from testbed.emulation.image import NODE_UID
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.running import EVENTS, RunningLinks
@@ -59,6 +60,7 @@ class World:
         files = {name: holding.files for name, holding in plan.holdings.items()}
         with step("starting containers"), explained("the containers cannot be started"):
             self.nodes = start_containers(plan.docker, journal, plan.image, nodes, files, self.shared)
+            self._start_metronome(journal)
         with step("making the network"), explained("the network cannot be made"):
             self.network = self._connect(journal)
 
@@ -87,7 +89,7 @@ class World:
 
     def cap_cpu(self, name: str, cpus: float) -> None:
         """Let a node use ``cpus`` cores' worth of time from now on, by the run's clock."""
-        self.nodes[name].cap_cpu(cpus / self.clock.dilation)
+        self.nodes[name].cap_cpu(cpus / self.clock.dilation, self.clock.real(CFS_PERIOD))
 
     def restart(self, name: str) -> None:
         """Start a node that has ended, in a network as before; raises WorldError. Its CPU is capped from the start."""
@@ -138,6 +140,12 @@ class World:
             max_tokens=scenario.sampling.max_tokens,
             seed=scenario.seed,
         )
+
+    def _start_metronome(self, journal: Journal) -> None:
+        """On the cores that nodes may run on, if the kernel needs one."""
+        if metronome.needed():
+            cores = set().union(*(node.cores for node in self.nodes.values()))
+            companion.start(journal, metronome.__name__, *map(str, sorted(cores)))
 
     def _connect(self, journal: Journal) -> Network:
         name = f"tb-{journal.run}"

@@ -9,8 +9,6 @@ import fcntl
 import os
 import socket
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,6 +16,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
+from testbed.emulation import companion
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import End, Health, LinkBackend, LinkError, Wiring
 from testbed.emulation.links.jitter import QUANTILES, quantiles
@@ -126,16 +125,8 @@ class UserspaceLinks:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(str(directory / _SOCKET))
             listener.listen()
-            relay = subprocess.Popen(
-                [sys.executable, "-m", "testbed.emulation.links.relay", str(listener.fileno())],
-                pass_fds=[listener.fileno()],
-                start_new_session=True,
-                # A kept run's relay outlives the runner; it must not hold the pipe that the runner writes into.
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        journal.record_process(relay.pid)
+            inherited = listener.fileno()
+            companion.start(journal, "testbed.emulation.links.relay", str(inherited), descriptors=[inherited])
         return cls(directory)
 
     def connect(self, wiring: Wiring) -> None:
