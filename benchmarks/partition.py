@@ -6,8 +6,6 @@ and within its timeouts; and how soon after the healing all were neighbours agai
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +14,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from runs import played
 
 SIDES: Final = (("a", "b"), ("c", "d"))
 MODELS: Final = {"a": "alpha", "b": "beta", "c": "gamma", "d": "delta"}
@@ -60,18 +59,6 @@ class Played:
     """A run directory."""
 
     path: Path
-
-    @classmethod
-    def of(cls, asked: dict[str, Any], out: Path) -> "Played":
-        """Play a scenario, unless that was done."""
-        path = out / asked["name"]
-        if not path.exists():
-            out.mkdir(parents=True, exist_ok=True)
-            file = out / f"{asked['name']}.yaml"
-            file.write_text(json.dumps(asked, indent=2))  # JSON is YAML
-            testbed = Path(sys.executable).with_name("testbed")
-            subprocess.run([testbed, "run", file, "--out", path], check=True)
-        return cls(path)
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:
@@ -119,8 +106,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5.0, help="prompts per second and node")
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
-    together = Played.of(scenario([*SIDES[0], *SIDES[1]], asked.rate, asked.seed, parted=True), asked.out)
-    alone = [Played.of(scenario(side, asked.rate, asked.seed, parted=False), asked.out) for side in SIDES]
+    together = Played(played(scenario([*SIDES[0], *SIDES[1]], asked.rate, asked.seed, parted=True), asked.out))
+    alone = [Played(played(scenario(side, asked.rate, asked.seed, parted=False), asked.out)) for side in SIDES]
     sides = {
         "".join(side): {"parted": together.answered(side), "alone": one.answered(side)}
         for side, one in zip(SIDES, alone, strict=True)

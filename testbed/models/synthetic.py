@@ -59,6 +59,8 @@ _SHAPES: Final = {
     "tinyllama-1.1b": Shape("llama", 22, 2048, 32, 4, 5632, 32000, 2048, 10_000, 1e-5, tied=False),
     # config.json of meta-llama/Llama-3.2-1B
     "llama-3.2-1b": Shape("llama", 16, 2048, 32, 8, 8192, 128256, 131072, 5e5, 1e-5, tied=True, stretched=True),
+    # config.json of meta-llama/Llama-3.2-3B
+    "llama-3.2-3b": Shape("llama", 28, 3072, 24, 8, 8192, 128256, 131072, 5e5, 1e-5, tied=True, stretched=True),
     # config.json of Qwen/Qwen2.5-0.5B
     "qwen2.5-0.5b": Shape("qwen2", 24, 896, 14, 2, 4864, 151936, 32768, 1e6, 1e-6, tied=True, biased=True),
 }

@@ -1,10 +1,13 @@
 """Memory caps are real: what does not fit is refused, and what outgrows its cap is named."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
 import pytest
 from observed import FinishedRun, Remains, start
+
+from testbed.models.synthetic import RECIPES
 
 TIGHT = """
 name: tight
@@ -17,6 +20,18 @@ topology:
   links: [{endpoints: [a, s1]}, {endpoints: [b, s1]}]
 pattern: {kind: gossip-moa, layers: 1, proposers: 1, timeout: 2s}
 workload: {prompts: worldfacts, arrivals: {process: poisson, rate: 2/s}, count: 40}
+"""
+TWINS = """
+name: twins
+topology:
+  name: two
+  nodes:
+    a: {model: "synthetic:microllama-300m-q4_0", cpus: 0.5, memory: 512MiB}
+    b: {model: "synthetic:microllama-300m-q4_0", cpus: 0.5, memory: 512MiB}
+  links: [{endpoints: [a, b]}]
+pattern: {kind: gossip-moa, layers: 0, proposers: 0}
+sampling: {max_tokens: 4}
+workload: {prompts: worldfacts, arrivals: {process: poisson, rate: 2/s}, count: 2}
 """
 
 
@@ -34,6 +49,13 @@ def test_a_model_larger_than_its_node_is_refused_with_the_sum(scenario: Path) ->
     assert runner.returncode == 2
     assert "node 'a' cannot hold zoo/alpha: agent 56.0 + weights 2.1 + KV cache" in output
     assert "its memory is 32MiB" in output
+
+
+def test_two_nodes_with_one_model_pay_for_it_twice(run: Callable[..., FinishedRun], tmp_path: Path) -> None:
+    (tmp_path / "twins.yaml").write_text(TWINS)
+    nodes = run(tmp_path / "twins.yaml").summary["nodes"]
+    weights = RECIPES["microllama-300m-q4_0"].size
+    assert min(nodes[name]["memory"]["peak"] for name in "ab") > weights
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -42,6 +42,7 @@ def _recipe(name: str = "small", encoding: str = "q4_0") -> Recipe:
     [
         ("tinyllama-1.1b-q4_0", 1_100_048_384),
         ("llama-3.2-1b-q4_0", 1_235_814_400),
+        ("llama-3.2-3b-q4_0", 3_212_749_824),
         ("qwen2.5-0.5b-q8_0", 494_032_768),
         ("microllama-300m-q8_0", 304_636_928),
     ],

@@ -1,0 +1,27 @@
+"""Runs that benchmarks play and look at."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+PROJECT: Final = Path(__file__).parents[1]
+
+
+def played(scenario: dict[str, Any], out: Path, *options: str) -> Path:
+    """The directory, under ``out``, of a run of the scenario; it is played, with ``options``, unless that was done."""
+    directory: Path = (out / scenario["name"]).absolute()
+    if not directory.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        file = directory.with_name(f"{directory.name}.yaml")
+        file.write_text(json.dumps(scenario, indent=2))  # JSON is YAML
+        command = [sys.executable, "-m", "testbed", "run", str(file), "--out", str(directory), *options]
+        subprocess.run(command, check=True, cwd=PROJECT)
+    return directory
+
+
+def summary(directory: Path) -> dict[str, Any]:
+    """What came of a run."""
+    found: dict[str, Any] = json.loads((directory / "summary.json").read_text())
+    return found
