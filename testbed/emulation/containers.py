@@ -40,6 +40,8 @@ _DEATH: Final = 200  # milliseconds that processes have for dying by themselves 
 _USE_MEMORY: Final = "dd if=/dev/zero of=/dev/shm/used bs=1M count=32"
 """A tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
 
+_GROWTH: Final = 4 * 2**20  # bytes that a container may take up while the engine sets its cap
+
 
 class WorldError(TestbedError):
     """A world cannot be built."""
@@ -103,14 +105,14 @@ class NodeContainer:
     def cap_memory(self, cap: int) -> None:
         """Let the container use ``cap`` bytes of memory from now on; a process is killed if that is not enough.
 
-        Cgroups of version 1 take no cap below what is in use (memory.limit_in_bytes). There the cap becomes what is in
-        use, and then a little more is used: so the kernel finds itself out of memory, as it does on version 2.
+        Cgroups of version 1 take no cap below what is in use (memory.limit_in_bytes). There the cap becomes a little
+        above what is in use, and then more is used: so the kernel finds itself out of memory, as it does on version 2.
         """
         with self._running():
             try:
                 self._update_memory(cap)
             except APIError:
-                self._update_memory(max(cap, Cgroup(self.pid).read().memory))
+                self._update_memory(max(cap, Cgroup(self.pid).read().memory + _GROWTH))
                 self._container.exec_run(_USE_MEMORY, detach=True)
 
     def _update_memory(self, cap: int) -> None:
