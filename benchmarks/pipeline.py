@@ -1,0 +1,78 @@
+"""Holds rings against their steady-state law, against each other and against llama.cpp's RPC backend.
+
+    sudo .venv/bin/python benchmarks/pipeline.py
+    sudo .venv/bin/python benchmarks/pipeline.py --part law schedules --out FILE.json
+
+It takes a quarter of an hour, and the first time ten minutes more, in which llama.cpp is built with that backend. What
+a part measures replaces what the file holds of it. docs/benchmarks.md says what is measured and how.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline_table import hops, kills, law, memory, rpc, schedules
+from pipeline_table.results import HostNote, Results
+from pipeline_table.table import report
+from rich.console import Console
+
+from testbed.emulation.host import require_root
+from testbed.errors import TestbedError
+
+PARTS: Final[dict[str, Callable[[bool], Iterable[Any]]]] = {
+    "law": law.measure,
+    "schedules": schedules.measure,
+    "rpc": rpc.measure,
+    "memory": memory.measure,
+    "hops": hops.measure,
+    "kills": kills.measure,
+}
+
+_RESULTS: Final = Path(__file__).parent / "results" / "pipeline.json"
+
+
+def main() -> None:
+    """Measure part after part, then print the table and keep it beside the file."""
+    asked = _arguments()
+    require_root()
+    results = Results.load(asked.out)
+    for part in asked.part:
+        results = _measured(part, results, asked.quick)
+        results.write(asked.out)
+    text = report(results)
+    asked.out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def _measured(part: str, results: Results, quick: bool) -> Results:
+    """The results with those of a part anew."""
+    begin, found, console = time.monotonic(), [], Console(stderr=True)
+    with console.status(part):
+        for result in PARTS[part](quick):
+            console.print(result)
+            found.append(result)
+    note = HostNote.now(time.monotonic() - begin)
+    return results.model_copy(update={part: found, "hosts": {**results.hosts, part: note}})
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure; all by default")
+    parser.add_argument("--quick", action="store_true", help="half as much of everything, to see that it works")
+    parser.add_argument("--out", type=Path, default=_RESULTS, metavar="FILE", help="where results are kept, as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        main()
+    except TestbedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,59 @@
+"""Stages that die in the middle: scenarios/pipeline_lost_stage.yaml with kills that a seed draws.
+
+Each run loses one node of the ring once so many tokens have been written, for a second, and must give the answers of a
+run in which nothing happens. The runner counts tokens as answers end; the other samples are anywhere then.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+KILLS: Final = 20
+
+_PROJECT: Final = Path(__file__).parents[2]
+_SCENARIO: Final = _PROJECT / "scenarios" / "pipeline_lost_stage.yaml"
+_RING: Final = "abc"
+_SETTINGS: Final = ("workload.count=16", "workload.arrivals.rate=8/s")
+_SEED: Final = 20
+
+
+@dataclass(frozen=True)
+class KillResult:
+    """One run: ``node`` died after so many ``tokens``, with samples in flight that had to go round ``again``."""
+
+    node: str
+    tokens: int
+    again: int
+    identical: bool
+
+
+def measure(quick: bool) -> Iterator[KillResult]:
+    """The undisturbed run, then the others."""
+    with tempfile.TemporaryDirectory(prefix="pipeline-kills-") as folder:
+        undisturbed = _play(Path(folder, "undisturbed"), [])
+        total = sum(event["tokens"] for event in undisturbed if event["event"] == "end")
+        chance = random.Random(_SEED)
+        for number in range(KILLS // (10 if quick else 1)):
+            node, tokens = chance.choice(_RING), chance.randint(1, total * 3 // 4)
+            kill = {"after": {"tokens": tokens}, "kill": node, "for": "1s"}
+            events = _play(Path(folder, f"{number:02}"), [kill])
+            again = [event["samples"] for event in events if event["event"] == "ring_closed"]
+            identical = _answers(events) == _answers(undisturbed)
+            yield KillResult(node, tokens, max(again, default=0), identical)
+
+
+def _play(path: Path, timeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    settings = [part for one in (*_SETTINGS, f"timeline={json.dumps(timeline)}") for part in ("--set", one)]
+    command = [sys.executable, "-m", "testbed", "run", str(_SCENARIO), "--out", str(path), "--fidelity", "off"]
+    subprocess.run([*command, *settings], cwd=_PROJECT, stdout=subprocess.DEVNULL, check=False)
+    return [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+
+
+def _answers(events: list[dict[str, Any]]) -> dict[str, str]:
+    return {event["prompt"]: event["text"] for event in events if event["event"] == "answer"}

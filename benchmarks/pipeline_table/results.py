@@ -1,0 +1,69 @@
+"""What was measured, as one JSON file, which is written anew after each part."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline_table.hops import HopResult
+from pipeline_table.kills import KillResult
+from pipeline_table.law import LawCell
+from pipeline_table.memory import MemoryPoint
+from pipeline_table.rpc import RpcResult
+from pipeline_table.schedules import ScheduleResult
+from testbed.errors import SpecError
+
+
+class HostNote(BaseModel):
+    """Where and when a part was measured, and how long that took in seconds."""
+
+    kernel: str
+    cpus: int
+    begin: str
+    commit: str
+    seconds: float
+
+    @classmethod
+    def now(cls, seconds: float) -> "HostNote":
+        """This host, where something has just taken so long."""
+        describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+        commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+        begin = datetime.fromtimestamp(datetime.now(UTC).timestamp() - seconds, UTC)
+        return cls(
+            kernel=platform.release(),
+            cpus=os.cpu_count() or 1,
+            begin=begin.isoformat(timespec="minutes"),
+            commit=commit or "unknown",
+            seconds=round(seconds),
+        )
+
+
+class Results(BaseModel):
+    """All parts, of which some may not have been measured; ``hosts`` says where each was."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hosts: dict[str, HostNote] = {}
+    law: list[LawCell] = []
+    schedules: list[ScheduleResult] = []
+    rpc: list[RpcResult] = []
+    memory: list[MemoryPoint] = []
+    hops: list[HopResult] = []
+    kills: list[KillResult] = []
+
+    @classmethod
+    def load(cls, path: Path) -> "Results":
+        """What a file holds, nothing if it is not there; raises SpecError if it holds something else."""
+        if not path.exists():
+            return cls()
+        try:
+            return cls.model_validate_json(path.read_text())
+        except ValidationError:
+            raise SpecError.of(path, "holds no results of this benchmark; name another file") from None
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        path.write_text(self.model_dump_json(indent=1) + "\n")
