@@ -1,8 +1,8 @@
 """The schedules beside each other on four nodes: without delay and with 10 ms a link, and in slow motion.
 
-A node's cap acts in periods of 10 ms. A stage of a few milliseconds that has a whole period to itself, as in a ring with
-one sample in flight, is done before its cap is felt; the same stage with no rest between is as slow as its cap. So what
-compares one sample with several is measured four times slower (`dilation`), where a stage outlasts a period.
+A node's cap acts in periods of 10 ms. A stage of a few milliseconds that has a whole period to itself, as in a ring
+with one sample in flight, is done before its cap is felt; the same stage with no rest between is as slow as its cap. So
+what compares one sample with several is measured in slow motion as well, where a stage outlasts a period.
 """
 
 from collections.abc import Iterator, Mapping
