@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from testbed.errors import HostError
+
 KILLS: Final = 20
 
 _PROJECT: Final = Path(__file__).parents[2]
@@ -43,16 +45,22 @@ def measure(quick: bool) -> Iterator[KillResult]:
             node, tokens = chance.choice(_RING), chance.randint(1, total * 3 // 4)
             kill = {"after": {"tokens": tokens}, "kill": node, "for": "1s"}
             events = _play(Path(folder, f"{number:02}"), [kill])
-            again = [event["samples"] for event in events if event["event"] == "ring_closed"]
-            identical = _answers(events) == _answers(undisturbed)
-            yield KillResult(node, tokens, max(again, default=0), identical)
+            yield KillResult(node, tokens, _again(events), _answers(events) == _answers(undisturbed))
 
 
 def _play(path: Path, timeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
     settings = [part for one in (*_SETTINGS, f"timeline={json.dumps(timeline)}") for part in ("--set", one)]
     command = [sys.executable, "-m", "testbed", "run", str(_SCENARIO), "--out", str(path), "--fidelity", "off"]
-    subprocess.run([*command, *settings], cwd=_PROJECT, stdout=subprocess.DEVNULL, check=False)
+    played = subprocess.run([*command, *settings], cwd=_PROJECT, capture_output=True, text=True, check=False)
+    if not path.exists():
+        raise HostError(f"a run with {timeline} could not begin: {played.stderr[-500:]}")
     return [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+
+
+def _again(events: list[dict[str, Any]]) -> int:
+    """Samples that a ring that was closed again began anew, or that a head took up from its journal."""
+    closed = [event["samples"] for event in events if event["event"] == "ring_closed"]
+    return max(closed, default=0) + sum(event["event"] == "resumed" for event in events)
 
 
 def _answers(events: list[dict[str, Any]]) -> dict[str, str]:
