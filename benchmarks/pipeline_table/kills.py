@@ -60,7 +60,8 @@ def _play(path: Path, timeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _again(events: list[dict[str, Any]]) -> int:
     """Samples that a ring that was closed again began anew, or that a head took up from its journal."""
     closed: list[int] = [event["samples"] for event in events if event["event"] == "ring_closed"]
-    return max(closed, default=0) + sum(event["event"] == "resumed" for event in events)
+    resumed = [event for event in events if event["event"] == "resumed"]
+    return max(closed, default=0) + len(resumed)
 
 
 def _answers(events: list[dict[str, Any]]) -> dict[str, str]:

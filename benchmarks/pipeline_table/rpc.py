@@ -31,9 +31,8 @@ _INSIDE: Final = Path("/rpc")
 _PORT: Final = 50052
 _TOKENS: Final = 32  # of each sample
 _LAYERS: Final = 16
-_ENVIRONMENT: Final = {"PYTHONPATH": str(_INSIDE / "packages"), "PYTHONDONTWRITEBYTECODE": "1"}
+_ENVIRONMENT: Final = {"PYTHONPATH": f"{_INSIDE / 'packages'}:/opt/testbed/packages"}  # before the image's own
 _LOOK: Final = 0.1  # seconds between two looks at whether a server listens
-_LOOKS: Final = 600
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,14 @@ def _played(world: Standing, settings: Settings) -> Iterator[RpcResult]:
 
 def _serve(world: Standing, node: str) -> None:
     """Start a node's server; returns when it listens."""
-    container = world.container(node)
-    container.exec_run(_command("serve", str(_PORT)), environment=_ENVIRONMENT, detach=True)
-    for _ in range(_LOOKS):
-        if _listens(world, node):
-            return
+    api = world.plan.docker.api
+    command = _command("serve", str(_PORT))
+    server = api.exec_create(world.container(node).id, command, environment=_ENVIRONMENT)["Id"]
+    api.exec_start(server, detach=True)
+    while not _listens(world, node):
+        if not (state := api.exec_inspect(server))["Running"]:
+            raise HostError(f"llama.cpp's RPC server in node {node!r} ended with code {state['ExitCode']}")
         time.sleep(_LOOK)
-    raise HostError(f"llama.cpp's RPC server does not listen in node {node!r}")
 
 
 def _listens(world: Standing, node: str) -> bool:

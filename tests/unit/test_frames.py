@@ -1,6 +1,5 @@
 """The frames of a ring: what is written is read back, and nothing else is read at all."""
 
-import asyncio
 import random
 import struct
 import zlib
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from testbed.node.ring.activations import ENCODINGS
-from testbed.node.ring.frames import HEADER_BYTES, MOST_ROWS, Format, Frame, LostTrackError, read_frame
+from testbed.node.ring.frames import HEADER_BYTES, MOST_ROWS, Format, Frame, FrameReader, LostTrackError
 from testbed.node.ring.messages import (
     Activations,
     Alive,
@@ -48,15 +47,13 @@ names = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(me
 
 
 def _read(data: bytes, layout: Format = LAYOUT) -> Frame:
-    """As a connection that ends after ``data``."""
-
-    async def read() -> Frame:
-        reader = asyncio.StreamReader()
-        reader.feed_data(data)
-        reader.feed_eof()
-        return await read_frame(reader.readexactly, layout)
-
-    return asyncio.run(read())
+    """As a connection that ends after ``data``; raises EOFError if that is too early."""
+    reader = FrameReader(layout)
+    reader.feed(data)
+    frame = reader.next()
+    if frame is None:
+        raise EOFError
+    return frame
 
 
 def _signed(data: bytes) -> bytes:
@@ -114,7 +111,7 @@ def test_a_frame_with_any_bit_turned_over_is_rejected(message: Message) -> None:
     for bit in range(8 * len(data)):
         turned = bytearray(data)
         turned[bit // 8] ^= 1 << bit % 8
-        with pytest.raises((FrameError, asyncio.IncompleteReadError)):
+        with pytest.raises((FrameError, EOFError)):
             _read(bytes(turned))
 
 
@@ -122,14 +119,14 @@ def test_a_frame_with_any_bit_turned_over_is_rejected(message: Message) -> None:
 def test_a_frame_that_is_cut_short_is_none(message: Message) -> None:
     data = LAYOUT.write(Frame(9, message))
     for length in range(len(data)):
-        with pytest.raises(asyncio.IncompleteReadError):
+        with pytest.raises(EOFError):
             _read(data[:length])
 
 
 def test_noise_is_no_frame() -> None:
     noise = random.Random(3)
     for _ in range(500):
-        with pytest.raises((FrameError, asyncio.IncompleteReadError)):
+        with pytest.raises((FrameError, EOFError)):
             _read(noise.randbytes(noise.randrange(400)))
 
 
@@ -142,7 +139,7 @@ def test_a_forged_frame_whose_checksum_is_right_is_rejected_or_a_frame() -> None
                 forged = _signed(data[:place] + bytes([value]) + data[place + 1 :])
                 try:
                     frame = _read(forged)
-                except (FrameError, asyncio.IncompleteReadError):
+                except (FrameError, EOFError):
                     continue
                 assert LAYOUT.write(frame) == forged
 
@@ -193,12 +190,22 @@ def test_a_frame_that_is_no_message_is_rejected_with_its_reason(
 
 
 def test_after_a_rejected_frame_the_next_is_read() -> None:
-    async def read() -> Frame:
-        reader = asyncio.StreamReader()
-        reader.feed_data(_signed(struct.pack("<3sBBBHIII", b"RNG", 1, 99, 0, 0, 0, 2, 0) + b"xx"))
-        reader.feed_data(LAYOUT.write(Frame(5, Loss(1))))
-        with pytest.raises(FrameError):
-            await read_frame(reader.readexactly, LAYOUT)
-        return await read_frame(reader.readexactly, LAYOUT)
+    reader = FrameReader(LAYOUT)
+    reader.feed(_signed(struct.pack("<3sBBBHIII", b"RNG", 1, 99, 0, 0, 0, 2, 0) + b"xx"))
+    reader.feed(LAYOUT.write(Frame(5, Loss(1))))
+    with pytest.raises(FrameError):
+        reader.next()
+    assert reader.next() == Frame(5, Loss(1))
 
-    assert asyncio.run(read()) == Frame(5, Loss(1))
+
+@names
+def test_a_frame_is_read_once_its_last_byte_is_there(message: Message) -> None:
+    reader, data = FrameReader(LAYOUT), LAYOUT.write(Frame(9, message))
+    for count in range(len(data)):
+        assert reader.next() is None
+        assert (reader.missing > 0) == (count > 0)
+        reader.feed(data[count : count + 1])
+    frame = reader.next()
+    assert frame is not None
+    assert LAYOUT.write(frame) == data
+    assert reader.missing == 0

@@ -9,11 +9,10 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 from testbed.clock import Clock
-from testbed.node.ring.frames import HEADER_BYTES, Format, Frame, LostTrackError, read_frame
+from testbed.node.ring.frames import Format, Frame, FrameReader, LostTrackError
 from testbed.node.ring.messages import Alive, FrameError, Loss, Reset
 
 _SIGNS: Final = 4  # of life that are sent in the time after which silence means loss
@@ -112,87 +111,65 @@ class Incoming:
         reject: Callable[[FrameError], None],
     ) -> None:
         self.before = before
+        self.reject = reject
         self._layout = layout
         self._detect = detect
         self._take = take
         self._lose = lose
-        self._reject = reject
-        self._heard: asyncio.StreamReader | None = None  # the connection that is alive
+        self._heard: _Connection | None = None  # the one that is alive
         self._quiet = 0  # looks in a row that found that nothing was heard on it
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: set[_Connection] = set()
         self._closed = False
 
     async def run(self, host: str, port: int) -> None:
         """Listen for ever."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Connection(self, FrameReader(self._layout)), host, port)
         try:
-            async with await asyncio.start_server(self._serve, host, port, limit=_BUFFER):
-                await self._watch()
+            await self._watch()
         finally:
-            self._closed = True
-            for connection in list(self._connections):
-                connection.cancel()
+            server.close()
+            self._closed, self._heard = True, None
+            for connection in self._connections:
+                connection.end()
 
     def expect(self, before: int) -> None:
         """Another stage is before from now on."""
         if before != self.before:
             self.before, self._heard = before, None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._closed:  # it came in the last moment
-            writer.transport.abort()
-            return
-        connection = asyncio.current_task()
-        assert connection is not None
+    def begin(self, connection: "_Connection") -> None:
+        """Somebody has connected."""
+        if self._closed:  # in the last moment
+            connection.end()
         self._connections.add(connection)
-        try:
-            await self._listen(reader)
-        except LostTrackError as error:
-            self._reject(error)
-        except asyncio.IncompleteReadError as error:
-            count = error.expected or 0
-            if error.partial or count != HEADER_BYTES:
-                self._reject(FrameError(f"it ends {count - len(error.partial)} bytes too early"))
-        except OSError:
-            pass  # the connection is broken
-        finally:
-            self._connections.discard(connection)
-            writer.transport.abort()
-        if reader is self._heard:
+
+    def lost(self, connection: "_Connection") -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        if connection is self._heard:
             self._fall_silent()
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        while True:
-            try:
-                frame = await read_frame(partial(self._exactly, reader), self._layout)
-            except LostTrackError:
-                raise
-            except FrameError as error:
-                self._reject(error)
-                continue
-            match frame.message:
-                case Alive(stage) if stage == self.before:
-                    self._hear(reader)
-                case Alive():
-                    pass  # it was the stage before, and does not know yet that it is not any more
-                case _:
-                    self._take(frame)
+    def note_life(self, connection: "_Connection") -> None:
+        """Bytes have come. On a slow link a frame is long on its way; as long as it comes, there is life."""
+        if connection is self._heard:
+            self._quiet = 0
 
-    def _hear(self, reader: asyncio.StreamReader) -> None:
+    def receive(self, frame: Frame, connection: "_Connection") -> None:
+        """A frame has come."""
+        match frame.message:
+            case Alive(stage) if stage == self.before:
+                self._hear(connection)
+            case Alive():
+                pass  # it was the stage before, and does not know yet that it is not any more
+            case _:
+                self._take(frame)
+
+    def _hear(self, connection: "_Connection") -> None:
         """The stage before is there. On a new connection: then what it sent on the old one may be lost."""
-        if self._heard not in (None, reader):
+        if self._heard not in (None, connection):
             self._lose()
-        self._heard, self._quiet = reader, 0
-
-    async def _exactly(self, reader: asyncio.StreamReader, count: int) -> bytes:
-        """The next ``count`` bytes. On a slow link a frame is long on its way; as long as it comes, there is life."""
-        data = bytearray()
-        while len(data) < count:
-            if not (piece := await reader.read(count - len(data))):
-                raise asyncio.IncompleteReadError(bytes(data), count)
-            data += piece
-            if reader is self._heard:
-                self._quiet = 0
-        return bytes(data)
+        self._heard, self._quiet = connection, 0
 
     async def _watch(self) -> None:
         """Look for silence. Looks are counted and not seconds: who stood still itself must first hear what came in."""
@@ -205,3 +182,57 @@ class Incoming:
     def _fall_silent(self) -> None:
         self._heard = None
         self._lose()
+
+
+class _Connection(asyncio.Protocol):
+    """One that somebody has made. A frame is taken in the very step of the event loop in which its last bytes come:
+    what a stage does besides computing is time that it does not compute."""
+
+    def __init__(self, incoming: Incoming, frames: FrameReader) -> None:
+        self._incoming = incoming
+        self._frames = frames
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio, as are the others."""
+        self._transport = transport
+        self._incoming.begin(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The next bytes are here."""
+        self._incoming.note_life(self)
+        self._frames.feed(data)
+        try:
+            while self._next():
+                pass
+        except LostTrackError as error:
+            self._incoming.reject(error)
+            self.end()
+
+    def eof_received(self) -> None:
+        """No more will come."""
+        if self._frames.missing:
+            self._incoming.reject(FrameError(f"it ends {self._frames.missing} bytes too early"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended, on either side."""
+        del error
+        self._incoming.lost(self)
+
+    def end(self) -> None:
+        """Hang up."""
+        assert isinstance(self._transport, asyncio.Transport)
+        self._transport.abort()
+
+    def _next(self) -> bool:
+        """Whether there was another frame, good or bad; raises LostTrackError."""
+        try:
+            frame = self._frames.next()
+        except LostTrackError:
+            raise
+        except FrameError as error:
+            self._incoming.reject(error)
+            return True
+        if frame is not None:
+            self._incoming.receive(frame, self)
+        return frame is not None

@@ -11,7 +11,6 @@ means nothing.
 
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,13 +100,42 @@ class Format:
         return self._coding.encoding.code if kind == Activations.kind else 0
 
 
-async def read_frame(read: Callable[[int], Awaitable[bytes]], layout: Format) -> Frame:
-    """The next frame of a connection, of which ``read`` gives the next so many bytes.
+class FrameReader:
+    """The frames of one connection, whose bytes are fed as they come."""
 
-    Raises FrameError, after which the next frame can be read, or LostTrackError, after which none can.
-    """
-    header = layout.read_header(await read(HEADER_BYTES))
-    return layout.read(header, await read(header.length))
+    def __init__(self, layout: Format) -> None:
+        self._layout = layout
+        self._data = bytearray()
+        self._header: Header | None = None  # of the frame that is coming
+
+    def feed(self, data: bytes) -> None:
+        """Take in what has come."""
+        self._data += data
+
+    def next(self) -> Frame | None:
+        """The next frame; None while it is not whole.
+
+        Raises FrameError, after which the next frame can be read, or LostTrackError, after which none can.
+        """
+        if self._header is None and len(self._data) >= HEADER_BYTES:
+            self._header = self._layout.read_header(self._cut(HEADER_BYTES))
+        header = self._header
+        if header is None or len(self._data) < header.length:
+            return None
+        self._header = None
+        return self._layout.read(header, self._cut(header.length))
+
+    @property
+    def missing(self) -> int:
+        """How many bytes the frame that has begun lacks at least; 0 between two frames."""
+        if self._header is not None:
+            return self._header.length - len(self._data)
+        return HEADER_BYTES - len(self._data) if self._data else 0
+
+    def _cut(self, count: int) -> bytes:
+        data = bytes(self._data[:count])
+        del self._data[:count]
+        return data
 
 
 def _checksum(fields: bytes, content: bytes) -> int:
