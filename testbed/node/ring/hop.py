@@ -3,8 +3,8 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -14,6 +14,7 @@ from testbed.node.ring.frames import Format, Frame
 from testbed.node.ring.messages import Activations, FrameError, Reset, Timing
 from testbed.node.ring.station import Station, Stations
 from testbed.node.ring.tuning import sizes
+from testbed.node.ring.worker import Worker
 from testbed.node.slowness import Slowness
 from testbed.node.trace import Trace
 from testbed.patterns.pipeline import Pipeline
@@ -70,7 +71,7 @@ class Hop:
         self._seat = seat
         self._station = seat.load(())
         self._missing: Sequence[int] = ()
-        self._thread = ThreadPoolExecutor(1, "stage")
+        self._worker = Worker("stage")
         self._lose = lose
         self._seconds: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT))
         layout, detect = Format(self._station.width, seat.pattern.activations), seat.pattern.detect
@@ -80,16 +81,19 @@ class Hop:
 
     async def run(self) -> None:
         """Keep both connections for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._outgoing.run())
-            tasks.create_task(self._incoming.run(self._seat.listen, RING_PORT))
+        self._worker.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._outgoing.run())
+                tasks.create_task(self._incoming.run(self._seat.listen, RING_PORT))
+        finally:
+            self._worker.stop()
 
     async def compute(self, frame: Frame) -> Frame | None:
         """What a frame comes to at this stage; raises FrameError."""
-        loop = asyncio.get_running_loop()
         if isinstance(frame.message, Reset) and frame.epoch > self.epoch:
             await self._do_without(frame.message.missing)
-        return await loop.run_in_executor(self._thread, self._compute, frame)
+        return await self._worker.order(partial(self._compute, frame))
 
     def send(self, frame: Frame) -> None:
         """Send a frame on, or lose it if there is no connection."""
@@ -115,7 +119,7 @@ class Hop:
             return
         if self._seat.stage in missing or not self._seat.can_do_without(missing):
             raise FrameError(f"this node cannot do without the stages {list(missing)}")
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._load, missing)
+        await self._worker.order(partial(self._load, missing))
         self._missing = missing
         self._incoming.expect(self._seat.before(missing))
         self._outgoing.turn_to(self._seat.next_address(missing))
