@@ -1,8 +1,9 @@
-"""The schedules beside each other on four nodes: without delay and with 10 ms a link, and in slow motion.
+"""The schedules beside each other on four nodes: without delay and with 10 ms a link, and on slower nodes.
 
 A node's cap acts in periods of 10 ms. A stage of a few milliseconds that has a whole period to itself, as in a ring
 with one sample in flight, is done before its cap is felt; the same stage with no rest between is as slow as its cap. So
-what compares one sample with several is measured in slow motion as well, where a stage outlasts a period.
+what compares one sample with several is measured on nodes with a tenth of a core as well, where a stage takes several
+periods, and the links take next to nothing beside it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pipeline_table.decoding import decode
-from pipeline_table.standing import Setup, standing
+from pipeline_table.standing import CPUS, Setup, standing
 
 NODES: Final = 4
-SLOW_MOTION: Final = 4.0
+SLOW: Final = 0.1
+"""The CPU of slower nodes."""
 
 _TOKENS: Final = 48
 
@@ -26,7 +28,7 @@ class Contender:
     samples: int
     at_once: int
     delays: tuple[float, ...] = (0.01, 0.0)
-    dilation: float = 1.0
+    cpus: float = CPUS
 
 
 _SEQUENTIAL: Final = Contender({"schedule": "sequential"}, 1, 1)
@@ -38,8 +40,8 @@ CONTENDERS: Final = (
     Contender({"schedule": "microbatch", "samples": 16}, 16, 16),
     Contender({"schedule": "auto", "samples": 16}, 16, 16, delays=(0.01,)),
     Contender({"schedule": "auto", "samples": 8}, 8, 8, delays=(0.01,)),
-    replace(_SEQUENTIAL, delays=(0.0,), dilation=SLOW_MOTION),
-    replace(_RECURRENT, delays=(0.0,), dilation=SLOW_MOTION),
+    replace(_SEQUENTIAL, delays=(0.0,), cpus=SLOW),
+    replace(_RECURRENT, delays=(0.0,), cpus=SLOW),
 )
 
 
@@ -50,7 +52,7 @@ class ScheduleResult:
     schedule: str
     samples: int
     delay: float
-    dilation: float
+    cpus: float
     rate: float
     bytes_per_token: float
     ready: float
@@ -60,7 +62,7 @@ def measure(quick: bool) -> Iterator[ScheduleResult]:
     """Each in a world of its own, in which the links are changed in place."""
     for one in CONTENDERS:
         setup = Setup.ring(NODES, one.options, delay=one.delays[0])
-        with standing(replace(setup, dilation=one.dilation)) as world:
+        with standing(replace(setup, cpus=one.cpus)) as world:
             decode(world, one.at_once, 16)
             for delay in one.delays:
                 world.set_delay(delay)
@@ -69,7 +71,7 @@ def measure(quick: bool) -> Iterator[ScheduleResult]:
                     one.options["schedule"],
                     one.samples,
                     delay,
-                    one.dilation,
+                    one.cpus,
                     decoding.rate,
                     decoding.bytes_per_token,
                     world.ready,

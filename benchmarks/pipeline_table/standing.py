@@ -59,7 +59,7 @@ class Setup:
     delay: float = 0.0
     context: int = 256
     model: str | None = None  # the benchmark's own
-    dilation: float = 1.0
+    cpus: float = CPUS
 
     @property
     def names(self) -> Sequence[str]:
@@ -75,7 +75,7 @@ class Setup:
         """As a scenario, whose workload is never played: the benchmark asks the head itself."""
         node = {
             "model": self.model or f"path:{MODEL.path()}",
-            "cpus": CPUS,
+            "cpus": self.cpus,
             "memory": "640MiB",
             "context": self.context,
         }
@@ -91,7 +91,6 @@ class Setup:
                 },
                 "pattern": dict(self.pattern),
                 "sampling": {"temperature": 0.0},
-                "dilation": self.dilation,
                 "workload": {"prompts": "worldfacts", "arrivals": {"rate": "1/s"}, "count": 1},
             }
         )

@@ -6,6 +6,7 @@ from typing import Final
 from pipeline_table.law import SAMPLES, LawCell
 from pipeline_table.results import Results
 from pipeline_table.rpc import DELAY
+from pipeline_table.standing import CPUS
 from pipeline_table.verdict import judge
 
 _MDI: Final = (("17.9", "2.15"), ("25.9", "1.76"), ("30.3", "1.34–1.46"))
@@ -60,13 +61,13 @@ def _schedules(results: Results) -> Iterator[str]:
     if not (results.schedules or results.rpc):
         return
     yield "## Four nodes\n"
-    yield from _head("", "samples", "delay", "dilation", "tokens/s", "kB a token on all links", "seconds until ready")
+    yield from _head("", "samples", "delay", "CPUs", "tokens/s", "kB a token on all links", "seconds until ready")
     for one in results.schedules:
         figures = _figures(one.rate, one.bytes_per_token, one.ready)
-        yield _row(f"`{one.schedule}`", str(one.samples), f"{one.delay * 1e3:g} ms", f"{one.dilation:g}", *figures)
+        yield _row(f"`{one.schedule}`", str(one.samples), f"{one.delay * 1e3:g} ms", f"{one.cpus:g}", *figures)
     for other in results.rpc:
         figures = _figures(other.rate, other.bytes_per_token, other.ready)
-        yield _row(f"RPC, {other.settings}", str(other.samples), f"{DELAY * 1e3:g} ms", "1", *figures)
+        yield _row(f"RPC, {other.settings}", str(other.samples), f"{DELAY * 1e3:g} ms", f"{CPUS:g}", *figures)
 
 
 def _figures(rate: float, size: float, ready: float) -> tuple[str, str, str]:

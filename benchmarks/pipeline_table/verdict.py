@@ -9,7 +9,8 @@ from pipeline_table.law import LawCell
 from pipeline_table.memory import fit
 from pipeline_table.results import Results
 from pipeline_table.rpc import DELAY, SAMPLES, RpcResult
-from pipeline_table.schedules import NODES, SLOW_MOTION, ScheduleResult
+from pipeline_table.schedules import NODES, SLOW, ScheduleResult
+from pipeline_table.standing import CPUS
 
 NEAR: Final = 0.1  # of the law
 TIMES_RPC: Final = {1: 1.6, 8: 4.5, 16: 7.0}
@@ -55,24 +56,19 @@ def _near_law(cells: list[LawCell]) -> Verdict:
 
 
 def _schedules(results: Results) -> Iterator[Verdict]:
-    rates = {(one.schedule, one.dilation, one.delay): one.rate for one in results.schedules if one.schedule != "auto"}
+    rates = {(one.schedule, one.cpus, one.delay): one.rate for one in results.schedules if one.schedule != "auto"}
     for delay in (0.0, DELAY):
-        ratio = rates["microbatch", 1.0, delay] / rates["recurrent", 1.0, delay]
+        ratio = rates["microbatch", CPUS, delay] / rates["recurrent", CPUS, delay]
         yield Verdict(f"`microbatch` at {delay * 1e3:g} ms", "2 × `recurrent`", f"{ratio:.2f} ×", ratio >= 2)
-    for dilation, what in ((SLOW_MOTION, "in slow motion"), (1.0, "in real time")):
-        ratio = rates["recurrent", dilation, 0.0] / rates["sequential", dilation, 0.0]
+    for cpus in (SLOW, CPUS):
+        ratio = rates["recurrent", cpus, 0.0] / rates["sequential", cpus, 0.0]
         asked = f"0.9 × {NODES} × `sequential`"
-        yield Verdict(f"`recurrent` at 0 ms, {what}", asked, f"{ratio:.2f} ×", ratio >= 0.9 * NODES)
-
-
-def best_of_rpc(results: Results, samples: int) -> RpcResult:
-    """At its best settings."""
-    return max((one for one in results.rpc if one.samples == samples), key=lambda one: one.rate)
+        yield Verdict(f"`recurrent` at 0 ms, nodes of {cpus:g} CPUs", asked, f"{ratio:.2f} ×", ratio >= 0.9 * NODES)
 
 
 def best_of_ring(results: Results, samples: int) -> ScheduleResult:
     """With links as the RPC backend has them, with the best schedule."""
-    here = (one for one in results.schedules if (one.samples, one.delay, one.dilation) == (samples, DELAY, 1.0))
+    here = (one for one in results.schedules if (one.samples, one.delay, one.cpus) == (samples, DELAY, CPUS))
     return max(here, key=lambda one: one.rate)
 
 
