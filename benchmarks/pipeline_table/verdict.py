@@ -66,6 +66,11 @@ def _schedules(results: Results) -> Iterator[Verdict]:
         yield Verdict(f"`recurrent` at 0 ms, nodes of {cpus:g} CPUs", asked, f"{ratio:.2f} ×", ratio >= 0.9 * NODES)
 
 
+def best_of_rpc(results: Results, samples: int) -> RpcResult:
+    """At its best settings."""
+    return max((one for one in results.rpc if one.samples == samples), key=lambda one: one.rate)
+
+
 def best_of_ring(results: Results, samples: int) -> ScheduleResult:
     """With links as the RPC backend has them, with the best schedule."""
     here = (one for one in results.schedules if (one.samples, one.delay, one.cpus) == (samples, DELAY, CPUS))
