@@ -1,34 +1,44 @@
-"""The schedules beside each other on four nodes: without delay and with 10 ms a link, and on slower nodes.
+"""The schedules beside each other on four nodes: without delay and with 10 ms a link, and with a larger model.
 
 A node's cap acts in periods of 10 ms. A stage of a few milliseconds that has a whole period to itself, as in a ring
 with one sample in flight, is done before its cap is felt; the same stage with no rest between is as slow as its cap. So
-what compares one sample with several is measured on nodes with a tenth of a core as well, where a stage takes several
-periods, and the links take next to nothing beside it.
+what compares one sample with several is measured with a model of 1.1 billion parameters on nodes with a tenth of a core
+as well, where a stage takes many periods, and the links take next to nothing beside it.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from pipeline_table.decoding import decode
 from pipeline_table.standing import CPUS, Setup, standing
 
 NODES: Final = 4
+LARGE: Final = "synthetic:tinyllama-1.1b-q4_0"
 SLOW: Final = 0.1
-"""The CPU of slower nodes."""
+"""The CPU of the nodes that hold it."""
 
-_TOKENS: Final = 48
+_TOKENS: Final = 48  # of each sample
+_FEWER: Final = 16  # of those of the large model
 
 
 @dataclass(frozen=True)
 class Contender:
     """A schedule, as ``options`` of the pattern; of so many ``samples`` it writes ``at_once``."""
 
-    options: Mapping[str, Any]
+    options: Mapping[str, str | int]
     samples: int
     at_once: int
     delays: tuple[float, ...] = (0.01, 0.0)
     cpus: float = CPUS
+    model: str | None = None  # the benchmark's own
+    tokens: int = _TOKENS
+
+    @property
+    def setup(self) -> Setup:
+        """What it runs on."""
+        ring = Setup.ring(NODES, self.options, delay=self.delays[0])
+        return replace(ring, cpus=self.cpus, model=self.model)
 
 
 _SEQUENTIAL: Final = Contender({"schedule": "sequential"}, 1, 1)
@@ -38,18 +48,20 @@ CONTENDERS: Final = (
     _SEQUENTIAL,
     _RECURRENT,
     Contender({"schedule": "microbatch", "samples": 16}, 16, 16),
+    Contender({"schedule": "microbatch", "samples": 16, "groups": 8}, 16, 16),
+    Contender({"schedule": "microbatch", "samples": 16, "groups": 8, "activations": "f16"}, 16, 16, delays=(0.01,)),
     Contender({"schedule": "auto", "samples": 16}, 16, 16, delays=(0.01,)),
     Contender({"schedule": "auto", "samples": 8}, 8, 8, delays=(0.01,)),
-    replace(_SEQUENTIAL, delays=(0.0,), cpus=SLOW),
-    replace(_RECURRENT, delays=(0.0,), cpus=SLOW),
+    replace(_SEQUENTIAL, delays=(0.0,), cpus=SLOW, model=LARGE, tokens=_FEWER),
+    replace(_RECURRENT, samples=NODES, delays=(0.0,), cpus=SLOW, model=LARGE, tokens=_FEWER),
 )
 
 
 @dataclass(frozen=True)
 class ScheduleResult:
-    """Tokens/s of a ``schedule``, the links' bytes for each, and the seconds until the ring was ready."""
+    """Tokens/s of a schedule, as it was asked for, the links' bytes for each, and seconds until the ring was ready."""
 
-    schedule: str
+    options: dict[str, str | int]
     samples: int
     delay: float
     cpus: float
@@ -57,18 +69,26 @@ class ScheduleResult:
     bytes_per_token: float
     ready: float
 
+    @property
+    def name(self) -> str:
+        """Its options, without the samples."""
+        return ", ".join(
+            str(value) if key == "schedule" else f"{key} {value}"
+            for key, value in self.options.items()
+            if key != "samples"
+        )
+
 
 def measure(quick: bool) -> Iterator[ScheduleResult]:
     """Each in a world of its own, in which the links are changed in place."""
     for one in CONTENDERS:
-        setup = Setup.ring(NODES, one.options, delay=one.delays[0])
-        with standing(replace(setup, cpus=one.cpus)) as world:
-            decode(world, one.at_once, 16)
+        with standing(one.setup) as world:
+            decode(world, one.at_once, 12)
             for delay in one.delays:
                 world.set_delay(delay)
-                decoding = decode(world, one.samples, _TOKENS // (2 if quick else 1), one.at_once)
+                decoding = decode(world, one.samples, one.tokens // (2 if quick else 1), one.at_once)
                 yield ScheduleResult(
-                    one.options["schedule"],
+                    dict(one.options),
                     one.samples,
                     delay,
                     one.cpus,

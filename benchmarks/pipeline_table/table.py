@@ -64,7 +64,7 @@ def _schedules(results: Results) -> Iterator[str]:
     yield from _head("", "samples", "delay", "CPUs", "tokens/s", "kB a token on all links", "seconds until ready")
     for one in results.schedules:
         figures = _figures(one.rate, one.bytes_per_token, one.ready)
-        yield _row(f"`{one.schedule}`", str(one.samples), f"{one.delay * 1e3:g} ms", f"{one.cpus:g}", *figures)
+        yield _row(one.name, str(one.samples), f"{one.delay * 1e3:g} ms", f"{one.cpus:g}", *figures)
     for other in results.rpc:
         figures = _figures(other.rate, other.bytes_per_token, other.ready)
         yield _row(f"RPC, {other.settings}", str(other.samples), f"{DELAY * 1e3:g} ms", f"{CPUS:g}", *figures)
@@ -88,7 +88,7 @@ def _mdi(results: Results) -> Iterator[str]:
             f"{theirs} ({times[0]} ×)",
             f"{rates[nodes]:.1f} ({times[1]} ×)",
             memory,
-            f"{min(held):.0f}–{max(held):.0f}",
+            "–".join(sorted({f"{size:.0f}" for size in (min(held), max(held))})),
         )
 
 

@@ -39,7 +39,7 @@ def judge(results: Results) -> Iterator[Verdict]:
         yield from _memory(results)
     for hop in results.hops:
         asked = f"{hop.row} of the row, and at most 64"
-        measured = f"{hop.frame:.1f} more, and {hop.headers:.0f} of packets' headers"
+        measured = f"{hop.frame:.1f} more, {hop.headers:.0f} of packets' headers; {hop.same:.1%} of tokens as in `f32`"
         yield Verdict(f"bytes a hop and token, `{hop.activations}`", asked, measured, hop.frame <= 64)
     if results.kills:
         same = sum(kill.identical for kill in results.kills)
@@ -56,7 +56,7 @@ def _near_law(cells: list[LawCell]) -> Verdict:
 
 
 def _schedules(results: Results) -> Iterator[Verdict]:
-    rates = {(one.schedule, one.cpus, one.delay): one.rate for one in results.schedules if one.schedule != "auto"}
+    rates = {(one.name, one.cpus, one.delay): one.rate for one in results.schedules}
     for delay in (0.0, DELAY):
         ratio = rates["microbatch", CPUS, delay] / rates["recurrent", CPUS, delay]
         yield Verdict(f"`microbatch` at {delay * 1e3:g} ms", "2 × `recurrent`", f"{ratio:.2f} ×", ratio >= 2)
@@ -80,7 +80,7 @@ def best_of_ring(results: Results, samples: int) -> ScheduleResult:
 def _beside_rpc(results: Results) -> Iterator[Verdict]:
     pairs = {samples: (best_of_ring(results, samples), best_of_rpc(results, samples)) for samples in SAMPLES}
     for samples, (ring, rpc) in pairs.items():
-        measured = f"{ring.rate:.1f} against {rpc.rate:.1f} tokens/s: {ring.rate / rpc.rate:.2f} ×"
+        measured = f"{ring.rate:.1f} ({ring.name}) against {rpc.rate:.1f} tokens/s: {ring.rate / rpc.rate:.2f} ×"
         asked = TIMES_RPC[samples]
         yield Verdict(f"beside RPC, {samples} samples", f"{asked:g} ×", measured, ring.rate >= asked * rpc.rate)
     for samples, (ring, rpc) in pairs.items():
