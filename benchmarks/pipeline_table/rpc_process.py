@@ -59,11 +59,10 @@ def decode(path: str, layers: str, servers: str, samples: str, tokens: str) -> N
     api.llama_backend_init()
     begin = time.monotonic()
     model = _load(path, int(layers), servers.split(","))
-    for count in map(int, samples.split(",")):
+    for number, count in enumerate(map(int, samples.split(","))):
         context = _context(model, count)
-        if begin is not None:
+        if number == 0:
             _tell(ready=time.monotonic() - begin)
-            begin = None
         _write(model, context, count, int(tokens))
         api.llama_free(context)
 
@@ -127,4 +126,10 @@ def _tell(**said: float) -> None:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "decode": decode}[sys.argv[1]](*sys.argv[2:])
+    match sys.argv[1:]:
+        case ["serve", port]:
+            serve(port)
+        case ["decode", model, layers, servers, samples, tokens]:
+            decode(model, layers, servers, samples, tokens)
+        case _:
+            sys.exit(__doc__)
