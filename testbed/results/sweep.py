@@ -59,6 +59,7 @@ class Outcome:
             **({UTILISATION: max(loads)} if loads else {}),
             UNSTABLE: sum(node.get("queue", {}).get("verdict") == "unstable" for node in nodes.values()),
             **{f"nodes.{name}": value for name, value in _numbers(nodes)},
+            **{f"replay.{name}": value for name, value in _numbers(summary["replay"])},
         }
         verdict, distorted = summary["verdict"], summary["fidelity"]["verdict"] == "distorted"
         return cls(seed, verdict, summary["reasons"], EXIT_CODES[verdict], distorted, numbers)

@@ -147,6 +147,7 @@ def test_the_table_has_means_and_intervals_over_the_repetitions(sweep: Call, tmp
     assert row["latency.mean.high"] == pytest.approx(fmean(latencies) + half)
     assert row["utilisation"] == pytest.approx(0.5, rel=0.1)
     assert row["nodes.a.queue.theorem"] == pytest.approx(0.5, rel=0.1)
+    assert row["replay.no_network"] == pytest.approx(row["replay.measured"]) == pytest.approx(fmean(latencies))
     assert max(map(len, outcome.out.splitlines())) <= 80
     (shown,) = [line.split() for line in outcome.out.splitlines() if line.split()[:2] == ["1", "3"]]
     assert shown[5:8] == [f"{fmean(latencies):.3g}", "±", f"{half:.2g}"]
