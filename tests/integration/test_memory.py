@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
+from docker.models.containers import Container
 from observed import FinishedRun, Remains, start
 
 from testbed.models.synthetic import RECIPES
@@ -82,10 +84,51 @@ def test_a_node_that_outgrows_its_cap_is_named_and_the_others_go_on(
 
 def _fill_memory(node: str) -> None:
     """Let a node's memory grow: a tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
+    _container(node).exec_run("dd if=/dev/zero of=/dev/shm/filled bs=1M count=60")
+
+
+def _container(node: str) -> Container:
     (container,) = [
         c for c in docker.from_env().containers.list() if c.name.startswith("tb-") and c.name.endswith(f"-{node}")
     ]
-    container.exec_run("dd if=/dev/zero of=/dev/shm/filled bs=1M count=60")
+    return container
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_psutil_and_the_cgroup_differ_by_what_only_one_of_them_counts(scenario: Path, tmp_path: Path) -> None:
+    """psutil adds pages of files that containers share, the cgroup the files that it read first and the kernel's part."""
+    runner = start("run", scenario, "--out", tmp_path / "run")
+    assert runner.stdout is not None
+    assert any(line.rstrip() == "tight: play" for line in runner.stdout)
+    for node in ("a", "b"):
+        pid = _container(node).attrs["State"]["Pid"]
+        own, charged, only_charged = _own_memory(pid), *_charged_memory(pid)
+        assert own + only_charged == pytest.approx(charged, rel=0.05)
+    runner.communicate()
+
+
+def _own_memory(pid: int) -> int:
+    """Bytes that a container's processes have resident without files, by psutil."""
+    init = psutil.Process(pid)
+    memory = [process.memory_info() for process in (init, *init.children(recursive=True))]
+    return sum(one.rss - one.shared for one in memory)
+
+
+def _charged_memory(pid: int) -> tuple[int, int]:
+    """Bytes that a container's cgroup counts, and how many of them are files and the kernel's."""
+    memberships = dict(line.split(":")[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
+    root = Path("/sys/fs/cgroup")
+    if "memory" in memberships:
+        group = root / "memory" / memberships["memory"].lstrip("/")
+        kernel, charged = (int((group / f"memory.{name}_in_bytes").read_text()) for name in ("kmem.usage", "usage"))
+        return charged, _stat(group)["cache"] + kernel
+    group = root / memberships[""].lstrip("/")
+    stat = _stat(group)
+    return int((group / "memory.current").read_text()), stat["file"] + stat["kernel"]
+
+
+def _stat(group: Path) -> dict[str, int]:
+    return {name: int(value) for name, value in map(str.split, (group / "memory.stat").read_text().splitlines())}
 
 
 def test_more_cpu_than_the_host_has_is_refused_unless_allowed(scenario: Path) -> None:
