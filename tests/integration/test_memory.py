@@ -1,5 +1,6 @@
 """Memory caps are real: what does not fit is refused, and what outgrows its cap is named."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import docker
 import psutil
 import pytest
 from docker.models.containers import Container
-from observed import FinishedRun, Remains, start
+from observed import FinishedRun, Remains, run_of, start
 
 from testbed.models.synthetic import RECIPES
 
@@ -35,6 +36,9 @@ pattern: {kind: gossip-moa, layers: 0, proposers: 0}
 sampling: {max_tokens: 4}
 workload: {prompts: worldfacts, arrivals: {process: poisson, rate: 2/s}, count: 2}
 """
+
+FILL_MEMORY = "dd if=/dev/zero of=/dev/shm/filled bs=1M count=60"
+"""Lets a node's memory grow: a tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def test_a_node_that_outgrows_its_cap_is_named_and_the_others_go_on(
     runner = start("run", scenario, "--out", tmp_path / "run")
     assert runner.stdout is not None
     assert any(line.rstrip() == "tight: play" for line in runner.stdout)
-    _fill_memory("a")
+    _container(runner, "a").exec_run(FILL_MEMORY)
     output, _ = runner.communicate()
     run = FinishedRun(tmp_path / "run", runner.returncode, output)
     assert run.summary["nodes"]["a"]["state"] == "out of memory"
@@ -82,26 +86,18 @@ def test_a_node_that_outgrows_its_cap_is_named_and_the_others_go_on(
     assert set(run.summary["failures"].values()) == {"a: out of memory"}
 
 
-def _fill_memory(node: str) -> None:
-    """Let a node's memory grow: a tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
-    _container(node).exec_run("dd if=/dev/zero of=/dev/shm/filled bs=1M count=60")
-
-
-def _container(node: str) -> Container:
-    (container,) = [
-        c for c in docker.from_env().containers.list() if c.name.startswith("tb-") and c.name.endswith(f"-{node}")
-    ]
-    return container
+def _container(runner: "subprocess.Popen[str]", node: str) -> Container:
+    return docker.from_env().containers.get(f"tb-{run_of(runner)}-{node}")
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_psutil_and_the_cgroup_differ_by_what_only_one_of_them_counts(scenario: Path, tmp_path: Path) -> None:
-    """psutil adds pages of files that containers share, the cgroup the files that it read first and the kernel's part."""
+    """psutil adds files that containers share; the cgroup those that it read first, and the part of the kernel."""
     runner = start("run", scenario, "--out", tmp_path / "run")
     assert runner.stdout is not None
     assert any(line.rstrip() == "tight: play" for line in runner.stdout)
     for node in ("a", "b"):
-        pid = _container(node).attrs["State"]["Pid"]
+        pid = _container(runner, node).attrs["State"]["Pid"]
         own, charged, only_charged = _own_memory(pid), *_charged_memory(pid)
         assert own + only_charged == pytest.approx(charged, rel=0.05)
     runner.communicate()
