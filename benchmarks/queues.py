@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from runs import PROJECT, summary
 
 from testbed.results.sweep import Estimate
 from testbed.spec.sweep import Point
 
-PROJECT: Final = Path(__file__).parent.parent
 LOADS: Final = (0.5, 0.8, 1.25)
 SEEDS: Final = 3
 CPUS: Final = 0.3  # of a node
@@ -121,8 +121,8 @@ class Finding:
 
 def _queues(directory: Path) -> list[Queue]:
     """Those of all nodes, run after run."""
-    summaries = [json.loads(path.read_text()) for path in sorted(directory.glob("*/summary.json"))]
-    return [node["queue"] for summary in summaries for node in summary["nodes"].values()]
+    runs = [summary(path.parent) for path in sorted(directory.glob("*/summary.json"))]
+    return [node["queue"] for run in runs for node in run["nodes"].values()]
 
 
 def _total(queues: Sequence[Queue], figure: str) -> float:
@@ -140,7 +140,9 @@ def main() -> None:
         rates = [float(f"{load / work:.3g}") for load in LOADS]
         seen = case.sweep(rates, case.prompts, SEEDS, out / case.name)
         findings += [Finding(case, *found) for found in zip(LOADS, rates, seen, strict=True)]
-    table = Table("", "rate", "load", "mean queue", "model", "as its share", "growing", "p", title="Queues and theory")
+    table = Table(title="Queues and theory")
+    for heading in ("", "rate", "load", "mean queue", "model", "as its share", "growing", "p"):
+        table.add_column(heading, no_wrap=True)
     for finding in findings:
         table.add_row(*finding.row())
     Console().print(table)
