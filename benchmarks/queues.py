@@ -1,8 +1,9 @@
 """Queues on both sides of saturation, beside theory: sudo .venv/bin/python benchmarks/queues.py --out DIR
 
-A first run says how much work a prompt is on this host. `testbed sweep` then visits the rates of prompts at which
-that makes the loads asked for, each with three seeds; what DIR holds already is not played again. Alone, a node's jobs
-come independently of each other, and the queueing model holds exactly; with neighbours they come in bursts.
+A first run, far beyond saturation, says how much work a prompt is to a node that always has some. `testbed sweep` then
+visits the rates of prompts at which that makes the loads asked for, each with three seeds; what DIR holds already is
+not played again. Alone, a node's jobs come independently of each other, as in the queueing model; with neighbours they
+come in bursts.
 """
 
 import argparse
@@ -33,12 +34,12 @@ Queue = Mapping[str, Any]
 @dataclass(frozen=True)
 class Case:
     """So many layers and proposers; how many prompts make a run long enough; and a rate, in prompts per second and
-    node, that is well below saturation."""
+    node, that is far beyond saturation."""
 
     layers: int
     proposers: int
     prompts: int
-    low_rate: float
+    excess: float
 
     @property
     def name(self) -> str:
@@ -62,11 +63,11 @@ class Case:
 
     def work(self, out: Path) -> float:
         """Seconds of a node's time for a prompt at each node."""
-        (queues,) = self.sweep([self.low_rate], 400, seeds=1, out=out / f"{self.name}-first")
-        return fmean(queue["utilisation"] for queue in queues) / self.low_rate
+        (queues,) = self.sweep([self.excess], 800, seeds=1, out=out / f"{self.name}-first")
+        return fmean(queue["utilisation"] for queue in queues) / self.excess
 
 
-CASES: Final = (Case(1, 3, prompts=1000, low_rate=3.0), Case(0, 0, prompts=3000, low_rate=15.0))
+CASES: Final = (Case(1, 3, prompts=1000, excess=20.0), Case(0, 0, prompts=3000, excess=120.0))
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Finding:
         chances = [queue["trend"]["p"] for queue in self.queues]
         return [
             self.case.name,
+            f"{self.load:g}",
             f"{self.rate:g}/s",
             f"{self.mean('utilisation'):.2f}",
             f"{self.mean('mean_under_load'):.2f}",
@@ -141,7 +143,7 @@ def main() -> None:
         seen = case.sweep(rates, case.prompts, SEEDS, out / case.name)
         findings += [Finding(case, *found) for found in zip(LOADS, rates, seen, strict=True)]
     table = Table(title="Queues and theory")
-    for heading in ("", "rate", "load", "mean queue", "model", "as its share", "growing", "p"):
+    for heading in ("", "load", "rate", "utilisation", "mean queue", "model", "as its share", "growing", "p"):
         table.add_column(heading, no_wrap=True)
     for finding in findings:
         table.add_row(*finding.row())

@@ -17,7 +17,7 @@ class Inference:
     """A job that came to its end, in seconds; ``layer`` is 0 and ``prompt`` empty of what serves no prompt.
 
     ``took`` is the time of the model, ``held`` that for which the job was the first in its queue: what the model took,
-    and whatever else the node had to do then.
+    and whatever else the node had to do then. It is the ``first`` of a busy period if its node was idle when it came.
     """
 
     node: str
@@ -26,6 +26,7 @@ class Inference:
     enqueued: float
     took: float
     held: float
+    first: bool
 
     @property
     def kind(self) -> Kind:
@@ -42,7 +43,8 @@ def inferences(jobs: Iterable[JobSpan]) -> list[Inference]:
     done = []
     for ended, started, job in sorted(begun, key=lambda entry: entry[0]):
         if job.text is not None:
-            held = ended - max(job.enqueued, free[job.node])
-            done.append(Inference(job.node, job.prompt, job.layer, job.enqueued, ended - started, held))
+            took, held = ended - started, ended - max(job.enqueued, free[job.node])
+            first = job.enqueued > free[job.node]
+            done.append(Inference(job.node, job.prompt, job.layer, job.enqueued, took, held, first))
         free[job.node] = ended
     return done

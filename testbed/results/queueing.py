@@ -86,7 +86,11 @@ def queue_figures(measured: Measurements, scenario: Scenario) -> dict[str, Queue
             offered=came / seconds * fmean(held),
             utilisation=utilisation(rate, jobs[node], services),
             theorem=theorem(scenario.pattern, rate, slowest),
-            model=mean_queue(came / seconds, held),
+            model=mean_queue(
+                came / seconds,
+                [inference.held for inference in own if inference.first],
+                [inference.held for inference in own if not inference.first],
+            ),
             trend=trend(measured.queue_steps[node], seconds) if came >= FEWEST else None,
         )
     return figures
@@ -133,13 +137,19 @@ def theorem(pattern: GossipMoa, rate: float, slowest: float) -> float:
     return slowest * ((pattern.proposers + 1) * pattern.layers + 1) * rate
 
 
-def mean_queue(rate: float, held: Sequence[float]) -> float | None:
+def mean_queue(rate: float, first: Sequence[float], others: Sequence[float]) -> float | None:
     """The mean length of an M/G/1 queue, the job at work included; None where it has none.
 
-    L = ρ + λ²·E[S²] / (2·(1 − ρ)), by Pollaczek and Khinchine: Kleinrock, Queueing Systems, volume 1, 1975, section
-    5.6.
+    The ``first`` job of each busy period may take another time than the others, since it finds the node's share of the
+    core unspent. With m and m₀ jobs that come during another and during a first one, and a and b pairs of them,
+
+        L = (2·m₀ + b + m₀·a / (1 − m)) / (2·(1 − m + m₀)),
+
+    by Welch, Operations Research 12, 1964; where all take the same, that is Pollaczek's and Khinchine's.
     """
-    load = rate * fmean(held)
-    if load >= 1:
+    first, others = first or others, others or first
+    m, m0 = rate * fmean(others), rate * fmean(first)
+    if m >= 1:
         return None
-    return load + rate**2 * fmean(seconds**2 for seconds in held) / (2 * (1 - load))
+    pairs, pairs0 = (rate**2 * fmean(seconds**2 for seconds in held) for held in (others, first))
+    return (2 * m0 + pairs0 + m0 * pairs / (1 - m)) / (2 * (1 - m + m0))

@@ -93,11 +93,18 @@ def test_a_run_of_few_jobs_has_no_verdict_and_one_of_none_no_figures() -> None:
 
 
 def test_the_mean_queue_of_textbook_cases() -> None:
-    assert mean_queue(0.8, [1.0]) == pytest.approx(0.8 + 0.8**2 / (2 * 0.2))  # M/D/1
+    deterministic = 0.8 + 0.8**2 / (2 * 0.2)
+    assert mean_queue(0.8, [1.0], [1.0]) == pytest.approx(deterministic)  # M/D/1
     draw = random.Random(1)
     exponential = [draw.expovariate(1.0) for _ in range(100_000)]
-    assert mean_queue(0.8, exponential) == pytest.approx(0.8 / 0.2, rel=0.03)  # M/M/1
-    assert mean_queue(1.0, [1.0]) is None
+    assert mean_queue(0.8, exponential, exponential) == pytest.approx(0.8 / 0.2, rel=0.03)  # M/M/1
+    assert mean_queue(1.0, [1.0], [1.0]) is None
+    setup = 0.8 * (2 * 0.5 + 0.8 * 0.5**2) / (2 * (1 + 0.8 * 0.5))  # Levy and Kleinrock, Operations Research 34, 1986
+    assert mean_queue(0.8, [1.5], [1.0]) == pytest.approx(deterministic + setup)
+
+
+def test_the_mean_queue_of_a_node_that_never_or_always_waits() -> None:
+    assert mean_queue(0.8, [1.0], []) == mean_queue(0.8, [], [1.0]) == mean_queue(0.8, [1.0], [1.0])
 
 
 def test_the_trend_of_a_queue_that_nothing_left_is_the_rate_at_which_it_filled() -> None:
