@@ -1,13 +1,14 @@
 """How exact caps of CPU are: sudo .venv/bin/python benchmarks/caps.py --out caps.json
 
-A node computes without a pause: bare work, a model of real size whose token takes a core about 14 ms, and a tiny one.
-Its cap is 0.1 to 0.9 of a core, kept as the testbed does, by the kernel alone, and as Docker does by default. Between
-these it has a core of its own, since no host is as fast all the time. From the time of each token follow
+A node computes without a pause: bare work, a model of real size whose token takes a core about 10 ms, and a tiny one.
+Its cap is 0.1 to 0.9 of a core, kept as the testbed does, by the kernel alone, and as Docker does by default. In
+between it has a core of its own, since no host is as fast all the time. What is measured:
 
-- its speed, beside that of a core times the cap,
-- the least and the most that it did in any 100 ms, beside the mean,
+- the CPU time that it gets, beside its cap,
+- its tokens a second, beside the cap times those of a core of its own,
+- the least and the most that it does in any 100 ms, beside the mean,
 - the longest hole: the longest time between two tokens, less what one takes a core,
-- how long it took for what a core does in 14 ms.
+- how long it takes for what a core does in 14 ms.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -42,8 +44,10 @@ WRITERS: Final = (WORK, "synthetic:microllama-300m-q4_0", "zoo/alpha")
 NODE: Final = "a"
 WINDOW: Final = 0.1  # seconds
 TOKEN: Final = 0.014  # seconds of a core
-FULL_SECONDS: Final = 0.8
-SETTLED: Final = 0.25  # seconds after a change of the cap
+FEWEST: Final = 5  # tokens in a window, to tell how even it is
+ROUNDS: Final = 3
+FULL_SECONDS: Final = 0.4
+SETTLED: Final = 0.2  # seconds after a change of the cap
 
 Times = NDArray[np.float64]
 """When tokens were drawn, in seconds."""
@@ -56,25 +60,62 @@ class Keeper:
     name: str
     period: float
     metronome: bool
-    part: float  # of the time that the first is watched for
 
 
 KEEPERS: Final = (
-    Keeper("testbed", CFS_PERIOD, metronome=True, part=1.0),
-    Keeper("kernel alone", CFS_PERIOD, metronome=False, part=0.5),
-    Keeper("Docker's period", 0.1, metronome=False, part=0.5),
+    Keeper("testbed", CFS_PERIOD, metronome=True),
+    Keeper("kernel alone", CFS_PERIOD, metronome=False),
+    Keeper("Docker's period", 0.1, metronome=False),
 )
 
 
 @dataclass(frozen=True)
-class Evenness:
-    """What the times of tokens come to, in seconds.
+class Watch:
+    """A node that was watched from ``begin`` to ``end``, with the times of its tokens until a little later, and the
+    seconds of a core that it used."""
 
-    ``least`` and ``most`` are of any 100 ms, as shares of the mean. They and the longest hole are None where tokens are
-    too far apart to tell.
+    times: Times
+    begin: float
+    end: float
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        done = self.progress(np.array([self.begin, self.end]))
+        return float(done[1] - done[0]) / (self.end - self.begin)
+
+    def progress(self, t: Times) -> Times:
+        """How many tokens had been written at some times, in fractions of tokens."""
+        return np.interp(t, self.times, np.arange(len(self.times)))
+
+    def shares(self) -> Times:
+        """What it did in all times of a tenth of a second, beside the mean."""
+        starts = np.linspace(self.begin, self.end - WINDOW, 4 * len(self.times))
+        return (self.progress(starts + WINDOW) - self.progress(starts)) / (self.rate * WINDOW)
+
+    def took(self, tokens: float) -> Times:
+        """How long it took for so many tokens, from several of them on."""
+        begins = np.arange(0, len(self.times) - 1 - tokens, tokens / 3)
+        numbers = np.arange(len(self.times))
+        return np.interp(begins + tokens, numbers, self.times) - np.interp(begins, numbers, self.times)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a node with a cap was seen to do, in seconds and in shares.
+
+    ``cpu`` is the CPU time that it got, beside its cap; ``speed`` are its tokens a second, beside the cap times those
+    of a core of its own just then, ``full``. ``least`` and ``most`` are of what it did in any 100 ms, beside the mean;
+    they and the longest hole are None where tokens are too far apart to tell.
     """
 
-    tokens_per_second: float
+    writer: str
+    cap: float
+    keeper: str
+    full: float
+    cpu: float
+    speed: float
     least: float | None
     most: float | None
     longest_hole: float | None
@@ -82,46 +123,19 @@ class Evenness:
     token_p99: float
 
     @classmethod
-    def of(cls, times: Times, full: float) -> "Evenness":
-        """``full`` are the tokens a second of a core of its own."""
-        count = len(times) - 1
-        rate = count / (times[-1] - times[0])
-        tokens = full * TOKEN
-        begins = np.arange(0, count - tokens, tokens / 3)
-        took = _time_of(begins + tokens, times) - _time_of(begins, times)
-        p50, p99 = map(float, np.percentile(took, [50, 99]))
-        if 5 / rate > WINDOW:
-            return cls(rate, None, None, None, p50, p99)
-        starts = np.linspace(times[0], times[-1] - WINDOW, 4 * count)
-        done = (_progress(starts + WINDOW, times) - _progress(starts, times)) / (rate * WINDOW)
-        hole = np.diff(times).max() - 1 / full
-        return cls(rate, float(done.min()), float(done.max()), float(hole), p50, p99)
-
-
-def _progress(t: Times, times: Times) -> Times:
-    """How many tokens had been written at some times, in fractions of tokens."""
-    return np.interp(t, times, np.arange(len(times)))
-
-
-def _time_of(tokens: Times, times: Times) -> Times:
-    """When so many had been written."""
-    return np.interp(tokens, np.arange(len(times)), times)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a node with a cap was seen to do; ``full`` are the tokens a second of a core of its own just then."""
-
-    writer: str
-    cap: float
-    keeper: str
-    full: float
-    measured: Evenness
-
-    @property
-    def of_share(self) -> float:
-        """Its speed beside that which it should have."""
-        return self.measured.tokens_per_second / (self.cap * self.full)
+    def of(cls, writer: str, cap: float, keeper: str, rounds: Sequence[tuple[Watch, float]]) -> "Result":
+        """From several times that it was watched, each with the tokens a second of a core of its own."""
+        watches = [watch for watch, _ in rounds]
+        cpu = sum(watch.cpu for watch in watches) / sum(watch.end - watch.begin for watch in watches)
+        full = median(full for _, full in rounds)
+        speed = median(watch.rate / full for watch, full in rounds)
+        p50, p99 = np.percentile(np.concatenate([watch.took(full * TOKEN) for watch, full in rounds]), [50, 99])
+        least = most = hole = None
+        if cap * full * WINDOW > FEWEST:
+            shares = np.concatenate([watch.shares() for watch in watches])
+            least, most = float(shares.min()), float(shares.max())
+            hole = float(max(np.diff(watch.times).max() for watch in watches)) - 1 / full
+        return cls(writer, cap, keeper, full, cpu / cap, speed / cap, least, most, hole, float(p50), float(p99))
 
 
 class Bench:
@@ -135,23 +149,35 @@ class Bench:
     def full(self) -> float:
         """Tokens a second with a core of its own."""
         Cgroup(self._node.pid).uncap_cpu()
-        times = self._watch(FULL_SECONDS)
-        return (len(times) - 1) / float(times[-1] - times[0])
+        return self._watch(FULL_SECONDS).rate
 
-    def capped(self, cap: float, keeper: Keeper, seconds: float) -> Times:
-        """What it does meanwhile."""
+    def capped(self, cap: float, keeper: Keeper, seconds: float) -> Watch:
+        """What it does with a cap."""
         self._node.cap_cpu(cap, keeper.period)
         with nullcontext() if keeper.metronome or self._metronome is None else _suspended(self._metronome):
-            return self._watch(seconds * keeper.part)
+            return self._watch(seconds)
 
-    def _watch(self, seconds: float) -> Times:
+    def _watch(self, seconds: float) -> Watch:
+        before = self._written()
         time.sleep(SETTLED)
-        before = self._times.stat().st_size
+        begin, used = time.monotonic(), self._cpu()
         time.sleep(seconds)
-        size = self._times.stat().st_size - before
+        end, used = time.monotonic(), self._cpu() - used
+        while not len(times := self._since(before)) or times[-1] < end:
+            time.sleep(0.01)
+        return Watch(times, begin, end, used)
+
+    def _cpu(self) -> float:
+        return Cgroup(self._node.pid).read().cpu
+
+    def _written(self) -> int:
+        return self._times.stat().st_size // 8 * 8
+
+    def _since(self, offset: int) -> Times:
+        size = self._written() - offset
         with self._times.open("rb") as file:
-            file.seek(before)
-            return np.frombuffer(file.read(size - size % 8), dtype=np.float64)
+            file.seek(offset)
+            return np.frombuffer(file.read(size), dtype=np.float64)
 
 
 @contextmanager
@@ -205,42 +231,41 @@ def _start(container: Container, writer: str, shared: Path) -> Path:
 
 
 def measure(writer: str, seconds: float) -> Iterator[Result]:
-    """Every cap, kept by each, between looks at how fast a core of its own is."""
+    """Every cap, kept by each, in turns with a core of its own."""
     with computing_node(writer) as bench:
         full = bench.full()
         for cap, keeper in product(CAPS, KEEPERS):
-            times = bench.capped(cap, keeper, seconds)
-            before, full = full, bench.full()
-            around = (before + full) / 2
-            yield Result(writer, cap, keeper.name, around, Evenness.of(times, around))
+            rounds = []
+            for _ in range(ROUNDS):
+                watch = bench.capped(cap, keeper, seconds)
+                before, full = full, bench.full()
+                rounds.append((watch, (before + full) / 2))
+            yield Result.of(writer, cap, keeper.name, rounds)
 
 
 def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where to store all figures as JSON")
-    parser.add_argument("--seconds", type=float, default=6.0, help="how long the testbed's caps are watched, each")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each cap is watched, three times")
     parser.add_argument("--writers", nargs="+", default=WRITERS, help="models, or work")
     chosen = parser.parse_args()
     results = [result for writer in chosen.writers for result in measure(writer, chosen.seconds)]
     Console(width=120).print(_table(results))
     if chosen.out:
-        stored = [asdict(result) | {"of_share": result.of_share} for result in results]
-        chosen.out.write_text(json.dumps(stored, indent=2) + "\n")
+        chosen.out.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table("writer", "cap", "kept by", "of its share", "least in 100 ms", "most", "hole", "14 ms: p50", "p99")
-    for result in results:
-        one = result.measured
+    table = Table("writer", "cap", "kept by", "CPU", "speed", "least in 100 ms", "most", "hole", "14 ms: p50", "p99")
+    for one in results:
+        shares = (one.cpu, one.speed, one.least, one.most)
         table.add_row(
-            result.writer.removeprefix("synthetic:"),
-            f"{result.cap:g}",
-            result.keeper,
-            f"{result.of_share:.1%}",
-            *("–" if share is None else f"{share:.0%}" for share in (one.least, one.most)),
-            *("–" if seconds is None else f"{seconds * 1e3:.0f} ms" for seconds in (one.longest_hole,)),
-            *(f"{seconds * 1e3:.0f} ms" for seconds in (one.token_p50, one.token_p99)),
+            one.writer.removeprefix("synthetic:"),
+            f"{one.cap:g}",
+            one.keeper,
+            *("–" if share is None else f"{share:.1%}" for share in shares),
+            *("–" if t is None else f"{t * 1e3:.0f} ms" for t in (one.longest_hole, one.token_p50, one.token_p99)),
         )
     return table
 
