@@ -6,7 +6,7 @@ on this host is measured, and the node's share is the one divided by the other.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from testbed.models.source import Model
@@ -14,10 +14,13 @@ from testbed.spec.device import Profile
 from testbed.spec.topology import Topology
 from testbed.units import SIZE
 
+CoreSpeed = Callable[[Model, float], float]
+"""Tells the tokens that a node with a share of a core writes with a model in a second of CPU time."""
+
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a node is to be as its device, and ``host``: the tokens a second that a core of the host writes."""
+    """How fast a node is to be as its device, and ``host``: the tokens that it writes in a second of a core's time."""
 
     device: str
     profile: Profile
@@ -67,14 +70,22 @@ class Device:
     speed: Speed | None = None
 
 
-def devices(topology: Topology, models: Mapping[str, Model], core_speed: Callable[[Model], float]) -> dict[str, Device]:
-    """What every node is emulated as. ``core_speed`` tells the tokens a second that a core writes with a model."""
+def devices(topology: Topology, models: Mapping[str, Model], core_speed: CoreSpeed) -> dict[str, Device]:
+    """What every node is emulated as."""
     found = {}
     for name, node in topology.nodes.items():
         if node.cpus is not None:
             found[name] = Device(node.cpus, node.memory)
         else:
             assert node.device is not None  # what has neither is no valid node
-            speed = Speed(node.device, topology.profiles[node.device], models[name], core_speed(models[name]))
+            speed = _speed(node.device, topology.profiles[node.device], models[name], core_speed)
             found[name] = Device(speed.cpus, node.memory, speed)
     return found
+
+
+def _speed(name: str, profile: Profile, model: Model, core_speed: CoreSpeed) -> Speed:
+    """A node that needs less than a core of its own is measured with about the share that it gets; one at most."""
+    alone = Speed(name, profile, model, core_speed(model, 1.0))
+    if alone.cpus >= 1:
+        return alone
+    return replace(alone, host=max(alone.asked, core_speed(model, alone.cpus)))

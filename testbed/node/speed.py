@@ -2,34 +2,35 @@
 
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from testbed.node.model import ChatModel, LanguageModel, Sampling
 
 _QUESTION: Final = [{"role": "user", "content": "Hello, who are you and what can you tell me?"}]
-_LONGEST: Final = 64  # tokens of one answer
-_TOKENS: Final = 200
+_LONGEST: Final = 16  # tokens of one answer
+_TOKENS: Final = 1000
 _SECONDS: Final = 8.0  # after which fewer tokens must do, with a large model
 _FEWEST: Final = 8
+_ANSWERS: Final = 200
+
+WARM: Final = "warm"
+"""What is printed before anything is measured: the first answer meets a cold start."""
 
 
 def tokens_per_second(model: LanguageModel) -> float:
-    """How fast a model writes on a core of its own, answer after answer; what it takes to read is not counted.
+    """How fast a model writes in a core's time, answer after answer; what it takes to read is not counted.
 
-    It is taken by CPU time, so it does not matter who else computes, and in the median, so a disturbance does not.
-    Raises ValueError if the model writes next to nothing.
+    It is taken by CPU time, so it does not matter who else computes. Raises ValueError if the model writes next to
+    nothing.
     """
-    begin, seconds = time.monotonic(), list[float]()
-    for seed in range(_TOKENS):
+    begin, tokens, seconds = time.monotonic(), 0, 0.0
+    for seed in range(1, _ANSWERS + 1):
         drawn = _write(model, seed)
-        if seed > 0:  # the first answer meets a cold start
-            seconds += [later - earlier for earlier, later in pairwise(drawn)]
-        late = time.monotonic() - begin > _SECONDS
-        if len(seconds) >= _TOKENS or (late and len(seconds) >= _FEWEST):
-            return 1 / median(seconds)
+        tokens += len(drawn) - 1
+        seconds += drawn[-1] - drawn[0]
+        if tokens >= (_TOKENS if time.monotonic() - begin < _SECONDS else _FEWEST):
+            return tokens / seconds
     raise ValueError("the model ends its answers at once, so its speed cannot be measured")
 
 
@@ -42,7 +43,10 @@ def _write(model: LanguageModel, seed: int) -> list[float]:
 
 def main(path: str) -> None:
     """Print the speed of a GGUF model."""
-    print(tokens_per_second(ChatModel(Path(path), context=512, threads=1)))
+    model = ChatModel(Path(path), context=512, threads=1)
+    _write(model, seed=0)
+    print(WARM, flush=True)
+    print(tokens_per_second(model))
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def test_mistakes_in_a_file_of_profiles_are_told_with_their_lines(files: Any, wi
 
 def _devices(topology: Topology, speed: float) -> dict[str, Device]:
     models = {name: resolve(node.model) for name, node in topology.nodes.items()}
-    return devices(topology, models, lambda _: speed)
+    return devices(topology, models, lambda *_: speed)
 
 
 def test_a_node_gets_the_share_of_a_core_that_makes_it_as_fast(with_device: Callable[..., Any]) -> None:
@@ -140,11 +140,20 @@ def test_a_node_gets_the_share_of_a_core_that_makes_it_as_fast(with_device: Call
 
 
 def test_the_models_of_nodes_without_a_device_are_not_measured(files: Any) -> None:
-    def measure(_: Model) -> float:
+    def measure(_: Model, __: float) -> float:
         raise AssertionError
 
     topology = files.load().topology
     devices(topology, {name: resolve(node.model) for name, node in topology.nodes.items()}, measure)
+
+
+def test_a_node_is_measured_with_about_the_share_that_it_gets(with_device: Callable[..., Any]) -> None:
+    topology = with_device("{device: old-board, model: zoo/alpha}", own="devices: own.yaml\n").topology
+    models = {name: resolve(node.model) for name, node in topology.nodes.items()}
+    slower = devices(topology, models, lambda _, share: {1.0: 1000.0, 0.2: 800.0}[round(share, 9)])
+    assert slower["a"].cpus == pytest.approx(0.25)
+    much_slower = devices(topology, models, lambda _, share: 1000.0 if share == 1 else 100.0)
+    assert much_slower["a"].cpus == 1
 
 
 @pytest.fixture
@@ -182,19 +191,17 @@ def test_a_fault_may_give_no_more_cpu_than_the_device_comes_to(with_device: Call
 
 
 class Writer:
-    """A model that takes so much CPU time for a token, or more at the first answer and now and then."""
+    """A model that takes so much CPU time to read, and less for a token."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
         self.now = 0.0
-        self.answers = 0
 
     def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         del messages, sampling
-        self.answers += 1
         self.now += 5.0  # it reads
-        for number in range(self.tokens):
-            self.now += 0.5 if self.answers == 1 or number % 7 == 6 else 0.01
+        for _ in range(self.tokens):
+            self.now += 0.01
             on_token()
         return Completion("", 1, self.tokens, stopped=True)
 
@@ -211,14 +218,20 @@ def test_a_model_that_writes_nothing_has_no_speed() -> None:
 
 
 def test_a_core_of_this_host_writes_with_a_model_of_the_zoo() -> None:
-    assert 50 < core_speed(resolve("zoo/alpha")) < 50_000
+    assert 50 < core_speed(resolve("zoo/alpha"), 1.0) < 50_000
+
+
+def test_who_is_stopped_again_and_again_is_measured_by_the_time_that_he_has() -> None:
+    """His caches are cold each time, so he is slower; but not ten times, which he would be by the clock on the wall."""
+    alone, stopped = (core_speed(resolve("zoo/alpha"), share) for share in (1.0, 0.1))
+    assert alone / 9 < stopped < alone * 2
 
 
 def test_a_model_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"nothing")
     broken = Model("path:m.gguf", tmp_path / "m.gguf", "", 7, 1, 1, 1)
     with pytest.raises(ModelError, match=r"path:m\.gguf: how fast this host runs it cannot be measured: "):
-        core_speed(broken)
+        core_speed(broken, 1.0)
 
 
 def test_the_command_line_lists_them_with_those_of_a_file(
