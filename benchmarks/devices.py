@@ -14,7 +14,7 @@ from rich.table import Table
 from runs import played, summary
 
 MODEL: Final = "synthetic:llama-3.2-3b-q4_0"
-DEVICES: Final = ("raspberry-pi-5", "raspberry-pi-4", "nuc")
+DEVICES: Final = ("raspberry-pi-4", "raspberry-pi-5", "nuc")
 
 
 def scenario(device: str) -> dict[str, Any]:
