@@ -87,7 +87,8 @@ class Watch:
 
     def progress(self, t: Times) -> Times:
         """How many tokens had been written at some times, in fractions of tokens."""
-        return np.interp(t, self.times, np.arange(len(self.times)))
+        done: Times = np.interp(t, self.times, np.arange(len(self.times)))
+        return done
 
     def shares(self) -> Times:
         """What it did in all times of a tenth of a second, beside the mean."""
@@ -98,7 +99,8 @@ class Watch:
         """How long it took for so many tokens, from several of them on."""
         begins = np.arange(0, len(self.times) - 1 - tokens, tokens / 3)
         numbers = np.arange(len(self.times))
-        return np.interp(begins + tokens, numbers, self.times) - np.interp(begins, numbers, self.times)
+        took: Times = np.interp(begins + tokens, numbers, self.times) - np.interp(begins, numbers, self.times)
+        return took
 
 
 @dataclass(frozen=True)
