@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
-from runs import played, summary
+from rundirs import played, summary
 
 MODEL: Final = "synthetic:llama-3.2-3b-q4_0"
 DEVICES: Final = ("raspberry-pi-4", "raspberry-pi-5", "nuc")

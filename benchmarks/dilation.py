@@ -15,7 +15,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
-from runs import PROJECT, played, summary
+from rundirs import PROJECT, played, summary
 
 from testbed.results.student import t_quantile
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
-from runs import played
+from rundirs import played
 
 SIDES: Final = (("a", "b"), ("c", "d"))
 MODELS: Final = {"a": "alpha", "b": "beta", "c": "gamma", "d": "delta"}

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
-from runs import PROJECT, summary
+from rundirs import PROJECT, summary
 
 from testbed.results.sweep import Estimate
 from testbed.spec.sweep import Point
