@@ -26,7 +26,8 @@ def tokens_per_second(model: LanguageModel) -> float:
     """
     begin, tokens, seconds = time.monotonic(), 0, 0.0
     for seed in range(1, _ANSWERS + 1):
-        drawn = _write(model, seed)
+        if not (drawn := _write(model, seed)):
+            continue
         tokens += len(drawn) - 1
         seconds += drawn[-1] - drawn[0]
         if tokens >= (_TOKENS if time.monotonic() - begin < _SECONDS else _FEWEST):

@@ -212,9 +212,10 @@ def test_the_speed_of_a_model_is_that_of_its_writing(monkeypatch: pytest.MonkeyP
     assert tokens_per_second(model) == pytest.approx(100)
 
 
-def test_a_model_that_writes_nothing_has_no_speed() -> None:
+@pytest.mark.parametrize("tokens", [0, 1])
+def test_a_model_that_writes_nothing_has_no_speed(tokens: int) -> None:
     with pytest.raises(ValueError, match="ends its answers at once"):
-        tokens_per_second(Writer(tokens=1))
+        tokens_per_second(Writer(tokens))
 
 
 def test_a_core_of_this_host_writes_with_a_model_of_the_zoo() -> None:
