@@ -23,7 +23,7 @@ from rich.table import Table
 SCENARIO: Final = Path(__file__).parent.parent / "scenarios/gossip_moa.yaml"
 SHORT: Final = ("workload.count=20", "workload.arrivals.rate=1/s", "topology.nodes.a.cpus=0.3")
 SLOWED: Final = (*SHORT[:-1], "topology.nodes.a.cpus=0.24")
-_TESTBED: Final = str(Path(sys.executable).with_name("testbed"))
+_TESTBED: Final = (sys.executable, "-m", "testbed")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Set:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         settings = [part for option in self.options for part in ("--set", option)]
-        command = [_TESTBED, "run", str(SCENARIO), "--seed", str(seed), "--out", str(run), *settings]
+        command = [*_TESTBED, "run", str(SCENARIO), "--seed", str(seed), "--out", str(run), *settings]
         with run.with_suffix(".log").open("w") as output:
             # A run that fails its expectations is one to compare all the same.
             subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
@@ -57,7 +57,7 @@ class Answer:
     @classmethod
     def of(cls, base: Set, new: Set) -> "Answer":
         """Ask `testbed compare`."""
-        command = [_TESTBED, "compare", str(base.directory), str(new.directory), "--json"]
+        command = [*_TESTBED, "compare", str(base.directory), str(new.directory), "--json"]
         (comparison,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
         verdicts = {metric: change["verdict"] for metric, change in comparison["metrics"].items()}
         found = {metric: it for metric, it in verdicts.items() if it in ("better", "worse", "different")}
