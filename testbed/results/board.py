@@ -20,8 +20,8 @@ class NodeBoard:
     memory: int = 0
     memory_cap: int = 0
     at_work: dict[str, float] = field(default_factory=dict)
-    _waiting: dict[str, int] = field(default_factory=dict)
-    """The layers of jobs that have not begun."""
+    _layers: dict[str, int] = field(default_factory=dict)
+    """Of its jobs."""
 
     @property
     def decoding_rate(self) -> float:
@@ -35,14 +35,13 @@ class NodeBoard:
                 self.state = "idle"
                 self.queue = 0  # what was there before a restart went with it
                 self.at_work.clear()
-                self._waiting.clear()
             case "enqueue":
                 self.queue += 1
                 layer = str(event.get("layer", ""))  # other clients of the node's API say what they like
-                self._waiting[event["job"]] = int(layer) if layer.isdecimal() else 0
+                self._layers[event["job"]] = int(layer) if layer.isdecimal() else 0
             case "start":
                 self.state = "inferring"
-                self.layer = max(self.layer, self._waiting.pop(event["job"]))
+                self.layer = max(self.layer, self._layers[event["job"]])
                 self.at_work[event["job"]] = event["t"]
             case "end" | "job_failed":
                 self.queue -= 1
@@ -51,7 +50,6 @@ class NodeBoard:
                 self.tokens += event.get("tokens", 0)
             case "dropped":
                 self.queue -= 1
-                del self._waiting[event["job"]]
             case "answer":
                 self.answered += 1
             case "failed":

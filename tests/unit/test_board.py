@@ -57,6 +57,13 @@ def test_a_layer_is_reached_when_a_job_of_it_begins() -> None:
     assert [_board(*steps[:count]).layer for count in range(len(steps) + 1)] == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def test_a_job_that_is_wrongly_done_twice_is_counted_twice() -> None:
+    """That it must not be is for the invariants to say, when the run is over."""
+    twice: list[Any] = [(1, "enqueue"), (1, "start"), (1, "enqueue"), (2, "end", {"tokens": 4}), (2, "start")]
+    board = _board(*twice)
+    assert (board.queue, board.tokens, board.state) == (1, 4, "inferring")
+
+
 def test_prompts_end_answered_or_failed() -> None:
     board = _board((1, "answer"), (2, "failed"), (3, "answer"))
     assert (board.answered, board.failed) == (2, 1)
