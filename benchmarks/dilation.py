@@ -7,9 +7,8 @@ of these ratios and their 95 % intervals (Student's t).
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Final
 
 from rich.console import Console
@@ -17,7 +16,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 from rundirs import PROJECT, played, summary
 
-from testbed.results.student import t_quantile
+from testbed.results.sweep import Estimate
 
 SCENARIO: Final = PROJECT / "scenarios/queue_stability.yaml"
 FACTOR: Final = 4
@@ -40,13 +39,6 @@ def measured(seed: int, dilation: int, out: Path) -> dict[str, float]:
     return {name: found["metrics"][name] for name in METRICS} | {"inference": inference}
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of their mean."""
-    middle = mean(values)
-    half = t_quantile(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
-    return middle - half, middle + half
-
-
 def main() -> None:
     """Play, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,9 +50,11 @@ def main() -> None:
     stored = {}
     for name in (*METRICS, "inference"):
         ratios = [slow[name] / fast[name] for fast, slow in pairs]
-        low, high = interval(ratios)
+        ratio = Estimate.of(ratios)
+        assert ratio.interval is not None, "there are at least two pairs"
+        low, high = ratio.interval
         means = [mean(pair[number][name] for pair in pairs) for number in range(2)]
-        table.add_row(name, *(f"{value:.3f}" for value in (*means, mean(ratios))), f"{low:.3f} to {high:.3f}")
+        table.add_row(name, *(f"{value:.3f}" for value in (*means, ratio.mean)), f"{low:.3f} to {high:.3f}")
         stored[name] = {"means": means, "ratios": ratios, "interval": [low, high]}
     Console().print(table)
     (asked.out / "dilation.json").write_text(json.dumps(stored, indent=2) + "\n")

@@ -10,14 +10,12 @@ same file, it goes on where it was. docs/benchmarks.md says what is measured and
 import argparse
 import os
 import platform
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import command
 from link_table.cases import cases_of, run_case
 from link_table.grid import QUICK, TABLE, Cell
 from link_table.measure import measure
@@ -28,7 +26,7 @@ from link_table.tools import missing_packages
 from rich.console import Console
 from rich.progress import track
 
-from testbed.errors import HostError, SpecError, TestbedError
+from testbed.errors import HostError, SpecError
 
 _RESULTS = Path(__file__).parent / "results" / "links.jsonl"
 
@@ -107,23 +105,13 @@ def _measure(name: str, cell: Cell) -> list[Result]:
 
 
 def _host_note() -> HostNote:
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"], capture_output=True, text=True
-    )
     return HostNote(
         kernel=platform.release(),
         cpus=os.cpu_count() or 1,
         begin=datetime.now(UTC).isoformat(timespec="minutes"),
-        commit=commit.stdout.strip() or "unknown",
+        commit=command.commit(),
     )
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        main()
-    except TestbedError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.run(main)

@@ -8,20 +8,18 @@ a part measures replaces what the file holds of it. docs/benchmarks.md says what
 """
 
 import argparse
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import command
 from pipeline_table import hops, kills, law, memory, rpc, schedules
 from pipeline_table.results import HostNote, Results
 from pipeline_table.table import report
 from rich.console import Console
 
 from testbed.emulation.host import require_root
-from testbed.errors import TestbedError
 
 PARTS: Final[dict[str, Callable[[bool], Iterable[Any]]]] = {
     "law": law.measure,
@@ -68,11 +66,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        main()
-    except TestbedError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command.run(main)

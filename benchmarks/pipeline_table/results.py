@@ -2,10 +2,10 @@
 
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import command
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline_table.hops import HopResult
@@ -29,14 +29,12 @@ class HostNote(BaseModel):
     @classmethod
     def now(cls, seconds: float) -> "HostNote":
         """This host, where something has just taken so long."""
-        describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
         begin = datetime.fromtimestamp(datetime.now(UTC).timestamp() - seconds, UTC)
         return cls(
             kernel=platform.release(),
             cpus=os.cpu_count() or 1,
             begin=begin.isoformat(timespec="minutes"),
-            commit=commit or "unknown",
+            commit=command.commit(),
             seconds=round(seconds),
         )
 
