@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,6 +94,13 @@ class Remains:
                 str(path) for directory in directories if directory.exists() for path in directory.iterdir()
             ),
         )
+
+
+def wait_for_watchers() -> None:
+    """Watchers end by themselves once their run is undone; on a busy host that takes a moment."""
+    deadline = time.monotonic() + 10
+    while any("watcher" in process for process in Remains.now().processes):
+        assert time.monotonic() < deadline, "a watcher does not end"
 
 
 def _own_processes() -> Iterator[str]:

@@ -1,14 +1,13 @@
 """A node behind its cap, as it sees that itself: how often it is stopped, and what it gets of a core."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import psutil
 import pytest
-from observed import FinishedRun, Remains, start
+from observed import FinishedRun, Remains, start, wait_for_watchers
 
 from testbed.emulation import metronome
 
@@ -40,10 +39,8 @@ def node(run: Callable[..., FinishedRun], tmp_path: Path) -> Iterator[docker.mod
     name = run(scenario, "--keep").summary["run"]
     yield docker.from_env().containers.get(f"tb-{name}-a")
     start("clean", name).wait()
-    deadline = time.monotonic() + 10
-    while Remains.now() != before:  # the run's watcher has yet to see that there is nothing left to watch
-        assert time.monotonic() < deadline, "something is left"
-        time.sleep(0.05)
+    wait_for_watchers()
+    assert Remains.now() == before
 
 
 def _spin(node: docker.models.containers.Container) -> tuple[int, float]:

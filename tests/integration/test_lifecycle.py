@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 import psutil
 import pytest
-from observed import GOSSIP, PROJECT, FinishedRun, Remains, start
+from observed import GOSSIP, PROJECT, FinishedRun, Remains, start, wait_for_watchers
 
 Run = Callable[..., FinishedRun]
 
@@ -34,7 +34,7 @@ def test_killed_at_any_moment_it_leaves_nothing_after_clean(tmp_path: Path) -> N
         runner.send_signal(signal.SIGKILL)
         runner.wait()
         assert start("clean").wait() == 0
-        _wait_for_watchers()
+        wait_for_watchers()
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -114,7 +114,7 @@ class TestKept:
     def kept(cls, run: Run) -> Iterator[str]:
         before = Remains.now()
         name = run(GOSSIP, *SHORT, "--keep").summary["run"]
-        _wait_for_watchers()
+        wait_for_watchers()
         yield name
         start("clean", name).wait()
         assert Remains.now() == before
@@ -173,17 +173,10 @@ def test_clean_removes_a_kept_run_that_is_named(run: Run) -> None:
     before = Remains.now()
     name = run(GOSSIP, *SHORT, "--keep").summary["run"]
     assert f"{name}: removed" in start("clean", name).communicate()[0]
-    _wait_for_watchers()
+    wait_for_watchers()
     assert Remains.now() == before
 
 
 def _wait_for_stage(runner: "subprocess.Popen[str]", stage: str) -> None:
     assert runner.stdout is not None
     assert any(line.rstrip().endswith(f": {stage}") for line in runner.stdout), "the run ended too soon"
-
-
-def _wait_for_watchers() -> None:
-    """Watchers end by themselves once their run is undone; on a busy host that takes a moment."""
-    deadline = time.monotonic() + 10
-    while any("watcher" in process for process in Remains.now().processes):
-        assert time.monotonic() < deadline, "a watcher does not end"
