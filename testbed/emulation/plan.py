@@ -12,10 +12,10 @@ from testbed.emulation.host import connect_docker
 from testbed.emulation.image import ensure_image
 from testbed.emulation.links.backend import LinkBackend
 from testbed.emulation.links.running import BACKENDS
+from testbed.emulation.speed import core_speed
 from testbed.errors import HostError, SpecError
 from testbed.models.holdings import Holding, provide, resolve_all
 from testbed.models.source import Model
-from testbed.models.speed import core_speed
 from testbed.spec.explain import dotted
 from testbed.spec.scenario import Scenario
 from testbed.spec.timeline import timeline_mistakes

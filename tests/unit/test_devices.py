@@ -13,9 +13,9 @@ from testbed.emulation import capacity
 from testbed.emulation.capacity import fitting_dilation, settle_dilation
 from testbed.emulation.device import Device, devices
 from testbed.emulation.plan import _check_faults
+from testbed.emulation.speed import core_speed
 from testbed.errors import HostError, SpecError
 from testbed.models.source import Model, ModelError, resolve
-from testbed.models.speed import core_speed
 from testbed.node.chat import Message
 from testbed.node.model import Completion, Sampling
 from testbed.node.speed import tokens_per_second

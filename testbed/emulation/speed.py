@@ -5,11 +5,9 @@ import subprocess
 import sys
 import time
 from functools import cache
-from typing import Final
 
+from testbed.emulation.containers import CFS_PERIOD
 from testbed.models.source import Model, ModelError
-
-_PERIOD: Final = 0.010  # seconds; that of nodes' caps
 
 
 @cache
@@ -39,6 +37,6 @@ def core_speed(model: Model, share: float) -> float:
 def _let_run(process: "subprocess.Popen[str]", share: float) -> None:
     """Stop a process, and let it go on, for one period."""
     process.send_signal(signal.SIGSTOP)
-    time.sleep((1 - share) * _PERIOD)
+    time.sleep((1 - share) * CFS_PERIOD)
     process.send_signal(signal.SIGCONT)
-    time.sleep(share * _PERIOD)
+    time.sleep(share * CFS_PERIOD)
