@@ -19,8 +19,9 @@ from typing import Final
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rundirs import PROJECT, assigned
 
-SCENARIO: Final = Path(__file__).parent.parent / "scenarios/gossip_moa.yaml"
+SCENARIO: Final = PROJECT / "scenarios/gossip_moa.yaml"
 SHORT: Final = ("workload.count=20", "workload.arrivals.rate=1/s", "topology.nodes.a.cpus=0.3")
 SLOWED: Final = (*SHORT[:-1], "topology.nodes.a.cpus=0.24")
 _TESTBED: Final = (sys.executable, "-m", "testbed")
@@ -39,8 +40,7 @@ class Set:
         if run.exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        settings = [part for option in self.options for part in ("--set", option)]
-        command = [*_TESTBED, "run", str(SCENARIO), "--seed", str(seed), "--out", str(run), *settings]
+        command = [*_TESTBED, "run", str(SCENARIO), "--seed", str(seed), "--out", str(run), *assigned(self.options)]
         with run.with_suffix(".log").open("w") as output:
             # A run that fails its expectations is one to compare all the same.
             subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
-from rundirs import PROJECT, summary
+from rundirs import PROJECT, assigned, summary
 
 from testbed.results.sweep import Estimate
 from testbed.spec.sweep import Point
@@ -54,7 +54,7 @@ class Case:
             "workload.count": prompts,
             **{f"topology.nodes.{node}.cpus": CPUS for node in "abcd"},
         }
-        options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        options = assigned(f"{key}={value}" for key, value in settings.items())
         points = [Point(set={"rate": f"{rate:g}/s"}) for rate in rates]
         grid = f"rate={','.join(point.texts['rate'] for point in points)}"
         command = [sys.executable, "-m", "testbed", "sweep", "scenarios/queue_stability.yaml", *options]

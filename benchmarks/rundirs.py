@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,11 @@ def played(scenario: dict[str, Any], out: Path, *options: str) -> Path:
         command = [sys.executable, "-m", "testbed", "run", str(file), "--out", str(directory), *options]
         subprocess.run(command, check=True, cwd=PROJECT)
     return directory
+
+
+def assigned(settings: Iterable[str]) -> list[str]:
+    """The options of a verb that set keys of a scenario, each as ``key=value``."""
+    return [part for setting in settings for part in ("--set", setting)]
 
 
 def summary(directory: Path) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rundirs import PROJECT, assigned
+
 from testbed.errors import HostError
 
 KILLS: Final = 20
 
-_PROJECT: Final = Path(__file__).parents[2]
-_SCENARIO: Final = _PROJECT / "scenarios" / "pipeline_lost_stage.yaml"
+_SCENARIO: Final = PROJECT / "scenarios" / "pipeline_lost_stage.yaml"
 _RING: Final = "abc"
 _SETTINGS: Final = ("workload.count=16", "workload.arrivals.rate=8/s")
 _SEED: Final = 20
@@ -49,9 +50,9 @@ def measure(quick: bool) -> Iterator[KillResult]:
 
 
 def _play(path: Path, timeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    settings = [part for one in (*_SETTINGS, f"timeline={json.dumps(timeline)}") for part in ("--set", one)]
+    settings = assigned([*_SETTINGS, f"timeline={json.dumps(timeline)}"])
     command = [sys.executable, "-m", "testbed", "run", str(_SCENARIO), "--out", str(path), "--fidelity", "off"]
-    played = subprocess.run([*command, *settings], cwd=_PROJECT, capture_output=True, text=True, check=False)
+    played = subprocess.run([*command, *settings], cwd=PROJECT, capture_output=True, text=True, check=False)
     if not path.exists():
         raise HostError(f"a run with {timeline} could not begin: {played.stderr[-500:]}")
     return [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rundirs import PROJECT
+
 from pipeline_table.standing import MODEL, NAMES, Setup, Standing, standing
 from testbed.cache import appearing, cache_folder
 from testbed.emulation.routes import addresses
@@ -26,7 +28,7 @@ NODES: Final = 4
 DELAY: Final = 0.01
 SAMPLES: Final = (1, 8, 16)
 
-_LOCK: Final = Path(__file__).parents[2] / "images" / "node" / "llama-cpp-python.lock"
+_LOCK: Final = PROJECT / "images" / "node" / "llama-cpp-python.lock"
 _INSIDE: Final = Path("/rpc")
 _PORT: Final = 50052
 _TOKENS: Final = 32  # of each sample
