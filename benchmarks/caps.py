@@ -37,7 +37,7 @@ from testbed.emulation.plan import prepare
 from testbed.node import config as places
 from testbed.spec.scenario import Scenario
 
-CAPS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+CAPS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 WORK: Final = "work"
 WRITERS: Final = (WORK, "synthetic:microllama-300m-q4_0", "zoo/alpha")
 
@@ -45,7 +45,7 @@ NODE: Final = "a"
 WINDOW: Final = 0.1  # seconds
 TOKEN: Final = 0.014  # seconds of a core
 FEWEST: Final = 5  # tokens in a window, to tell how even it is
-ROUNDS: Final = 3
+ROUNDS: Final = 6
 FULL_SECONDS: Final = 0.4
 SETTLED: Final = 0.2  # seconds after a change of the cap
 
@@ -249,7 +249,7 @@ def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where to store all figures as JSON")
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long each cap is watched, three times")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each cap is watched, six times")
     parser.add_argument("--writers", nargs="+", default=WRITERS, help="models, or work")
     chosen = parser.parse_args()
     results = [result for writer in chosen.writers for result in measure(writer, chosen.seconds)]

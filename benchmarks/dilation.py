@@ -1,12 +1,14 @@
 """Whether a run in slow motion tells the same: sudo .venv/bin/python benchmarks/dilation.py --out DIR
 
-The scenario of `queue_stability.yaml` is played at dilation 1 and at 4, in turns, with several seeds. Each seed gives a
-pair of runs with the same arrivals; what the second measured is divided by what the first did. The table has the means
-of these ratios and their 95 % intervals (Student's t).
+Two scenarios are played at dilation 1 and at 4, in turns, with several seeds: `gossip_moa.yaml` at a low load, and
+`queue_stability.yaml` at a high one. Each seed gives a pair of runs with the same arrivals; what the second measured is
+divided by what the first did. The table has the means of these ratios and their 95 % intervals (Student's t).
 """
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -18,46 +20,92 @@ from rundirs import PROJECT, played, summary
 
 from testbed.results.sweep import Estimate
 
-SCENARIO: Final = PROJECT / "scenarios/queue_stability.yaml"
 FACTOR: Final = 4
-PROMPTS: Final = 128
 METRICS: Final = ("latency.mean", "queue.mean", "tokens_per_second")
 
-
-def scenario(seed: int, dilation: int) -> dict[str, Any]:
-    """A short run of it."""
-    asked: dict[str, Any] = YAML(typ="safe").load(SCENARIO)
-    asked["workload"]["count"] = PROMPTS
-    return asked | {"name": f"dilation-{dilation}-seed-{seed}", "seed": seed, "dilation": dilation}
+Measured = dict[str, float]
+"""The metrics of a run, and the mean time of an ``inference``."""
 
 
-def measured(seed: int, dilation: int, out: Path) -> dict[str, float]:
-    """The metrics of a run, and the mean time of an inference."""
-    found = summary(played(scenario(seed, dilation), out, "--fidelity", "off"))
-    nodes = found["nodes"].values()
-    inference = sum(node["busy_seconds"] for node in nodes) / sum(node["inferences"] for node in nodes)
-    return {name: found["metrics"][name] for name in METRICS} | {"inference": inference}
+@dataclass(frozen=True)
+class Case:
+    """So many pairs of short runs of a scenario, with prompts at ``rate``, per second and node."""
+
+    scenario: str
+    rate: float
+    prompts: int
+    pairs: int
+
+    def pair(self, seed: int, out: Path) -> tuple[Measured, Measured]:
+        """What was measured at 1 and at the factor."""
+        return self._measured(seed, 1, out), self._measured(seed, FACTOR, out)
+
+    def _measured(self, seed: int, dilation: int, out: Path) -> Measured:
+        asked: dict[str, Any] = YAML(typ="safe").load(PROJECT / f"scenarios/{self.scenario}.yaml")
+        name = f"{self.scenario}-at-{dilation}-seed-{seed}"
+        asked |= {"name": name, "seed": seed, "dilation": dilation, "expect": {}}
+        asked["workload"] |= {"count": self.prompts, "arrivals": {"rate": f"{self.rate:g}/s"}}
+        if isinstance(asked["topology"], str):
+            asked["topology"] = str((PROJECT / "scenarios" / asked["topology"]).resolve())
+        found = summary(played(asked, out, "--fidelity", "off"))
+        nodes = found["nodes"].values()
+        inference = sum(node["busy_seconds"] for node in nodes) / sum(node["inferences"] for node in nodes)
+        return {name: found["metrics"][name] for name in METRICS} | {"inference": inference}
+
+
+CASES: Final = (
+    Case("gossip_moa", rate=2, prompts=64, pairs=10),
+    Case("queue_stability", rate=2, prompts=128, pairs=4),
+)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a metric at the factor compares with that at 1: the means of both, and the ratio of each pair."""
+
+    case: str
+    metric: str
+    means: tuple[float, float]
+    ratios: Sequence[float]
+
+    @classmethod
+    def of(cls, case: Case, metric: str, pairs: Sequence[tuple[Measured, Measured]]) -> "Agreement":
+        """Between the runs of each pair."""
+        means = mean(fast[metric] for fast, _ in pairs), mean(slow[metric] for _, slow in pairs)
+        return cls(case.scenario, metric, means, [slow[metric] / fast[metric] for fast, slow in pairs])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the mean ratio."""
+        interval = Estimate.of(self.ratios).interval
+        assert interval is not None, "there are at least two pairs"
+        return interval
+
+    def row(self) -> list[str]:
+        """Of the table."""
+        low, high = self.interval
+        numbers = (f"{value:.3f}" for value in (*self.means, mean(self.ratios)))
+        return [self.case, self.metric, *numbers, f"{low:.3f} to {high:.3f}"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """To store."""
+        return {**vars(self), "interval": self.interval}
 
 
 def main() -> None:
     """Play, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="directory of the runs, and of dilation.json")
-    parser.add_argument("--seeds", type=int, default=4, help="how many pairs of runs, at least two")
-    asked = parser.parse_args()
-    pairs = [[measured(seed, dilation, asked.out) for dilation in (1, FACTOR)] for seed in range(asked.seeds)]
-    table = Table("mean of", "at 1", f"at {FACTOR}", "ratio", "95 % interval", title=f"Dilation 1 and {FACTOR}")
-    stored = {}
-    for name in (*METRICS, "inference"):
-        ratios = [slow[name] / fast[name] for fast, slow in pairs]
-        ratio = Estimate.of(ratios)
-        assert ratio.interval is not None, "there are at least two pairs"
-        low, high = ratio.interval
-        means = [mean(pair[number][name] for pair in pairs) for number in range(2)]
-        table.add_row(name, *(f"{value:.3f}" for value in (*means, ratio.mean)), f"{low:.3f} to {high:.3f}")
-        stored[name] = {"means": means, "ratios": ratios, "interval": [low, high]}
-    Console().print(table)
-    (asked.out / "dilation.json").write_text(json.dumps(stored, indent=2) + "\n")
+    out = parser.parse_args().out
+    found = []
+    for case in CASES:
+        pairs = [case.pair(seed, out) for seed in range(case.pairs)]
+        found += [Agreement.of(case, metric, pairs) for metric in (*METRICS, "inference")]
+    table = Table("scenario", "mean of", "at 1", f"at {FACTOR}", "ratio", "95 % interval")
+    for one in found:
+        table.add_row(*one.row())
+    Console(width=100).print(table)
+    (out / "dilation.json").write_text(json.dumps([one.as_dict() for one in found], indent=2) + "\n")
 
 
 if __name__ == "__main__":

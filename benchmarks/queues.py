@@ -1,9 +1,9 @@
 """Queues on both sides of saturation, beside theory: sudo .venv/bin/python benchmarks/queues.py --out DIR
 
-A first run, far beyond saturation, says how much work a prompt is to a node that always has some. `testbed sweep` then
-visits the rates of prompts at which that makes the loads asked for, each with three seeds; what DIR holds already is
-not played again. Alone, a node's jobs come independently of each other, as in the queueing model; with neighbours they
-come in bursts.
+First runs at several rates of prompts say what load each makes: it does not rise in proportion, since a node that is
+seldom busy is faster. `testbed sweep` then visits the rates at which that makes the loads asked for, each with three
+seeds; what DIR holds already is not played again. Alone, a node's jobs come independently of each other, as in the
+queueing model; with neighbours they come in bursts.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rundirs import PROJECT, assigned, summary
@@ -23,7 +24,7 @@ from rundirs import PROJECT, assigned, summary
 from testbed.results.sweep import Estimate
 from testbed.spec.sweep import Point
 
-LOADS: Final = (0.5, 0.8, 1.25)
+LOADS: Final = (0.5, 0.8, 1.3)
 SEEDS: Final = 3
 CPUS: Final = 0.3  # of a node
 
@@ -33,13 +34,13 @@ Queue = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """So many layers and proposers; how many prompts make a run long enough; and a rate, in prompts per second and
-    node, that is far beyond saturation."""
+    """So many layers and proposers; how many prompts make a run long enough; and the rates, in prompts per second and
+    node, of the first runs, from a low load to beyond saturation."""
 
     layers: int
     proposers: int
     prompts: int
-    excess: float
+    first: Sequence[float]
 
     @property
     def name(self) -> str:
@@ -61,13 +62,17 @@ class Case:
         subprocess.run([*command, "--grid", grid, "--repeat", str(seeds), "--out", out], cwd=PROJECT, check=True)
         return [_queues(out / point.directory) for point in points]
 
-    def work(self, out: Path) -> float:
-        """Seconds of a node's time for a prompt at each node."""
-        (queues,) = self.sweep([self.excess], 800, seeds=1, out=out / f"{self.name}-first")
-        return fmean(queue["utilisation"] for queue in queues) / self.excess
+    def rates(self, out: Path) -> list[float]:
+        """Those that should make the loads asked for, between and beyond those of first runs."""
+        seen = self.sweep(self.first, self.prompts // 3, seeds=1, out=out / f"{self.name}-first")
+        loads = [0.0, *(fmean(queue["utilisation"] for queue in queues) for queues in seen)]
+        return [float(f"{np.interp(load, loads, [0.0, *self.first]):.3g}") for load in LOADS]
 
 
-CASES: Final = (Case(1, 3, prompts=1000, excess=20.0), Case(0, 0, prompts=3000, excess=120.0))
+CASES: Final = (
+    Case(1, 3, prompts=1000, first=(2.5, 4.0, 5.5, 7.0, 9.0)),
+    Case(0, 0, prompts=3000, first=(15.0, 24.0, 33.0, 42.0, 60.0)),
+)
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,7 @@ def main() -> None:
     out = parser.parse_args().out.absolute()
     findings = []
     for case in CASES:
-        work = case.work(out)
-        rates = [float(f"{load / work:.3g}") for load in LOADS]
+        rates = case.rates(out)
         seen = case.sweep(rates, case.prompts, SEEDS, out / case.name)
         findings += [Finding(case, *found) for found in zip(LOADS, rates, seen, strict=True)]
     table = Table(title="Queues and theory")
@@ -147,7 +151,7 @@ def main() -> None:
         table.add_column(heading, no_wrap=True)
     for finding in findings:
         table.add_row(*finding.row())
-    Console().print(table)
+    Console(width=120).print(table)
     (out / "queues.json").write_text(json.dumps([finding.as_dict() for finding in findings], indent=1) + "\n")
 
 

@@ -22,7 +22,10 @@ SCREENSHOTS: Final = PROJECT / "build" / "screenshots"
 """Kept to be looked at, and by CI systems as artefacts."""
 
 _NAMES: Final = ("chromium-headless-shell", "chromium", "google-chrome")
-_OPTIONS: Final = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0")
+_OPTIONS: Final = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # pages have all that they need
+)
 
 Theme = Literal["light", "dark"]
 
@@ -37,15 +40,15 @@ class Tab:
         self._loaded = asyncio.Event()
         self.complaints: list[str] = []
 
-    async def open(self, page: Path, width: int = 1280, theme: Theme = "light") -> None:
-        """Open a file in a window that is so many pixels wide, until all of it is there."""
+    async def open(self, page: str, width: int = 1280, theme: Theme = "light") -> None:
+        """Open an address in a window that is so many pixels wide, until all of it is there."""
         for domain in ("Page", "Runtime", "Log"):
             await self.call(f"{domain}.enable")
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         await self.call("Emulation.setDeviceMetricsOverride", **size)
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
         self._loaded.clear()
-        await self.call("Page.navigate", url=page.absolute().as_uri())
+        await self.call("Page.navigate", url=page)
         await self._loaded.wait()
 
     async def value(self, expression: str) -> Any:

@@ -169,8 +169,8 @@ def _slice(name: str, kind: str, pid: int, tid: int, span: tuple[float, float], 
 
 
 def _async(name: str, key: str, pid: int, span: tuple[float, float], **args: object) -> Iterator[TraceEvent]:
-    """The name says which track it is on, so all of a kind have one; ``key`` tells them apart."""
-    common = {"cat": name, "id": f"{pid}/{key}"}
+    """The name says which track of the process it is on, so all of a kind have one; ``key`` tells them apart there."""
+    common = {"cat": name, "id2": {"local": key}}
     yield {**_event("b", name, pid, pid, span[0]), **common, "args": args}
     yield {**_event("e", name, pid, pid, span[1]), **common}
 

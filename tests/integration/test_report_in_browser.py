@@ -64,7 +64,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", [1280, 390], ids=["laptop", "phone"])
 def test_a_report_is_readable_on_any_screen(small: Path, width: int, theme: Theme) -> None:
     async def look(tab: Tab) -> None:
-        await tab.open(small, width, theme)
+        await tab.open(small.as_uri(), width, theme)
         await tab.screenshot(f"report-{width}-{theme}")
         assert await tab.value(OVERFLOW) == 0, "only tables and drawings may scroll sideways"
         assert await tab.value(CONTRAST) >= 4.5
@@ -78,7 +78,7 @@ def test_a_large_report_has_everything_in_it(large: Path) -> None:
     assert large.stat().st_size < LARGEST
 
     async def look(tab: Tab) -> None:
-        await tab.open(large)
+        await tab.open(large.as_uri())
         await tab.screenshot("report-large")
         assert await tab.value('document.querySelectorAll(".plot path.line").length') == 3 * 32
         assert await tab.value('document.querySelectorAll("#prompts tbody tr").length') == 1000
@@ -92,7 +92,7 @@ def test_prompts_can_be_searched(large: Path) -> None:
     shown = f"{rows}.filter((row) => row.getClientRects().length)"
 
     async def look(tab: Tab) -> None:
-        await tab.open(large)
+        await tab.open(large.as_uri())
         await tab.type("input[type=search]", "WRONG n7 capital")
         expected = (
             f"""{rows}.filter((row) => ["wrong", "n7", "capital"].every((w) => row.textContent.includes(w))).length"""
@@ -110,7 +110,7 @@ def test_the_pointer_reads_values_off_the_timeline(small: Path) -> None:
     said = 'document.getElementById("n4.memory").querySelector("dd").textContent'
 
     async def look(tab: Tab) -> None:
-        await tab.open(small)
+        await tab.open(small.as_uri())
         whole = await tab.value(said)
         assert whole == f"{peak / 2**20:.0f} of 160 MiB"
         crash = await tab.value(
@@ -132,7 +132,7 @@ def test_a_comparison_opens(small: Path, tmp_path: Path) -> None:
     write_comparison(small.parent, [other], tmp_path / "comparison.html")
 
     async def look(tab: Tab) -> None:
-        await tab.open(tmp_path / "comparison.html")
+        await tab.open((tmp_path / "comparison.html").as_uri())
         await tab.screenshot("comparison")
         assert await tab.value(DRAWN) >= 2
         assert await tab.value(OVERFLOW) == 0

@@ -18,8 +18,8 @@ Traced = list[dict[str, Any]]
 REQUIRED = {
     "M": {"name", "args"},
     "X": {"name", "cat", "ts", "dur", "args"},
-    "b": {"name", "cat", "id", "ts", "args"},
-    "e": {"name", "cat", "id", "ts"},
+    "b": {"name", "cat", "id2", "ts", "args"},
+    "e": {"name", "cat", "id2", "ts"},
     "C": {"name", "ts", "args"},
     "s": {"name", "cat", "id", "ts"},
     "t": {"name", "cat", "id", "ts"},
@@ -79,14 +79,13 @@ def test_slices_of_a_thread_do_not_overlap(traced: Traced) -> None:
 
 
 def test_what_begins_on_an_asynchronous_track_ends_there_once(traced: Traced) -> None:
-    under_way: dict[tuple[str, str, str], int] = {}
+    under_way: set[tuple[int, str, str]] = set()
     for event in traced:
-        key = (event["name"], event.get("cat", ""), event.get("id", ""))
-        if event["ph"] == "b":
-            assert key not in under_way
-            under_way[key] = event["pid"]
-        elif event["ph"] == "e":
-            assert under_way.pop(key) == event["pid"]
+        if event["ph"] not in ("b", "e"):
+            continue
+        key = (event["pid"], event["name"], event["id2"]["local"])
+        assert (key in under_way) == (event["ph"] == "e")
+        under_way ^= {key}
     assert not under_way
 
 
@@ -191,12 +190,12 @@ def test_jobs_that_no_prompt_asked_for_and_ones_that_never_ended_are_drawn() -> 
     traced = trace_events(Measurements(events, {}), [])
     (slice_,) = _of(traced, "X")
     assert (slice_["name"], slice_["ts"], slice_["dur"]) == ("request-1@a", 1_500_000, 1_500_000)
-    waits = [(event["ph"], event["id"], event["ts"]) for event in traced if event["name"] == "waiting"]
+    waits = [(event["ph"], event["id2"]["local"], event["ts"]) for event in traced if event["name"] == "waiting"]
     assert waits == [
-        ("b", "2/request-1@a", 1_000_000),
-        ("e", "2/request-1@a", 1_500_000),
-        ("b", "2/request-2@a", 2_000_000),
-        ("e", "2/request-2@a", 3_000_000),
+        ("b", "request-1@a", 1_000_000),
+        ("e", "request-1@a", 1_500_000),
+        ("b", "request-2@a", 2_000_000),
+        ("e", "request-2@a", 3_000_000),
     ]
 
 
