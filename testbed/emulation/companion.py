@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from testbed.emulation.journal import Journal
 
 
-def start(journal: Journal, module: str, *arguments: str, descriptors: Sequence[int] = ()) -> None:
+def start(
+    journal: Journal, module: str, *arguments: str, descriptors: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
     """Start ``python -m module arguments…``, which keeps the files ``descriptors`` open."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -19,3 +21,4 @@ def start(journal: Journal, module: str, *arguments: str, descriptors: Sequence[
         stderr=subprocess.DEVNULL,
     )
     journal.record_process(process.pid)
+    return process

@@ -1,6 +1,7 @@
 """A topology that stands: its containers and the network between them."""
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -60,7 +61,7 @@ class World:
         files = {name: holding.files for name, holding in plan.holdings.items()}
         with step("starting containers"), explained("the containers cannot be started"):
             self.nodes = start_containers(plan.docker, journal, plan.image, nodes, files, self.shared)
-            self._start_metronome(journal)
+            self._metronome = self._start_metronome(journal)
         with step("making the network"), explained("the network cannot be made"):
             self.network = self._connect(journal)
 
@@ -90,6 +91,10 @@ class World:
     def cap_cpu(self, name: str, cpus: float) -> None:
         """Let a node use ``cpus`` cores' worth of time from now on, by the run's clock."""
         self.nodes[name].cap_cpu(cpus / self.clock.dilation, self.clock.real(CFS_PERIOD))
+
+    def evenly_capped(self) -> bool:
+        """Whether nodes still get their CPU evenly: where that needs a metronome, it has not ended."""
+        return self._metronome is None or self._metronome.poll() is None
 
     def restart(self, name: str) -> None:
         """Start a node that has ended, in a network as before; raises WorldError. Its CPU is capped from the start."""
@@ -141,11 +146,12 @@ class World:
             seed=scenario.seed,
         )
 
-    def _start_metronome(self, journal: Journal) -> None:
+    def _start_metronome(self, journal: Journal) -> "subprocess.Popen[bytes] | None":
         """On the cores that nodes may run on, if the kernel needs one."""
-        if metronome.needed():
-            cores = set().union(*(node.cores for node in self.nodes.values()))
-            companion.start(journal, metronome.__name__, *map(str, sorted(cores)))
+        if not metronome.needed():
+            return None
+        cores = set().union(*(node.cores for node in self.nodes.values()))
+        return companion.start(journal, metronome.__name__, *map(str, sorted(cores)))
 
     def _connect(self, journal: Journal) -> Network:
         name = f"tb-{journal.run}"

@@ -29,7 +29,7 @@ class Inspection:
         self._before: Seen | None = None
         self._after: Seen = {}
         self._health: Health | None = None
-        self._unmeasurable: list[Finding] = []
+        self._findings: list[Finding] = []
 
     def before_play(self) -> None:
         """Measure the links. To be called once they are ready, and before anything is counted."""
@@ -38,6 +38,8 @@ class Inspection:
 
     def after_play(self) -> None:
         """Measure the links again, unless they are gone."""
+        if not self._world.evenly_capped():
+            self._findings.append(Finding("distorted", "the metronome ended, so nodes had their CPU in lumps"))
         self._health = self._world.links.health()
         if self._health.failure is None:
             self._after = self._measure() or {}
@@ -48,7 +50,7 @@ class Inspection:
         try:
             return measure(self._world.links.current(), self._effort, self._world.clock)
         except OSError as error:  # an interface that is gone
-            self._unmeasurable.append(Finding("invalid", f"the links cannot be measured: {error}"))
+            self._findings.append(Finding("invalid", f"the links cannot be measured: {error}"))
             return None
 
     def judge(self, recording: Recording) -> Fidelity:
@@ -56,7 +58,7 @@ class Inspection:
         health, host = self._health or self._world.links.health(), recording.host_load
         links = self._world.plan.scenario.topology.resolved_links
         idle = {link.name for link in links if not recording.ended.isdisjoint((link.a, link.b))}
-        findings = [*self._unmeasurable, *_health_findings(health, idle)]
+        findings = [*self._findings, *_health_findings(health, idle)]
         findings += (Finding("invalid", reason) for reason in recording.failed_faults)
         if self._world.plan.oversubscribed:
             findings.append(Finding("distorted", "the nodes may use more CPU together than the host has"))

@@ -14,6 +14,9 @@ import psutil
 import pytest
 from observed import GOSSIP, PROJECT, FinishedRun, Remains, start, wait_for_watchers
 
+from testbed.emulation import metronome
+from testbed.emulation.links import relay
+
 Run = Callable[..., FinishedRun]
 
 SHORT = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=1/s")
@@ -68,15 +71,24 @@ def test_interrupted_it_keeps_its_traces_and_cleans_up(tmp_path: Path, ending: s
 def test_without_its_links_a_run_ends_and_says_nothing(tmp_path: Path) -> None:
     runner = start("run", GOSSIP, "--links", "userspace", "--out", tmp_path / "run", *SHORT, *IMPATIENT)
     _wait_for_stage(runner, "play")
-    (relay,) = [
-        process for process in psutil.Process(runner.pid).children() if "links.relay" in " ".join(process.cmdline())
-    ]
-    relay.kill()
+    _companion(runner, relay.__name__).kill()
     output, _ = runner.communicate()
     run = FinishedRun(tmp_path / "run", runner.returncode, output)
     assert run.exit_code == 4, output
     assert run.summary["verdict"] == "invalid"
     assert "the relay of the links ended, and the links with it" in run.summary["fidelity"]["reasons"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.skipif(not metronome.needed(), reason="this kernel's own clock keeps to caps")
+def test_without_its_metronome_a_run_says_so(tmp_path: Path) -> None:
+    runner = start("run", GOSSIP, "--out", tmp_path / "run", *SHORT)
+    _wait_for_stage(runner, "play")
+    _companion(runner, metronome.__name__).kill()
+    output, _ = runner.communicate()
+    fidelity = FinishedRun(tmp_path / "run", runner.returncode, output).summary["fidelity"]
+    assert fidelity["verdict"] == "distorted"
+    assert "the metronome ended, so nodes had their CPU in lumps" in fidelity["reasons"]
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -180,3 +192,9 @@ def test_clean_removes_a_kept_run_that_is_named(run: Run) -> None:
 def _wait_for_stage(runner: "subprocess.Popen[str]", stage: str) -> None:
     assert runner.stdout is not None
     assert any(line.rstrip().endswith(f": {stage}") for line in runner.stdout), "the run ended too soon"
+
+
+def _companion(runner: "subprocess.Popen[str]", module: str) -> psutil.Process:
+    """The process of a run that executes a module."""
+    (found,) = [process for process in psutil.Process(runner.pid).children() if module in process.cmdline()]
+    return found
