@@ -241,6 +241,21 @@ def test_whichever_nodes_are_lost_whenever_no_token_is(seed: int, make_trace: Ma
     assert asyncio.run(play()) == _expected(4, limit=20)
 
 
+@pytest.mark.parametrize("steps", range(8))
+def test_a_node_that_is_lost_while_it_starts_leaves_its_place_free(steps: int, make_trace: MakeTrace) -> None:
+    async def play() -> Completion:
+        async with running(_pattern(detect="300ms"), make_trace) as ring:
+            await ring.stop("b")
+            ring.start("b")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await ring.stop("b")
+            ring.start("b")
+            return await ring.complete("alpha", 8)
+
+    assert asyncio.run(play()) == unsplit("alpha", 3, 8)
+
+
 @pytest.mark.parametrize("lost", ["b", "c"])
 def test_the_others_take_over_the_layers_of_a_node_that_stays_away(lost: str, make_trace: MakeTrace) -> None:
     async def play() -> Any:

@@ -124,8 +124,10 @@ class Incoming:
     async def run(self, host: str, port: int) -> None:
         """Listen for ever."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Connection(self, FrameReader(self._layout)), host, port)
+        # One that serves from its beginning would go on if that was cancelled, and nobody could close it.
+        server = await loop.create_server(self._accept, host, port, start_serving=False)
         try:
+            await server.start_serving()
             await self._watch()
         finally:
             server.close()
@@ -137,6 +139,9 @@ class Incoming:
         """Another stage is before from now on."""
         if before != self.before:
             self.before, self._heard = before, None
+
+    def _accept(self) -> "_Connection":
+        return _Connection(self, FrameReader(self._layout))
 
     def begin(self, connection: "_Connection") -> None:
         """Somebody has connected."""
