@@ -1,7 +1,8 @@
 """The check before a run: can this host build what the scenario asks for, and out of what?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import docker
 
@@ -14,9 +15,11 @@ from testbed.emulation.links.backend import LinkBackend
 from testbed.emulation.links.running import BACKENDS
 from testbed.emulation.speed import core_speed
 from testbed.errors import HostError, SpecError
+from testbed.faults.fault import Fault
 from testbed.models.holdings import Holding, provide, resolve_all
 from testbed.models.source import Model
 from testbed.spec.explain import dotted
+from testbed.spec.link import WAYS
 from testbed.spec.scenario import Scenario
 from testbed.spec.timeline import timeline_mistakes
 from testbed.spec.topology import Topology
@@ -60,22 +63,22 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     check_memory(equipped)
     dilation = settle_dilation(scenario, equipped)
     holdings = provide(scenario, models, {name: device.cpus for name, device in equipped.items()}, report)
-    backend = choose_backend(links, scenario.topology)
+    backend = choose_backend(links, scenario.topology, _faults(scenario))
     client = connect_docker()
     settled = scenario.model_copy(update={"dilation": dilation})
     return Plan(settled, Clock(dilation), equipped, models, holdings, backend, ensure_image(client, report), client)
 
 
-def choose_backend(name: str | None, topology: Topology) -> LinkBackend:
-    """The link backend called ``name``, or else the first that this host can have and that can do all links.
+def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault] = ()) -> LinkBackend:
+    """The link backend called ``name``, or else the first that this host can have and that can do all that is asked.
 
-    Raises SpecError if there is no such backend or it cannot do what a link asks for, HostError if the host lacks it.
+    Raises SpecError if there is no such backend or it cannot do that, HostError if the host lacks it.
     """
     candidates = [backend for backend in BACKENDS if name in (None, backend.name)]
     if not candidates:
         known = ", ".join(backend.name for backend in BACKENDS)
         raise SpecError.of("--links", f"{name!r} is no link backend; known are {known}")
-    beyond = {backend.name: reason for backend in candidates if (reason := _beyond(backend, topology))}
+    beyond = {backend.name: reason for backend in candidates if (reason := _beyond(backend, topology, faults))}
     if name in beyond:
         raise SpecError.of("--links", beyond[name])
     missing = {backend.name: reason for backend in candidates if (reason := backend.missing())}
@@ -86,13 +89,18 @@ def choose_backend(name: str | None, topology: Topology) -> LinkBackend:
     raise HostError(f"no link can be made; {reasons}")
 
 
-def _beyond(backend: LinkBackend, topology: Topology) -> str | None:
-    """The first thing asked of a link that the backend cannot do."""
+def _beyond(backend: LinkBackend, topology: Topology, faults: Sequence[Fault]) -> str | None:
+    """The first thing asked of a link, from the beginning or by a fault, that the backend cannot do."""
     for link in topology.resolved_links:
-        for direction in (link.up, link.down):
-            if reason := backend.cannot(direction):
+        for asked, way in product((link, *(fault.changed(link) for fault in faults)), WAYS):
+            before, after = link.way(way), asked.way(way)
+            if reason := backend.cannot(after) or backend.cannot_change(before, after):
                 return f"link {link.name}: the {backend.name} backend {reason}"
     return None
+
+
+def _faults(scenario: Scenario) -> list[Fault]:
+    return [entry.fault for entry in scenario.timeline if entry.fault]
 
 
 def _check_faults(scenario: Scenario, equipped: Mapping[str, Device]) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from testbed.faults.fault import LinkFault, Phase
@@ -31,6 +32,13 @@ class Degrade(LinkFault, TwoWayShape):
                 link.way(way).changed(self.said_of(way))
             except ValueError as error:
                 yield str(error)
+
+    def changed(self, link: Link) -> Link:
+        """What it says, of its own link."""
+        if link.name != self.link:
+            return link
+        up, down = (link.way(way).changed(self.said_of(way)) for way in WAYS)
+        return replace(link, up=up, down=down)
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """One."""

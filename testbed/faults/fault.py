@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema
 from testbed.faults.effects import Effects
 from testbed.faults.targets import change_node
 from testbed.spec.explain import Mistake
+from testbed.spec.link import Link
 from testbed.spec.model import Spec
 from testbed.spec.topology import Topology
 
@@ -54,6 +55,10 @@ class Fault(Spec):
         """What is wrong with it in this topology."""
         del topology
         yield from ()
+
+    def changed(self, link: Link) -> Link:
+        """The properties that a link has while this fault alone is active, whether anything gets through or not."""
+        return link
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from testbed.emulation.links.running import BACKENDS
 from testbed.emulation.links.userspace import USERSPACE
 from testbed.emulation.plan import choose_backend
 from testbed.errors import SpecError
+from testbed.faults.degrade import Degrade
 from testbed.spec.link import Direction, Queue
 from testbed.spec.topology import Topology
 
@@ -48,3 +49,11 @@ def test_what_the_kernel_cannot_do_is_left_to_the_other() -> None:
     assert choose_backend(None, correlated).name == "userspace"
     with pytest.raises(SpecError, match=r"a-s1.*correlate"):
         choose_backend("kernel", correlated)
+
+
+@pytest.mark.parametrize("said", [{"jitter": {"deviation": "2ms", "correlation": "50%"}}, {"queue": "50ms"}])
+def test_what_it_cannot_do_while_a_fault_lasts_is_left_to_the_other(said: dict[str, object]) -> None:
+    topology, fault = _topology(delay="10ms", bandwidth="1mbit"), Degrade.model_validate({"link": "a-s1", **said})
+    assert choose_backend(None, topology, [fault]).name == "userspace"
+    with pytest.raises(SpecError, match=r"link a-s1: the kernel backend cannot"):
+        choose_backend("kernel", topology, [fault])

@@ -1,6 +1,6 @@
 """What every link backend can do."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -69,8 +69,11 @@ class Links(Protocol):
     def connect(self, wiring: Wiring) -> None:
         """Create the two interfaces of a link, each in its namespace, with what the link does between them."""
 
-    def shape(self, wiring: Wiring) -> None:
-        """Make a link that is connected what its wiring says, while it carries frames; none is dropped for that."""
+    def shape(self, wiring: Wiring, ways: Collection[Way]) -> None:
+        """Make these ways of a connected link what its wiring says, while it carries frames; none is dropped for that.
+
+        The other ways are as before, and chance goes on there as if nothing had been.
+        """
 
     def moved(self, wiring: Wiring, end: End) -> None:
         """The interface at one end of a link has come into another namespace of the same path: mend what that broke."""
@@ -83,14 +86,15 @@ class Links(Protocol):
 class LinkBackend:
     """A way to make links.
 
-    ``missing`` tells what this host lacks for it, None if nothing, and ``cannot`` what it cannot make a direction do.
-    ``begin`` begins the links of a run, which keep what they need to be found again in a directory; what it makes
-    besides interfaces, which go with their namespaces, it records in the journal. ``attach`` takes links in hand that
-    another process has begun.
+    ``missing`` tells what this host lacks for it, None if nothing, ``cannot`` what it cannot make a direction do, and
+    ``cannot_change`` why it cannot make one direction another while the link carries frames. ``begin`` begins the links
+    of a run, which keep what they need to be found again in a directory; what it makes besides interfaces, which go
+    with their namespaces, it records in the journal. ``attach`` takes links in hand that another process has begun.
     """
 
     name: str
     missing: Callable[[], str | None]
     cannot: Callable[[Direction], str | None]
+    cannot_change: Callable[[Direction, Direction], str | None]
     begin: Callable[[Journal, Path], Links]
     attach: Callable[[Path], Links]

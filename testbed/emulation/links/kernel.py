@@ -9,7 +9,7 @@ frames arrive because there it neither holds the sender's TCP small queues nor t
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,6 @@ from testbed.emulation.netlink import (
     attribute,
     message,
 )
-from testbed.errors import SpecError
 from testbed.spec.link import WAYS, Direction, Jitter, Loss, Way
 from testbed.spec.trace import FRAME
 
@@ -69,10 +68,10 @@ class KernelLinks:
         for out in WAYS:
             _set_up(wiring, out)
 
-    def shape(self, wiring: Wiring) -> None:
-        """Change the disciplines at both ends."""
+    def shape(self, wiring: Wiring, ways: Collection[Way]) -> None:
+        """Change the disciplines of these ways: a discipline that is changed begins anew with its draws."""
         for out in WAYS:
-            _change(wiring, out)
+            _change(wiring, out, ways)
 
     def moved(self, wiring: Wiring, end: End) -> None:
         """The kernel takes a device's disciplines away when it moves; its IFB device went with the old namespace."""
@@ -100,23 +99,20 @@ def _set_up(wiring: Wiring, out: Way) -> None:
         )
 
 
-def _change(wiring: Wiring, out: Way) -> None:
+def _change(wiring: Wiring, out: Way, ways: Collection[Way]) -> None:
+    """Change at the end that frames leave by the way ``out`` what is there of ``ways``."""
     end, direction, into = _end(wiring, out), wiring.link.way(out), _back(out)
     with end.namespace.entered(), RouteSocket() as here:
         leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(wiring, out)))
-        try:
-            here.send([_queue(CHANGE, leaving, direction)])
-        except (FileExistsError, FileNotFoundError):  # there is a queue of the other kind
-            raise SpecError.of(
-                f"{wiring.link.name} {out}",
-                "the kernel cannot turn a queue of packets into one of bytes or time, or back, in a link that runs",
-            ) from None
-        here.send(
-            [
-                _qdisc(CHANGE, leaving, _ROOT, _TBF, "tbf", _tbf(direction)),
-                _qdisc(CHANGE, arriving, _ROOT, _NETEM, "netem", _netem(wiring, into)),
-            ]
-        )
+        if out in ways:
+            here.send(
+                [
+                    _queue(CHANGE, leaving, direction),
+                    _qdisc(CHANGE, leaving, _ROOT, _TBF, "tbf", _tbf(direction)),
+                ]
+            )
+        if into in ways:
+            here.send([_qdisc(CHANGE, arriving, _ROOT, _NETEM, "netem", _netem(wiring, into))])
 
 
 def _end(wiring: Wiring, out: Way) -> End:
@@ -241,6 +237,13 @@ def _cannot(direction: Direction) -> str | None:
     return None
 
 
+def _cannot_change(before: Direction, after: Direction) -> str | None:
+    (_, _, kind), (_, _, wanted) = _room(before), _room(after)
+    if kind == wanted:
+        return None
+    return "cannot turn a queue of packets into one of bytes or time, or back, in a link that runs"
+
+
 def _missing() -> str | None:
     """Found by trying."""
 
@@ -266,5 +269,5 @@ def _begin(_journal: Journal, _directory: Path) -> KernelLinks:
     return KernelLinks()
 
 
-KERNEL = LinkBackend("kernel", _missing, _cannot, _begin, lambda _: KernelLinks())
+KERNEL = LinkBackend("kernel", _missing, _cannot, _cannot_change, _begin, lambda _: KernelLinks())
 """The backend for kernels with netem."""

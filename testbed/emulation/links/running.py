@@ -107,10 +107,11 @@ class RunningLinks:
         with self._locked():
             before = self._find(name)
             after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
+            ways = [way for way in WAYS if before.link.way(way) != after.link.way(way)]
             try:
-                self._links.shape(self._real(after))
+                self._links.shape(self._real(after), ways)
             except Exception:  # half of it may have been done
-                self._links.shape(self._real(before))
+                self._links.shape(self._real(before), ways)
                 raise
             self._state.wirings[name] = after
             self._write()
@@ -150,8 +151,8 @@ class RunningLinks:
             up, down = (link.way(way).changed(said.get(way, {})) for way in WAYS)
         except ValueError as error:
             raise SpecError.of(link.name, str(error)) from None
-        for way, direction in (("up", up), ("down", down)):
-            if reason := self._backend.cannot(direction):
+        for before, after, way in ((link.up, up, "up"), (link.down, down, "down")):
+            if reason := self._backend.cannot(after) or self._backend.cannot_change(before, after):
                 raise SpecError.of(f"{link.name} {way}", f"links of the {self._backend.name} backend {reason}")
         return replace(link, up=up, down=down)
 

@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -21,7 +21,7 @@ from testbed.emulation.journal import Journal
 from testbed.emulation.links.backend import End, Health, LinkBackend, LinkError, Wiring
 from testbed.emulation.links.jitter import QUANTILES, quantiles
 from testbed.emulation.namespace import in_throwaway_namespace
-from testbed.spec.link import Direction
+from testbed.spec.link import Direction, Way
 from testbed.spec.trace import Trace
 
 # linux/if_tun.h, linux/sockios.h
@@ -134,8 +134,8 @@ class UserspaceLinks:
         with _open_tap(wiring.a) as a, _open_tap(wiring.b) as b:
             self._order(What.CONNECT, wiring, [a, b])
 
-    def shape(self, wiring: Wiring) -> None:
-        """Tell the relay."""
+    def shape(self, wiring: Wiring, _: Collection[Way]) -> None:
+        """Tell the relay, to which a way that is as before is no change."""
         self._order(What.SHAPE, wiring, [])
 
     def moved(self, wiring: Wiring, end: End) -> None:
@@ -223,5 +223,7 @@ def _missing() -> str | None:
     return None
 
 
-USERSPACE = LinkBackend("userspace", _missing, lambda _: None, UserspaceLinks.begin, UserspaceLinks)
+USERSPACE = LinkBackend(
+    "userspace", _missing, lambda _: None, lambda _before, _after: None, UserspaceLinks.begin, UserspaceLinks
+)
 """The backend for kernels without netem."""
