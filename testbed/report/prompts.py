@@ -6,21 +6,21 @@ from typing import Literal
 
 from testbed.results.latency import Split
 from testbed.results.metrics import Measurements
-from testbed.workload.worldfacts import is_correct
 
-Outcome = Literal["right", "wrong", "no answer"]
+Outcome = Literal["right", "wrong", "not judged", "no answer"]
 
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One prompt. ``answer`` is the reason where it has none, ``split`` None where it has no latency."""
+    """One prompt. ``answer`` is the reason where it has none, ``truth`` None where nobody knows it, and ``split`` None
+    where it has no latency."""
 
     name: str
     at: float
     owner: str
     text: str
     answer: str
-    truth: str
+    truth: str | None
     outcome: Outcome
     split: Split | None
 
@@ -29,10 +29,16 @@ def prompt_rows(measured: Measurements, splits: Mapping[str, Split]) -> Iterator
     """In the order in which they were handed over."""
     for prompt, event in measured.prompts.items():
         answer = measured.answers.get(prompt)
-        outcome: Outcome = "no answer"
-        if answer is not None:
-            outcome = "right" if is_correct(answer["text"], event["truth"]) else "wrong"
         said = measured.failures.get(prompt, "play ended before") if answer is None else answer["text"]
+        outcome = _outcome(measured, prompt)
         yield PromptRow(
             prompt, event["t"], event["owner"], event["text"], said, event["truth"], outcome, splits.get(prompt)
         )
+
+
+def _outcome(measured: Measurements, prompt: str) -> Outcome:
+    if prompt not in measured.answers:
+        return "no answer"
+    if prompt not in measured.right:
+        return "not judged"
+    return "right" if measured.right[prompt] else "wrong"

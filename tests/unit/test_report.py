@@ -12,11 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from playing import played, scenario
+from playing import play, played, scenario
 
 from testbed import cli
 from testbed.report import write_report
 from testbed.report.drawing import COLUMNS, step_path, thinned, ticks
+from testbed.report.prompts import prompt_rows
+from testbed.results.metrics import Measurements
 from testbed.results.recorded import RunFiles
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>' \" {{ 7 * 7 }} &amp; \u202e"
@@ -103,6 +105,12 @@ def test_every_prompt_is_there_with_its_answer(directory: Path, page: Page) -> N
         assert said == (measured.failures[prompt] if answer is None else answer["text"])
         right = answer is not None and answer["text"].startswith(event["truth"])
         assert outcome == ("no answer" if answer is None else "right" if right else "wrong")
+
+
+def test_an_answer_whose_truth_nobody_knows_is_not_judged() -> None:
+    events = [event | {"truth": None} if event["event"] == "prompt" else event for event in play(scenario(prompts=20))]
+    rows = list(prompt_rows(Measurements(events, {}), {}))
+    assert {(row.truth, row.outcome) for row in rows} == {(None, "not judged"), (None, "no answer")}
 
 
 def test_every_link_is_there_as_asked_and_as_measured(page: Page) -> None:
