@@ -1,7 +1,8 @@
 """``trace.json``: a run in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open.
 
     process     the faults; each node
-    thread      each fault; of a node inference | aggregation | events, and more where it does several jobs at a time
+    thread      each fault; of a node inference | aggregation | events, and more where it does several jobs at a time;
+                of one in a ring also stage
     async       prompts | waiting | requests | responses: what overlaps at a node
     counter     queue
     flow        a prompt's way from job to job
@@ -28,6 +29,7 @@ _INFERENCE, _AGGREGATION, _EVENTS = _THREADS = ("inference", "aggregation", "eve
 _INSTANTS: Final = (
     *("ready", "exited", "resumed", "rejected", "dropped", "job_failed", "duplicate", "late", "retry", "ask_failed"),
     *("neighbour_suspected", "neighbour_lost", "neighbour_back"),
+    *("ring_closed", "ring_broken", "taken_over", "tuned", "frame_rejected"),
 )
 """What else is shown of a node; docs/results.md says what they mean."""
 
@@ -77,6 +79,7 @@ def trace_events(measured: Measurements, faults: Sequence[FaultRecord]) -> list[
         *(part for job in measured.jobs for part in _waiting(job, nodes[job.node], end)),
         *(_inference(job, nodes[job.node], tid, end) for job, tid in placed),
         *(part for message in message_spans(events) for part in _message(message, nodes[message.sender])),
+        *_computed(events, tracks),
         *_flows(placed, nodes),
         *_instants(events, tracks),
     ]
@@ -131,6 +134,18 @@ def _placed(jobs: Sequence[JobSpan], tracks: _Tracks, end: float) -> Iterator[tu
 def _inference(job: JobSpan, pid: int, tid: int, end: float) -> TraceEvent:
     said = {"job": job.name, "layer": job.layer, "owner": job.owner, "tokens": job.tokens, "text": job.text}
     return _slice(job.prompt or job.name, "job", pid, tid, job.inference(end), **said)
+
+
+def _computed(events: Sequence[Event], tracks: _Tracks) -> Iterator[TraceEvent]:
+    """What the stages of a ring computed. That is noted a moment after it is done, when the next may have begun."""
+    done: defaultdict[str, float] = defaultdict(float)
+    for event in events:
+        if event["event"] == "computed":
+            node, end = event["node"], event["t"]
+            span = max(end - event["seconds"], done[node]), end
+            place = tracks.processes[node], tracks.thread(node, "stage")
+            yield _slice("computing", "stage", *place, span, rows=event["rows"])
+            done[node] = end
 
 
 def _message(message: MessageSpan, pid: int) -> Iterator[TraceEvent]:

@@ -215,3 +215,16 @@ def test_jobs_that_a_node_does_at_the_same_time_get_threads_of_their_own() -> No
         ("p3", "inference 2"),
         ("p4", "inference 3"),
     ]
+
+
+def test_what_the_stages_of_a_ring_computed_is_drawn_where_it_was() -> None:
+    events: list[Event] = [
+        {"t": 0.0, "node": "a", "event": "ring_closed", "epoch": 1, "samples": 0},
+        {"t": 1.0, "node": "b", "event": "computed", "rows": 4, "seconds": 0.5},
+        {"t": 1.3, "node": "b", "event": "computed", "rows": 1, "seconds": 0.4},  # noted late: it had begun before
+    ]
+    traced = trace_events(Measurements(events, {}), [])
+    threads = _called(traced, "thread_name")
+    slices = [(threads[event["tid"]], event["ts"], event["dur"], event["args"]) for event in _of(traced, "X")]
+    assert slices == [("stage", 500_000, 500_000, {"rows": 4}), ("stage", 1_000_000, 300_000, {"rows": 1})]
+    assert [event["args"] for event in _of(traced, "i", "ring_closed")] == [{"epoch": 1, "samples": 0}]
