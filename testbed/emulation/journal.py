@@ -115,8 +115,11 @@ class Journal:
         """
         records = self.records()
         created = {record.name for record in records if record.kind == "created"}
-        _let_creations_end({record.name for record in records if record.kind == "container"} - created)
         failures: list[str] = []
+        try:
+            _let_creations_end({record.name for record in records if record.kind == "container"} - created)
+        except TestbedError as error:
+            failures.append(str(error))
         for _, made in groupby(reversed(records), key=lambda record: record.kind):
             with ThreadPoolExecutor(_UNDONE_AT_ONCE) as pool:
                 failures += [failure for failure in pool.map(_try_to_undo, made) if failure]
@@ -137,8 +140,10 @@ def journals() -> list[Path]:
 def undo_dead_runs(kept_runs: Sequence[str]) -> Iterator[str]:
     """Undo every run whose runner is dead, of the kept ones only those named; a sentence for each run.
 
-    Raises SpecError if one that is named is not there.
+    Raises SpecError if one that is named is not there, and UndoError, once all have been tried, if something could not
+    be undone.
     """
+    failures = []
     for run in kept_runs:
         if not (JOURNALS / f"{run}.jsonl").exists():
             raise SpecError.of("clean", f"there is no run {run!r} to remove")
@@ -151,8 +156,14 @@ def undo_dead_runs(kept_runs: Sequence[str]) -> Iterator[str]:
             if journal.kept and journal.run not in kept_runs:
                 yield f"{path.stem}: was kept; left alone (to remove it: testbed clean {path.stem})"
             else:
-                journal.undo()
-                yield f"{path.stem}: removed"
+                try:
+                    journal.undo()
+                except UndoError as error:
+                    failures.append(str(error))
+                else:
+                    yield f"{path.stem}: removed"
+    if failures:
+        raise UndoError("; ".join(failures))
 
 
 def _complete_records(text: str) -> Iterator[Record]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from testbed.emulation import companion
 from testbed.emulation import journal as journals_of_host
-from testbed.emulation.journal import Journal, Record, journals, undo_dead_runs
+from testbed.emulation.journal import Journal, Record, UndoError, journals, undo_dead_runs
 from testbed.errors import SpecError
 
 
@@ -192,3 +193,24 @@ def test_a_journal_whose_undoing_fails_stays_for_another_try(monkeypatch: pytest
     with pytest.raises(RuntimeError, match="a resists"):
         _taken_over(path).undo()
     assert path.exists()
+
+
+def test_one_run_that_cannot_be_undone_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, other = sorted([_dead(("directory", "stuck")), _dead(("directory", "other"))])
+    names = {path: Journal(path, path.open()).records()[0].name for path in (stuck, other)}
+
+    def refuse(name: str) -> None:
+        if name == names[stuck]:
+            raise OSError("busy")
+
+    monkeypatch.setitem(journals_of_host._UNDO, "directory", refuse)
+    with pytest.raises(UndoError, match=rf"{names[stuck]} could not be removed \(busy\)"):
+        list(undo_dead_runs([]))
+    assert journals() == [stuck]
+
+
+def test_a_companion_that_no_journal_knows_does_not_begin() -> None:
+    command = [sys.executable, "-m", companion.__name__, "this"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.communicate() == (b"", None)
+    assert process.returncode == 0
