@@ -71,6 +71,8 @@ class NodeContainer:
         self.name = name
         self._container = container
         self._exit: Exit | None = None
+        self.exits: list[Exit] = []
+        """How it has ended so far, whether or not it was started again."""
         self._looking = threading.Lock()
         self._start()
         self.namespace = Namespace.attach(str(container.name), self.pid)
@@ -89,8 +91,9 @@ class NodeContainer:
     def start_again(self) -> None:
         """Start the container, which has ended, once more; the namespace that it is in then is a new and empty one."""
         self.wait()
-        self.close()
+        ended = self._process
         self._start()
+        os.close(ended)
         self._exit = None
 
     def cap_cpu(self, cpus: float, period: float) -> None:
@@ -98,7 +101,7 @@ class NodeContainer:
 
         This is done once the model is loaded: to boot Python on a tenth of a core takes ten seconds, for nothing.
         """
-        microseconds = round(1e6 * min(max(period, _SMALLEST_QUOTA / cpus), _LONGEST_PERIOD))
+        microseconds = round(1e6 * cap_period(cpus, period))
         with self._running():
             self._container.update(cpu_period=microseconds, cpu_quota=round(microseconds * cpus))
 
@@ -168,6 +171,7 @@ class NodeContainer:
                 state = self._container.attrs["State"]
                 if not state["Running"]:
                     self._exit = Exit(int(state["ExitCode"]), bool(state["OOMKilled"]))
+                    self.exits.append(self._exit)
             return self._exit
 
     def wait(self) -> Exit | None:
@@ -183,6 +187,12 @@ class NodeContainer:
     def close(self) -> None:
         """Let go of the container, which goes on."""
         os.close(self._process)
+
+
+def cap_period(cpus: float, usual: float = CFS_PERIOD) -> float:
+    """Seconds of the period in which a cap of so many cores is kept: longer than usual where the quota would be less
+    than the kernel takes."""
+    return min(max(usual, _SMALLEST_QUOTA / cpus), _LONGEST_PERIOD)
 
 
 def last_lines(output: bytes, count: int = 5) -> str:
@@ -214,9 +224,9 @@ def start_containers(
         journal.record_created(container_name(journal.run, name))
         return NodeContainer(name, container)
 
-    for name in nodes:
-        journal.record("namespace", container_name(journal.run, name))
-        journal.record("container", container_name(journal.run, name))
+    for kind in ("namespace", "container"):  # those of a kind are undone together
+        for name in nodes:
+            journal.record(kind, container_name(journal.run, name))
     with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
         return dict(zip(nodes, pool.map(start, nodes), strict=True))
 

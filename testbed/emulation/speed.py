@@ -6,7 +6,7 @@ import sys
 import time
 from functools import cache
 
-from testbed.emulation.containers import CFS_PERIOD
+from testbed.emulation.containers import cap_period
 from testbed.models.source import Model, ModelError
 
 
@@ -36,7 +36,8 @@ def core_speed(model: Model, share: float) -> float:
 
 def _let_run(process: "subprocess.Popen[str]", share: float) -> None:
     """Stop a process, and let it go on, for one period."""
+    period = cap_period(share)
     process.send_signal(signal.SIGSTOP)
-    time.sleep((1 - share) * CFS_PERIOD)
+    time.sleep((1 - share) * period)
     process.send_signal(signal.SIGCONT)
-    time.sleep(share * CFS_PERIOD)
+    time.sleep(share * period)

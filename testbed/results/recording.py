@@ -1,6 +1,7 @@
 """Everything that is traced while a run plays."""
 
 import asyncio
+from collections import Counter
 from dataclasses import asdict
 from typing import Final
 
@@ -30,7 +31,8 @@ class Recording:
         self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
         self._sampler = Sampler(world, self.boards)
         self._host = HostWatch()
-        self._exits: dict[str, Exit] = {}
+        self._exits: Counter[str] = Counter()  # how many of each node are recorded
+        self._gone: dict[str, Exit] = {}
         self.zero = self._clock.now()
         """The beginning of play on the run's clock, once it has begun."""
 
@@ -55,23 +57,24 @@ class Recording:
             if event["node"] != HOST:
                 self.boards[event["node"]].apply(event)
         for name, node in self._world.nodes.items():
-            end = node.exit()
-            if end is not None and name not in self._exits:
-                self._exits[name] = end
-                self.emit("exited", who=name, reason=str(end))
-                self.boards[name].state = str(end)
-            elif end is None and name in self._exits:
-                del self._exits[name]
-                self.boards[name].state = "starting"
+            end, board = node.exit(), self.boards[name]
+            for one in node.exits[self._exits[name] :]:
+                self._exits[name] += 1
+                self._gone[name] = one
+                self.emit("exited", who=name, reason=str(one))
+                board.state = str(one)
+            if end is None and name in self._gone:
+                del self._gone[name]
+                board.state = "starting"
 
     async def lose(self, prompt: str, owner: str) -> None:
         """A prompt's owner ended before the prompt did; how it ended is known a moment after its sockets close."""
         deadline = self._clock.now() + _EXIT_SECONDS
-        while owner not in self._exits and self._clock.now() < deadline:
+        while owner not in self._gone and self._clock.now() < deadline:
             await asyncio.sleep(_EXIT_SECONDS / 100)
             self.catch_up()
         self.boards[owner].failed += 1
-        self.emit("lost", prompt=prompt, reason=f"{owner}: {self._exits.get(owner, 'does not answer')}")
+        self.emit("lost", prompt=prompt, reason=f"{owner}: {self._gone.get(owner, 'does not answer')}")
 
     def sample(self) -> None:
         """Take in what the nodes have done, and one sample of each."""

@@ -14,8 +14,8 @@ FACTOR = 3
 @pytest.fixture(scope="module")
 def dilated(run: Run) -> FinishedRun:
     few = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=1/s")
-    fault = ("--set", "timeline=[{at: 1s, degrade: {link: a-s1, delay: 50ms}, for: 500ms}]")
-    return run(GOSSIP, "--set", f"dilation={FACTOR}", *few, *fault)
+    faults = "{at: 1s, degrade: {link: a-s1, delay: 50ms}, for: 500ms}, {at: 1s, restart: d}"
+    return run(GOSSIP, "--set", f"dilation={FACTOR}", *few, "--set", f"timeline=[{faults}]", "--set", "expect={}")
 
 
 def test_it_plays_to_its_end_and_carries_its_factor(dilated: FinishedRun) -> None:
@@ -40,8 +40,13 @@ def test_play_took_as_much_longer_than_it_says(dilated: FinishedRun) -> None:
 
 
 def test_its_timeline_goes_by_its_clock(dilated: FinishedRun) -> None:
-    (fault,) = dilated.summary["faults"]
+    fault, _ = dilated.summary["faults"]
     assert fault["asked"] == 1.0
     assert 1.0 <= fault["began"] < fault["ended"]
     first, last = (event for event in dilated.events if event["event"] == "link")
     assert (first["up"]["delay"], last["up"]["delay"]) == (0.05, 0.01)
+
+
+def test_a_node_that_is_away_for_less_than_a_sample_is_known_to_have_ended(dilated: FinishedRun) -> None:
+    ended = [event["who"] for event in dilated.events if event["event"] == "exited"]
+    assert ended == ["d"]
