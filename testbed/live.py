@@ -107,8 +107,8 @@ class LiveView:
             self._nodes.look(time.monotonic())
             self._progress.update(self._waiting, completed=self._nodes.ended)
             parts.append(self._nodes)
-        if self._faults:
-            parts.append(Text("  ".join(f"{name} ({what})" for name, what in self._faults.items()), "yellow"))
+        if faults := dict(self._faults):  # this is another thread than that which changes them
+            parts.append(Text("  ".join(f"{name} ({what})" for name, what in faults.items()), "yellow"))
         return Group(*parts, self._progress)
 
     def _headline(self) -> Text:
@@ -228,6 +228,7 @@ def _memory(board: NodeBoard, width: int) -> Text:
 
 def _job(board: NodeBoard) -> Text:
     """The one that it began last."""
-    if board.state == "inferring" and board.at_work:
-        return Text(list(board.at_work)[-1].partition("@")[0], "green")
+    at_work = list(board.at_work)
+    if board.state == "inferring" and at_work:
+        return Text(at_work[-1].partition("@")[0], "green")
     return Text(board.state, {"idle": "dim"}.get(board.state, "red"))

@@ -1,7 +1,7 @@
 """Whether this host has what the nodes of a scenario need, and how slowly time must run for that."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from testbed.emulation.device import Device
@@ -22,6 +22,11 @@ def threads(cores: float) -> int:
     return max(1, int(cores))
 
 
+def asked_cpus(devices: Iterable[Device]) -> float:
+    """Cores that all nodes have together, without what summing rounds: twenty times a tenth are two."""
+    return math.fsum(device.cpus for device in devices)
+
+
 def settle_dilation(scenario: Scenario, devices: Mapping[str, Device]) -> float:
     """The dilation that is asked for, as a number; raises HostError if the nodes need more than the host has then."""
     fitting = fitting_dilation(devices.values(), host_cpus())
@@ -30,7 +35,7 @@ def settle_dilation(scenario: Scenario, devices: Mapping[str, Device]) -> float:
     for name, device in devices.items():
         _check_share(name, device, dilation, slower)
     if oversubscribed(devices, dilation) and not scenario.oversubscribe:
-        asked = sum(device.cpus for device in devices.values())
+        asked = asked_cpus(devices.values())
         of_host = "" if dilation == 1 else f", {asked / dilation:.4g} of this host's at a dilation of {dilation:g},"
         raise HostError(
             f"the nodes ask for {asked:.4g} CPUs{of_host} and this host has {host_cpus()}; {slower}, lower their "
@@ -58,14 +63,14 @@ def fitting_dilation(devices: Collection[Device], cores: float) -> float:
 
     If that is not 1, no node has more than one core then, since it uses only whole ones of several.
     """
-    everything = sum(device.cpus for device in devices) / (cores * (1 - _FOR_THE_HOST))
+    everything = asked_cpus(devices) / (cores * (1 - _FOR_THE_HOST))
     factor = max([everything, *(device.cpus for device in devices if device.speed)])
     return 1.0 if factor <= 1 else math.ceil(10 * max([factor, *(device.cpus for device in devices)])) / 10
 
 
 def oversubscribed(devices: Mapping[str, Device], dilation: float) -> bool:
     """Whether the nodes may use more CPU than the host has."""
-    return sum(device.cpus for device in devices.values()) / dilation > host_cpus()
+    return asked_cpus(devices.values()) / dilation > host_cpus()
 
 
 def check_memory(devices: Mapping[str, Device]) -> None:

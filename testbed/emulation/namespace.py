@@ -29,6 +29,9 @@ class Counters:
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
+_RENAMING = threading.Lock()
+"""Held while a path may stand for nothing."""
+
 
 @dataclass(frozen=True)
 class Namespace:
@@ -50,8 +53,9 @@ class Namespace:
 
     def replace(self, pid: int) -> None:
         """Let its name, and so its path, stand for the one that a process is in; this one goes with its last user."""
-        netns.remove(self.path.name)
-        netns.attach(self.path.name, pid)
+        with _RENAMING:
+            netns.remove(self.path.name)
+            netns.attach(self.path.name, pid)
 
     @classmethod
     def of_process(cls, pid: int) -> "Namespace":
@@ -63,8 +67,12 @@ class Namespace:
         """Put the calling thread into it for a while; processes and threads started meanwhile are born there."""
         before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
-            with self.path.open("rb") as there:
-                netns.setns(there.fileno())
+            with _RENAMING:
+                there = os.open(self.path, os.O_RDONLY)
+            try:
+                netns.setns(there)
+            finally:
+                os.close(there)
             try:
                 yield
             finally:

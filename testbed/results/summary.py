@@ -59,7 +59,8 @@ class Summary:
         nodes = self.measurements.nodes()
         for name, speed in self.speeds.items():
             device = {"profile": speed.device, "asked": speed.asked, "host": speed.host, "cpus": speed.cpus}
-            nodes.setdefault(name, {})["device"] = device
+            if name in nodes:  # one that never was ready has nothing to say
+                nodes[name]["device"] = device
         for name, figures in self.queues.items():
             nodes[name]["queue"] |= figures.as_dict()
         return nodes

@@ -4,7 +4,7 @@ import ast
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from testbed.emulation.namespace import Namespace
 from testbed.errors import HostError, SpecError
 from testbed.results.directory import RunDirectory
 from testbed.results.events import EventLog
-from testbed.spec.link import Direction, Jitter, Link, Loss, Queue
+from testbed.spec.link import Direction, Jitter, Link, Loss, Queue, Way
 from testbed.spec.scenario import load_scenario
 from testbed.spec.trace import Trace
 
@@ -168,7 +168,9 @@ class NotedLinks:
     def connect(self, wiring: Wiring) -> None:
         self.told.append(wiring)
 
-    shape = connect
+    def shape(self, wiring: Wiring, ways: Collection[Way]) -> None:
+        assert ways == ["up"]
+        self.told.append(wiring)
 
     def moved(self, wiring: Wiring, _: End) -> None:
         self.told.append(wiring)
@@ -180,7 +182,7 @@ class NotedLinks:
 @pytest.fixture
 def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[NotedLinks, RunningLinks]:
     links = NotedLinks()
-    backend = LinkBackend("kernel", lambda: None, lambda _: None, lambda *_: links, lambda _: links)
+    backend = LinkBackend("kernel", lambda: None, lambda _: None, lambda *_: None, lambda *_: links, lambda _: links)
     monkeypatch.setattr("testbed.emulation.links.running.BACKENDS", [backend])
     monkeypatch.setattr(Namespace, "counters", lambda _: {})
     running = RunningLinks.begin(backend, None, tmp_path, seed=1, clock=Clock(4))  # type: ignore[arg-type]
@@ -253,6 +255,9 @@ class TestOnTwoCores:
     def test_enough_dilation_is_taken_as_it_is(self, files: Any) -> None:
         assert settle_dilation(files.load("dilation=4"), {"a": Device(4.0, 0), "b": Device(4.0, 0)}) == 4
         assert settle_dilation(files.load("dilation=3"), {"a": Device(0.1, 0)}) == 3
+
+    def test_twenty_tenths_are_no_more_than_two(self, files: Any) -> None:
+        assert settle_dilation(files.load(), {str(node): Device(0.1, 0) for node in range(20)}) == 1
 
     def test_auto_is_settled(self, files: Any) -> None:
         assert settle_dilation(files.load("dilation=auto"), {"a": Device(4.0, 0), "b": Device(4.0, 0)}) == 5
