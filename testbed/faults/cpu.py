@@ -14,7 +14,9 @@ from testbed.spec.topology import Topology
 class Cpu(ConditionFault):
     """A node gets less CPU, as when it is too hot or somebody else works on it: its inference becomes slower."""
 
-    cpus: float = Field(ge=0.01, allow_inf_nan=False, description="share of the host's cores; no more than the node's")
+    cpus: float = Field(
+        ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.3; no more than the node's"
+    )
 
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
         """More than the node has, of which the check of the host would not know."""

@@ -55,7 +55,7 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
         },
         "links": plan.links.name,
         "oversubscribed": plan.oversubscribed,
-        "fidelity": {"verdict": fidelity.verdict, "mode": fidelity.mode},
+        "fidelity": {"verdict": fidelity.verdict, "reasons": fidelity.reasons, "mode": fidelity.mode},
         "versions": {
             "python": platform.python_version(),
             "docker_engine": plan.docker.version()["Version"],

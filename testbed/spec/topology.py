@@ -36,7 +36,7 @@ class Node(Spec):
 
     model: ModelName = Field(description=_MODELS)
     device: str | None = Field(None, description="a profile, whose speed and memory it has unless it says otherwise")
-    cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="share of the host's cores, like 0.5")
+    cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
     memory: Size = Field(description="cap on all that the node's processes use; there is no swap")
     context: int = Field(512, ge=64, description="tokens that the model can attend to")
 
