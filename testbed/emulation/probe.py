@@ -139,8 +139,9 @@ class _Wire:
 
     @property
     def complete(self) -> bool:
-        """Whether all that was sent has arrived."""
-        return len(self._arrived) == len(self._sent)
+        """Whether nothing is on its way any more: all has arrived, or the last, which nothing overtakes."""
+        last = len(self._sent) - 1
+        return len(self._arrived) > last or (last in self._arrived and not self.direction.reorder)
 
     def send(self, length: int) -> None:
         """Send a frame of ``length`` bytes. What an interface does not take is lost, like what the link loses."""
