@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.emulation.links.userspace import Order, What, WireProperties
+from testbed.emulation.links.userspace import Order, What, WireProperties, recordings
 from testbed.spec.link import Direction
+from testbed.spec.trace import Trace
 
 AT_ONCE = Direction()
 
@@ -39,7 +40,8 @@ class Relay:
         """The answer: 0, or an errno."""
         order = Order(what=what, link=link)
         order.way = (WireProperties.of(up), WireProperties.of(down))
-        socket.send_fds(self.client, [bytes(order)], files)
+        with recordings(up.trace, down.trace) as recorded:
+            socket.send_fds(self.client, [bytes(order)], [*files, *recorded])
         return int.from_bytes(self.client.recv(8), sys.byteorder, signed=True)
 
     def link(self, up: Direction = AT_ONCE, down: Direction = AT_ONCE) -> tuple[socket.socket, socket.socket]:
@@ -104,6 +106,21 @@ def test_a_change_sends_on_what_waits(relay: Relay) -> None:
     a.send(b"next")
     assert relay.shape(0) == 0
     assert (b.recv(65535), b.recv(65535)) == (bytes(1000), b"next")
+
+
+def test_a_recorded_link_carries_frames_when_it_could(relay: Relay) -> None:
+    """The recordings come by file descriptors, one for each direction that has one."""
+    in_an_hour, each_millisecond = Trace("dead", (3_600_000,)), Trace("alive", (1,))
+    a, b = relay.link(up=Direction(trace=in_an_hour), down=Direction(trace=each_millisecond))
+    a.send(b"up")
+    b.send(b"down")
+    assert a.recv(65535) == b"down"
+    b.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        b.recv(65535)
+    b.settimeout(30)
+    assert relay.shape(0, up=Direction(trace=each_millisecond)) == 0
+    assert b.recv(65535) == b"up"
 
 
 def test_the_relay_outlives_its_clients(relay: Relay) -> None:

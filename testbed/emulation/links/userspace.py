@@ -155,8 +155,8 @@ class UserspaceLinks:
         order = Order(what=what, link=wiring.number)
         order.seed = (wiring.stream("up"), wiring.stream("down"))
         order.way = (WireProperties.of(link.up), WireProperties.of(link.down))
-        with _recordings(link.up.trace, link.down.trace) as recordings:
-            (error,) = struct.unpack("q", self._exchange(order, [*devices, *recordings], 8))
+        with recordings(link.up.trace, link.down.trace) as files:
+            (error,) = struct.unpack("q", self._exchange(order, [*devices, *files], 8))
         if error:
             raise LinkError(f"the relay refused the link {link.name}: {os.strerror(error)}")
 
@@ -177,7 +177,7 @@ def nanoseconds(trace: Trace) -> bytes:
 
 
 @contextmanager
-def _recordings(*traces: Trace | None) -> Iterator[list[int]]:
+def recordings(*traces: Trace | None) -> Iterator[list[int]]:
     """Files in memory with the opportunities of each trace, which are gone once nobody has them open."""
     files = []
     try:
