@@ -89,9 +89,18 @@ def _node(events: list[Event], node: str, stays: list[Stay], peak: int) -> dict[
         "tokens": sum(end["tokens"] for end in ends),
         "busy_seconds": sum(end["t"] - begun[end["job"]] for end in ends),
         "writing_rate": tokens / took if tokens > 0 and took > 0 else None,
-        "queue": {"mean": _mean(stays, seconds), "max": _longest(stays)},
+        "queue": {"mean": _mean(stays, seconds), "max": _longest(stays), **_while_prompts_came(events, stays, ends)},
         "memory": {"peak": peak},
     }
+
+
+def _while_prompts_came(events: list[Event], stays: list[Stay], ends: list[Event]) -> dict[str, Any]:
+    """How long that was, and how fast the queue grew, of a hundred jobs or more: what was in it then, by that time."""
+    seconds = max(event["t"] for event in events if event["event"] == "prompt")
+    done = {event["job"] for event in ends}
+    came = [e for e in events if e["event"] == "enqueue" and e["job"] in done and e["t"] <= seconds]
+    left = sum(begin <= seconds < end for begin, end, *_ in stays)
+    return {"seconds": seconds, "slope": left / seconds if len(came) >= 100 else None}
 
 
 def _stays(events: list[Event]) -> dict[str, list[Stay]]:
@@ -166,7 +175,8 @@ def differing(directory: Path) -> dict[str, tuple[Any, Any]]:
 
 def _alone(queue: dict[str, Any]) -> dict[str, Any]:
     """A queue without theory, for which test_sweep.py does the same on real runs."""
-    return {key: queue[key] for key in ("mean", "max")}
+    trend = queue.get("trend")
+    return {**{key: queue[key] for key in ("mean", "max", "seconds")}, "slope": trend and trend["slope"]}
 
 
 def _equal(one: Any, other: Any) -> bool:

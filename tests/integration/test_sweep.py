@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 import pyarrow.csv
@@ -67,6 +67,12 @@ def test_the_load_of_each_node_follows_from_the_events(swept: Path) -> None:
         queue = summary["nodes"][node]["queue"]
         assert queue["utilisation"] == pytest.approx(1.0 * (4 * fmean(answers) + fmean(aggregations)), rel=1e-6)
         assert queue["theorem"] == pytest.approx(alpha * 5 * 1.0, rel=1e-6)
+        for kind, seconds in (("answer", answers), ("aggregation", aggregations)):
+            expected = {"count": len(seconds), "mean": fmean(seconds), "deviation": pstdev(seconds)}
+            assert queue["services"][kind] == pytest.approx(expected, rel=1e-6)
+        last = max(event["t"] for event in events if event["event"] == "prompt")
+        came = sum(enqueued <= last for _, enqueued, _ in jobs)
+        assert queue["offered"] == pytest.approx(came * fmean(held.values()) / last, rel=1e-6)
 
 
 def test_the_mean_queue_until_the_last_prompt_follows_from_the_events(swept: Path) -> None:
