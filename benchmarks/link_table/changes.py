@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import quantiles
 from threading import Event
 from typing import Any, Final
 
 from link_table.pairs import ADDRESSES, BackendBench
 from link_table.tools import meet
 from testbed.emulation.namespace import Namespace
-from testbed.spec.link import Direction, Queue
+from testbed.spec.link import Direction, Jitter, Queue
 
 CHANGES: Final = 10_000
 
@@ -32,38 +33,45 @@ _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: without the limit of net.core.rmem
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many datagrams were sent, were lost, and came after one that was sent later."""
+    """How many datagrams were sent, were lost, and came after one that was sent later; and the seconds that all but one
+    in a hundred changes took at most."""
 
     sent: int
     lost: int
     overtaken: int
+    change: float
 
 
 def change_under_load(bench: BackendBench) -> Outcome:
-    """Change bandwidth, delay and queue of both directions :data:`CHANGES` times, one a millisecond."""
+    """Change bandwidth, delay, jitter and queue of both directions :data:`CHANGES` times, one a millisecond."""
     draw = random.Random(_SEED)
     pair = bench.join(Direction(), Direction())
     meet(pair)
     done = Event()
+    took: list[float] = []
     with closing(_socket(pair.b)) as receiver, closing(_socket(pair.a)) as sender, ThreadPoolExecutor(2) as pool:
         receiver.bind((ADDRESSES[4][1], _PORT))
         arriving = pool.submit(lambda: list(_receive(receiver)))
         sending = pool.submit(_send, sender, done)
         try:
             for _ in _paced(CHANGES, _CHANGE_INTERVAL):
+                begin = time.monotonic()
                 bench.change(pair, _any_properties(draw))
+                took.append(time.monotonic() - begin)
         finally:
             done.set()
         sent, arrived = sending.result(), arriving.result()
     latest = accumulate(arrived, max)
     overtaken = sum(number < before for number, before in zip(arrived, latest, strict=True))
-    return Outcome(sent, sent - len(set(arrived)), overtaken)
+    return Outcome(sent, sent - len(set(arrived)), overtaken, quantiles(took, n=100)[-1])
 
 
 def _any_properties(draw: random.Random) -> dict[str, Any]:
+    delay = draw.uniform(0, _LONGEST_DELAY)
     return {
-        "bandwidth": draw.uniform(_SLOWEST, _FASTEST),
-        "delay": draw.uniform(0, _LONGEST_DELAY),
+        "bandwidth": draw.choice([None, draw.uniform(_SLOWEST, _FASTEST)]),
+        "delay": delay,
+        "jitter": Jitter(draw.uniform(0, delay / 4)),
         "queue": Queue(packets=draw.randint(_SHORTEST_QUEUE, _LONGEST_QUEUE)),
     }
 
