@@ -1,10 +1,11 @@
 """How fast worlds stand: sudo .venv/bin/python benchmarks/startup.py --out startup.json
 
-Two comparisons, both sides of each in one go on one host:
+Three comparisons, both sides of each in one go on one host:
 
 - 200 links between light hosts, which are namespaces without a container, as a star and as a line: the testbed's
   network against Mininet with its own hosts, Linux bridges and TCLink (bandwidth alone: not every kernel has netem).
 - 32 containers, each with a link to one switch, until every agent answers, against the same without a network.
+- the same containers and links, against as many of the node image that do nothing, started by the engine's API alone.
 """
 
 import argparse
@@ -26,6 +27,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from testbed.emulation.containers import container_name
+from testbed.emulation.host import connect_docker
+from testbed.emulation.image import ensure_image
 from testbed.emulation.journal import Journal
 from testbed.emulation.links.running import RunningLinks
 from testbed.emulation.namespace import Namespace
@@ -37,6 +41,7 @@ from testbed.spec.topology import Topology
 
 LINKS: Final = 200
 CONTAINERS: Final = 32
+STEPS: Final = ("build", "stop", "built", "ready")  # that are shown
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
@@ -189,6 +194,24 @@ def measure_world(kind: type[World]) -> dict[str, float]:
     return {**steps, "built": built - begin, "ready": ready - begin}
 
 
+def measure_engine() -> dict[str, float]:
+    """Seconds that the engine takes to start as many containers, one after the other, which do nothing."""
+    client = connect_docker()
+    image = ensure_image(client, lambda _: None)
+    journal = Journal.begin()
+    try:
+        begin = time.perf_counter()
+        for number in range(CONTAINERS):
+            name = container_name(journal.run, str(number))
+            journal.record("container", name)
+            client.containers.run(image, ["sleep", "infinity"], name=name, detach=True, network_mode="none")
+            journal.record_created(name)
+        return {"built": time.perf_counter() - begin}
+    finally:
+        journal.undo()
+        journal.close()
+
+
 def compare(
     rounds: int, ours: Callable[[], dict[str, float]], theirs: Callable[[], dict[str, float]]
 ) -> dict[str, Any]:
@@ -215,6 +238,7 @@ def main() -> None:
         for shape in ("star", "line")
     }
     results["containers"] = compare(chosen.rounds, partial(measure_world, World), partial(measure_world, Unlinked))
+    results["engine"] = compare(chosen.rounds, partial(measure_world, World), measure_engine)
     Console().print(_table(results))
     if chosen.out:
         chosen.out.write_text(json.dumps(results, indent=2))
@@ -223,11 +247,10 @@ def main() -> None:
 def _table(results: dict[str, Any]) -> Table:
     table = Table("what", "step", "testbed", "compared with", "ratio")
     for what, compared in results.items():
-        for step in ("built", "ready") if what == "containers" else ("build", "stop"):
+        for step in (step for step in STEPS if step in compared["theirs"]):
             ours, theirs = compared["ours"][step], compared["theirs"][step]
-            ratio = (
-                f"{ours / theirs:.2f} times as long" if what == "containers" else f"{theirs / ours:.1f} times as fast"
-            )
+            with_links = what in ("containers", "engine")
+            ratio = f"{ours / theirs:.2f} times as long" if with_links else f"{theirs / ours:.1f} times as fast"
             table.add_row(what, step, f"{ours:.2f} s", f"{theirs:.2f} s", ratio)
     return table
 
