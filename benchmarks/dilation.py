@@ -42,7 +42,7 @@ class Case:
 
     def _measured(self, seed: int, dilation: int, out: Path) -> Measured:
         asked: dict[str, Any] = YAML(typ="safe").load(PROJECT / f"scenarios/{self.scenario}.yaml")
-        name = f"{self.scenario}-at-{dilation}-seed-{seed}"
+        name = f"{self.scenario.replace('_', '-')}-at-{dilation}-seed-{seed}"
         asked |= {"name": name, "seed": seed, "dilation": dilation, "expect": {}}
         asked["workload"] |= {"count": self.prompts, "arrivals": {"rate": f"{self.rate:g}/s"}}
         if isinstance(asked["topology"], str):
