@@ -8,11 +8,15 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from testbed.emulation.journal import Journal
+if TYPE_CHECKING:  # a companion is to be there soon, and to need little
+    from testbed.emulation.journal import Journal
 
 
-def start(journal: Journal, module: str, *arguments: str, descriptors: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+def start(
+    journal: "Journal", module: str, *arguments: str, descriptors: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
     """Start ``python -m module arguments…``, which keeps the files ``descriptors`` open."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, module, *arguments],
