@@ -24,7 +24,8 @@ from rundirs import PROJECT, assigned, summary
 from testbed.results.sweep import Estimate
 from testbed.spec.sweep import Point
 
-LOADS: Final = (0.5, 0.8, 1.5)  # beyond saturation by more than the host becomes faster or slower between two runs
+LOADS: Final = (0.5, 0.8, 2.0)  # the last beyond saturation by more than a host becomes faster between two runs
+MEASURED: Final = 0.8  # up to this load first runs say which rate makes it; above, rates are in proportion
 SEEDS: Final = 3
 CPUS: Final = 0.3  # of a node
 
@@ -63,10 +64,11 @@ class Case:
         return [_queues(out / point.directory) for point in points]
 
     def rates(self, out: Path) -> list[float]:
-        """Those that should make the loads asked for, between and beyond those of first runs."""
+        """Those that should make the loads asked for, by what first runs measured."""
         seen = self.sweep(self.first, self.prompts // 3, seeds=1, out=out / f"{self.name}-first")
         loads = [0.0, *(fmean(queue["utilisation"] for queue in queues) for queues in seen)]
-        return [float(f"{np.interp(load, loads, [0.0, *self.first]):.3g}") for load in LOADS]
+        measured = np.interp(np.minimum(LOADS, MEASURED), loads, [0.0, *self.first])
+        return [float(f"{rate:.3g}") for rate in measured * np.maximum(np.divide(LOADS, MEASURED), 1.0)]
 
 
 CASES: Final = (
