@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, Final
 
 import pyarrow.parquet
@@ -81,10 +81,9 @@ async def measure(jobs: int, path: Path) -> dict[str, Any]:
     for number, question in enumerate(held_out(jobs, 7)):
         for writer in (traced, silent) if number % 2 else (silent, traced):
             await writer.write(f"p{number}", question.text, number)
-    costs = [
-        (sum(with_it) - sum(without)) / len(with_it)
-        for with_it, without in zip(_parts(traced.seconds), _parts(silent.seconds), strict=True)
-    ]
+    # Both did a job within milliseconds, but now and then the host changed its pace between them: so medians.
+    extra = [with_it - without for with_it, without in zip(traced.seconds, silent.seconds, strict=True)]
+    costs = [median(part) for part in _parts(extra)]
     job = fmean(silent.seconds)
     rates = {"traced": traced.rate, "silent": silent.rate}
     return {"jobs": jobs, "tokens_per_second": rates, "seconds_of_job": job, "cost": Estimate.of(costs)}

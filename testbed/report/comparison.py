@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.report.drawing import COLUMNS, line_path, ticks
+from testbed.report.page import REPORT
 from testbed.report.rendering import quantity, render, write_page
 from testbed.results.comparison import Change, Comparison, compare_scenarios, unit
 from testbed.results.recorded import RecordedRun, load_runs
@@ -114,7 +115,7 @@ class ComparisonPage:
         """Every run with what it came to."""
         for side, runs in (("base", self.comparison.base), ("new", self.comparison.new)):
             for run in runs:
-                report = run.path / "report.html"
+                report = run.path / REPORT
                 yield RunRow(
                     side,
                     run.path.name,

@@ -54,11 +54,6 @@ class MessageSpan:
     received: float | None = None
 
     @property
-    def job(self) -> str:
-        """The job that it asks for, or responds to."""
-        return self.name.rpartition("/")[0]
-
-    @property
     def kind(self) -> str:
         """``request`` or ``response``"""
         return self.name.rpartition("/")[2].partition("-")[0]
