@@ -1,8 +1,8 @@
 """What a trace costs the node that writes it: .venv/bin/python benchmarks/tracing.py --out tracing.json RUN…
 
-A node's queue does every job twice, with its trace and without, one right after the other in changing order; tokens a
-second are those of CPU time, so that it does not matter who else computes. Of each RUN it says how many bytes of
-events its nodes wrote, and what writing them took of the CPU time that they spent on a job, messages and all.
+A node's queue does jobs, and the CPU time that goes into writing events is taken where it happens: right after an
+inference, when caches are cold, an event costs several times what it does in a loop. Of each RUN it says how many bytes
+of events its nodes wrote, and what writing them took of the CPU time that they spent, messages and all.
 """
 
 import argparse
@@ -12,9 +12,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, Final
 
 import pyarrow.parquet
@@ -34,59 +34,38 @@ MESSAGES: Final = ("receive", "send", "receive")
 """What a node of gossip Mixture-of-Agents writes in the mean, beside its queue's four events of a job."""
 
 
-class Silent(Trace):
-    """A trace that writes nothing."""
+class Timed(Trace):
+    """A trace that knows how many seconds of CPU time it has taken."""
 
-    def __init__(self) -> None:
-        pass
+    seconds = 0.0
 
     def emit(self, event: str, **fields: object) -> None:
-        """Forget it."""
-
-
-@dataclass
-class Writer:
-    """A node's queue with a trace, and how many tokens it wrote in how many seconds of CPU time."""
-
-    model: ChatModel
-    trace: Trace
-    tokens: int = 0
-    seconds: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.queue = InferenceQueue(self.model, self.trace, QueueOptions())
-        self.serving = asyncio.create_task(self.queue.serve())
-
-    async def write(self, prompt: str, question: str, seed: int) -> None:
-        """Do one job."""
-        job, origin = f"{prompt}.1@a", {"prompt": prompt, "layer": "1", "owner": "a"}
-        messages, sampling = [{"role": "user", "content": question}], Sampling(0.7, 24, seed)
-        begin = time.process_time()
-        for event in MESSAGES:
-            self.trace.emit(event, message=f"{job}/request", peer="b", bytes=200)
-        completion = await self.queue.complete(job, messages, sampling, origin)
-        self.seconds.append(time.process_time() - begin)
-        self.tokens += completion.tokens
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second."""
-        return self.tokens / sum(self.seconds)
+        """Record it."""
+        begin = time.thread_time()
+        super().emit(event, **fields)
+        self.seconds += time.thread_time() - begin
 
 
 async def measure(jobs: int, path: Path) -> dict[str, Any]:
-    """Tokens a second, and the seconds of CPU time that a job takes without a trace, and its trace takes besides."""
-    model = ChatModel(zoo.path("alpha"), context=512, threads=1)
-    traced, silent = Writer(model, Trace(path, "a", REAL_TIME)), Writer(model, Silent())
+    """The seconds of CPU time that a job takes, and how many of these its trace does."""
+    trace = Timed(path, "a", REAL_TIME)
+    queue = InferenceQueue(ChatModel(zoo.path("alpha"), context=512, threads=1), trace, QueueOptions())
+    serving = asyncio.create_task(queue.serve())
+    took, costs = [], []
     for number, question in enumerate(held_out(jobs, 7)):
-        for writer in (traced, silent) if number % 2 else (silent, traced):
-            await writer.write(f"p{number}", question.text, number)
-    # Both did a job within milliseconds, but now and then the host changed its pace between them: so medians.
-    extra = [with_it - without for with_it, without in zip(traced.seconds, silent.seconds, strict=True)]
-    costs = [median(part) for part in _parts(extra)]
-    job = fmean(silent.seconds)
-    rates = {"traced": traced.rate, "silent": silent.rate}
-    return {"jobs": jobs, "tokens_per_second": rates, "seconds_of_job": job, "cost": Estimate.of(costs)}
+        begin, before = time.process_time(), trace.seconds
+        await _do(queue, trace, f"p{number}", question.text, number)
+        took.append(time.process_time() - begin)
+        costs.append(trace.seconds - before)
+    serving.cancel()
+    return {"jobs": jobs, "seconds_of_job": fmean(took), "cost": Estimate.of([fmean(part) for part in _parts(costs)])}
+
+
+async def _do(queue: InferenceQueue, trace: Trace, prompt: str, question: str, seed: int) -> None:
+    job, origin = f"{prompt}.1@a", {"prompt": prompt, "layer": "1", "owner": "a"}
+    for event in MESSAGES:
+        trace.emit(event, message=f"{job}/request", peer="b", bytes=200)
+    await queue.complete(job, [{"role": "user", "content": question}], Sampling(0.7, 24, seed), origin)
 
 
 def _parts(values: Sequence[float]) -> list[Sequence[float]]:
@@ -113,16 +92,13 @@ def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where to store all figures as JSON")
-    parser.add_argument("--jobs", type=int, default=2000, help="how many are done with a trace, and without")
+    parser.add_argument("--jobs", type=int, default=2000, help="how many are done")
     parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="a run directory")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         found = asyncio.run(measure(asked.jobs, Path(directory) / "events.jsonl"))
-    rates, cost = found["tokens_per_second"], found["cost"]
-    print(f"tokens a second: {rates['traced']:.0f} with a trace, {rates['silent']:.0f} without")
-    print(
-        f"cost of a job: {cost.mean * 1e6:.0f} ± {cost.margin * 1e6:.0f} µs of {found['seconds_of_job'] * 1e3:.2f} ms"
-    )
+    cost, job = found["cost"], found["seconds_of_job"]
+    print(f"the trace of a job: {cost.mean * 1e6:.0f} ± {cost.margin * 1e6:.0f} µs of {job * 1e3:.2f} ms")
     runs = [written(run, cost) for run in asked.runs]
     for run in runs:
         largest, dearest = max(run["bytes"].values()) / 1e6, max(run["cost"].values())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.clock import REAL_TIME
+from testbed.node.trace import Trace
 from testbed.results.events import HOST, EventLog, write_events
 
 
@@ -98,3 +99,11 @@ def test_what_is_written_is_one_object_a_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     write_events(events, path)
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]] == events
+
+
+def test_half_a_character_is_recorded_like_any_text(file: Path) -> None:
+    """A model may end in the middle of what takes two tokens."""
+    trace = Trace(file, "a", REAL_TIME)
+    trace.emit("end", text="half \ud83d")
+    trace.emit("end", text="whole 😀")
+    assert [json.loads(line)["text"] for line in file.read_bytes().splitlines()] == ["half \ud83d", "whole 😀"]
