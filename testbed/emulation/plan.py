@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import docker
 
@@ -19,7 +18,6 @@ from testbed.faults.fault import Fault
 from testbed.models.holdings import Holding, provide, resolve_all
 from testbed.models.source import Model
 from testbed.spec.explain import dotted
-from testbed.spec.link import WAYS
 from testbed.spec.scenario import Scenario
 from testbed.spec.timeline import timeline_mistakes
 from testbed.spec.topology import Topology
@@ -92,9 +90,8 @@ def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault]
 def _beyond(backend: LinkBackend, topology: Topology, faults: Sequence[Fault]) -> str | None:
     """The first thing asked of a link, from the beginning or by a fault, that the backend cannot do."""
     for link in topology.resolved_links:
-        for asked, way in product((link, *(fault.changed(link) for fault in faults)), WAYS):
-            before, after = link.way(way), asked.way(way)
-            if reason := backend.cannot(after) or backend.cannot_change(before, after):
+        for asked in (link, *(fault.changed(link) for fault in faults)):
+            for _, reason in backend.refusals(link, asked):
                 return f"link {link.name}: the {backend.name} backend {reason}"
     return None
 

@@ -2,13 +2,12 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from testbed.faults.fault import LinkFault, Phase
 from testbed.faults.targets import change_link
 from testbed.spec.explain import Mistake
-from testbed.spec.link import WAYS, Link
+from testbed.spec.link import WAYS, Link, Way
 from testbed.spec.shape import TwoWayShape
 from testbed.spec.topology import Topology
 
@@ -35,15 +34,17 @@ class Degrade(LinkFault, TwoWayShape):
 
     def changed(self, link: Link) -> Link:
         """What it says, of its own link."""
-        if link.name != self.link:
-            return link
-        up, down = (link.way(way).changed(self.said_of(way)) for way in WAYS)
-        return replace(link, up=up, down=down)
+        return link.changed(self._said) if link.name == self.link else link
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """One."""
         del topology
-        yield Phase([change_link(self.link, {way: self.said_of(way) for way in WAYS})])
+        yield Phase([change_link(self.link, self._said)])
+
+    @property
+    def _said(self) -> dict[Way, dict[str, Any]]:
+        """Of both directions."""
+        return {way: self.said_of(way) for way in WAYS}
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:

@@ -135,6 +135,11 @@ class Link:
         """One of the two."""
         return self.up if way == "up" else self.down
 
+    def changed(self, said: Mapping[Way, Mapping[str, Any]]) -> "Link":
+        """The same with the properties that are ``said`` of its directions; raises ValueError if they do not fit."""
+        up, down = (self.way(way).changed(said.get(way, {})) for way in WAYS)
+        return replace(self, up=up, down=down)
+
     def dilated(self, factor: float) -> "Link":
         """The same where everything takes ``factor`` times as long."""
         return replace(self, up=self.up.dilated(factor), down=self.down.dilated(factor))

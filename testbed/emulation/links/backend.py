@@ -1,6 +1,6 @@
 """What every link backend can do."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +9,7 @@ from testbed import seeds
 from testbed.emulation.journal import Journal
 from testbed.emulation.namespace import Namespace
 from testbed.errors import TestbedError
-from testbed.spec.link import Direction, Link, Way
+from testbed.spec.link import WAYS, Direction, Link, Way
 
 
 class LinkError(TestbedError):
@@ -98,3 +98,9 @@ class LinkBackend:
     cannot_change: Callable[[Direction, Direction], str | None]
     begin: Callable[[Journal, Path], Links]
     attach: Callable[[Path], Links]
+
+    def refusals(self, before: Link, after: Link) -> Iterator[tuple[Way, str]]:
+        """Why it cannot make a link, or change it while it carries frames, to what it is ``after``; by its ways."""
+        for way in WAYS:
+            if reason := self.cannot(after.way(way)) or self.cannot_change(before.way(way), after.way(way)):
+                yield way, reason

@@ -148,13 +148,12 @@ class RunningLinks:
 
     def _changed(self, link: Link, said: Mapping[Way, Mapping[str, Any]]) -> Link:
         try:
-            up, down = (link.way(way).changed(said.get(way, {})) for way in WAYS)
+            changed = link.changed(said)
         except ValueError as error:
             raise SpecError.of(link.name, str(error)) from None
-        for before, after, way in ((link.up, up, "up"), (link.down, down, "down")):
-            if reason := self._backend.cannot(after) or self._backend.cannot_change(before, after):
-                raise SpecError.of(f"{link.name} {way}", f"links of the {self._backend.name} backend {reason}")
-        return replace(link, up=up, down=down)
+        for way, reason in self._backend.refusals(link, changed):
+            raise SpecError.of(f"{link.name} {way}", f"links of the {self._backend.name} backend {reason}")
+        return changed
 
     def _note(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> None:
         event: dict[str, Any] = {"t": self._state.clock.now(), "node": "", "event": "link", "link": name}
