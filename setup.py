@@ -2,12 +2,12 @@
 
 from setuptools import Extension, setup
 
-LINKS = "testbed/emulation/links"
+LINKS = "testbed/world/network/links"
 
 setup(
     ext_modules=[
         Extension(
-            "testbed.emulation.links._relay",
+            "testbed.world.network.links._relay",
             sources=[f"{LINKS}/relay.c", f"{LINKS}/wire.c"],
             depends=[f"{LINKS}/wire.h"],
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from testbed.errors import TestbedError
+from testbed.core.errors import TestbedError
 
 
 def run(main: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 from rundirs import PROJECT, played, summary
 
-from testbed.results.sweep import Estimate
+from testbed.analysis.comparison.visits import Estimate
 
 FACTOR: Final = 4
 METRICS: Final = ("latency.mean", "queue.mean", "tokens_per_second")

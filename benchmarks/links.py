@@ -26,7 +26,7 @@ from link_table.tools import missing_packages
 from rich.console import Console
 from rich.progress import track
 
-from testbed.errors import HostError, SpecError
+from testbed.core.errors import HostError, SpecError
 
 _RESULTS = Path(__file__).parent / "results" / "links.jsonl"
 

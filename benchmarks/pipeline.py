@@ -19,7 +19,7 @@ from pipeline_table.results import HostNote, Results
 from pipeline_table.table import report
 from rich.console import Console
 
-from testbed.emulation.host import require_root
+from testbed.host.machine import require_root
 
 PARTS: Final[dict[str, Callable[[bool], Iterable[Any]]]] = {
     "law": law.measure,

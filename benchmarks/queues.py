@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rundirs import PROJECT, assigned, summary
 
-from testbed.results.sweep import Estimate
-from testbed.spec.sweep import Point
+from testbed.analysis.comparison.visits import Estimate
+from testbed.schema.points import Point
 
 LOADS: Final = (0.5, 0.8, 2.0)  # the last beyond saturation by more than a host becomes faster between two runs
 MEASURED: Final = 0.8  # up to this load first runs say which rate makes it; above, rates are in proportion

@@ -27,17 +27,17 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from testbed.emulation.containers import container_name
-from testbed.emulation.host import connect_docker
-from testbed.emulation.image import ensure_image
-from testbed.emulation.journal import Journal
-from testbed.emulation.links.running import RunningLinks
-from testbed.emulation.namespace import Namespace
-from testbed.emulation.network import Network
-from testbed.emulation.plan import choose_backend, prepare
-from testbed.emulation.world import World
-from testbed.spec.scenario import Scenario
-from testbed.spec.topology import Topology
+from testbed.host.image import ensure_image
+from testbed.host.machine import connect_docker
+from testbed.schema.network.topology import Topology
+from testbed.schema.scenario import Scenario
+from testbed.world.journal import Journal
+from testbed.world.network.links.running import RunningLinks
+from testbed.world.network.namespace import Namespace
+from testbed.world.network.network import Network
+from testbed.world.nodes.container import container_name
+from testbed.world.plan import choose_backend, prepare
+from testbed.world.world import World
 
 LINKS: Final = 200
 CONTAINERS: Final = 32

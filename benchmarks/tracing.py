@@ -19,15 +19,15 @@ from typing import Any, Final
 
 import pyarrow.parquet
 
-from testbed.clock import REAL_TIME
+from testbed.analysis.comparison.visits import Estimate
+from testbed.analysis.events import HOST
+from testbed.core.clock import REAL_TIME
 from testbed.models import zoo
-from testbed.node.model import ChatModel, Sampling
-from testbed.node.queue import InferenceQueue
-from testbed.node.trace import Trace
+from testbed.node.engine.model import ChatModel, Sampling
+from testbed.node.engine.queue import InferenceQueue
+from testbed.node.event_log import Trace
 from testbed.patterns.protocol import QueueOptions
-from testbed.results.events import HOST
-from testbed.results.sweep import Estimate
-from testbed.workload.worldfacts import held_out
+from testbed.workload.prompts.worldfacts import held_out
 
 PARTS: Final = 20  # whose costs make the interval
 MESSAGES: Final = ("receive", "send", "receive")

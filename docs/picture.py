@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from testbed.live import LiveView
-from testbed.results.board import NodeBoard
-from testbed.results.terminal import print_summary
-from testbed.runner import Options, run
-from testbed.spec.scenario import load_scenario
+from testbed.analysis.board import NodeBoard
+from testbed.run.runner import Options, run
+from testbed.schema.scenario import load_scenario
+from testbed.show.live import LiveView
+from testbed.show.terminal import print_summary
 
 HERE = Path(__file__).parent
 SCENARIO = HERE.parent / "scenarios" / "gossip_moa.yaml"

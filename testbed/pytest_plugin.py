@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from testbed.errors import TestbedError
+from testbed.core.errors import TestbedError
 
 if TYPE_CHECKING:
-    from testbed.results.summary import Summary
+    from testbed.analysis.summary import Summary
 
 _SCENARIO_KEYS: Final = ("topology", "workload")
 """Keys at the top level of a YAML file that make a scenario of it."""
@@ -100,12 +100,12 @@ def _run(path: Path, assignments: Sequence[str], out: Path | None) -> "Summary":
     """Run a scenario as the command line does; its stages go to the captured output."""
     from rich.console import Console
 
-    from testbed.campaign import Campaign
-    from testbed.emulation.host import require_root
-    from testbed.live import PlainView
+    from testbed.host.machine import require_root
     from testbed.models.holdings import model_mistakes
-    from testbed.runner import Options
-    from testbed.spec.scenario import load_scenario
+    from testbed.run.campaign import Campaign
+    from testbed.run.runner import Options
+    from testbed.schema.scenario import load_scenario
+    from testbed.show.live import PlainView
 
     require_root()
     os.umask(0o022)  # the nodes' user must be able to read what is written for it

@@ -17,13 +17,13 @@ from subprocess import PIPE
 
 import pytest
 
-from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import LinkBackend
-from testbed.emulation.links.running import RunningLinks
-from testbed.emulation.namespace import Namespace
-from testbed.emulation.network import Network, Traffic
-from testbed.emulation.routes import addresses
-from testbed.spec.topology import Topology
+from testbed.schema.network.topology import Topology
+from testbed.world.journal import Journal
+from testbed.world.network.links.backend import LinkBackend
+from testbed.world.network.links.running import RunningLinks
+from testbed.world.network.namespace import Namespace
+from testbed.world.network.network import Network, Traffic
+from testbed.world.network.routes import addresses
 
 TOPOLOGY = Topology.model_validate(
     {

@@ -5,10 +5,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from testbed.results.events import HOST, Event
-from testbed.results.metrics import Measurements
-from testbed.results.replay import Course, Work, replay
-from testbed.spec.scenario import Scenario
+from testbed.analysis.events import HOST, Event
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.queues.replay import Course, Work, replay
+from testbed.schema.scenario import Scenario
 
 NODES = "abcd"
 DEVIATION = 0.3  # of inference times, as a share of their mean

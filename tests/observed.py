@@ -15,7 +15,7 @@ import docker
 import psutil
 from pyroute2 import netns
 
-from testbed.emulation.journal import JOURNALS
+from testbed.world.journal import JOURNALS
 
 PROJECT = Path(__file__).parents[1]
 GOSSIP = PROJECT / "scenarios" / "gossip_moa.yaml"
@@ -106,5 +106,5 @@ def wait_for_watchers() -> None:
 def _own_processes() -> Iterator[str]:
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if "testbed.emulation" in line or "mininet:" in line or "testbed.node" in line:
+        if "testbed.world" in line or "mininet:" in line or "testbed.node" in line:
             yield f"{process.pid} {line}"

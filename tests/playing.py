@@ -15,17 +15,17 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from testbed.emulation.probe import Observation
-from testbed.results.directory import RunDirectory
-from testbed.results.events import HOST, Event, write_events
-from testbed.results.fidelity import Fidelity
-from testbed.results.host import HostLoad
-from testbed.results.links import as_figures
-from testbed.results.metrics import Measurements
-from testbed.results.samples import SCHEMA
-from testbed.results.summary import StageTime, Summary
-from testbed.spec.scenario import Scenario
+from testbed.analysis.events import HOST, Event, write_events
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.summary import StageTime, Summary
+from testbed.analysis.verdict.fidelity import Fidelity
+from testbed.record.directory import RunDirectory
+from testbed.record.host_load import HostLoad
+from testbed.record.link_fidelity import as_figures
+from testbed.record.samples import SCHEMA
+from testbed.schema.scenario import Scenario
 from testbed.workload.schedule import Arrival, schedule
+from testbed.world.network.probe import Observation
 
 MEMORY = 160 * 2**20
 TIMEOUT = 2.0

@@ -9,11 +9,11 @@ from statistics import median, stdev
 import pytest
 from conformance import Laboratory, LinkConformance
 
-from testbed.clock import Clock
-from testbed.emulation.links.backend import LinkBackend, Wiring
-from testbed.emulation.probe import ETHERTYPE, FULL, QUICK, SMALL_FRAME, measure
-from testbed.results.links import judge_links
-from testbed.spec.link import Direction, Jitter, Loss
+from testbed.core.clock import Clock
+from testbed.record.link_fidelity import judge_links
+from testbed.schema.network.link import Direction, Jitter, Loss
+from testbed.world.network.links.backend import LinkBackend, Wiring
+from testbed.world.network.probe import ETHERTYPE, FULL, QUICK, SMALL_FRAME, measure
 
 WAY = Direction(bandwidth=10e6, delay=0.010)
 

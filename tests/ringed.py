@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from testbed.node.chat import Message
 from testbed.node.config import NodeConfig
-from testbed.node.model import Completion, Sampling
+from testbed.node.engine.chat import Message
+from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.slowness import Slowness
+from testbed.node.engine.stage import Rows, StageError
 from testbed.node.ring.activations import Hidden
 from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation, Station
-from testbed.node.slowness import Slowness
-from testbed.node.stage import Rows, StageError
 from testbed.patterns.pipeline import Pipeline
 from testbed.patterns.protocol import QueueOptions, RetryOptions
 

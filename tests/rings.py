@@ -10,8 +10,8 @@ from llama_cpp import Llama, llama_cpp
 
 from testbed.models.source import Model
 from testbed.models.split import StagePlan, split
-from testbed.node.front import Front
-from testbed.node.stage import Hidden, LastStage, Limits, Rows, Stage
+from testbed.node.engine.front import Front
+from testbed.node.engine.stage import Hidden, LastStage, Limits, Rows, Stage
 
 CONTEXT = 256
 

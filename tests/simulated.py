@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from testbed.results.metrics import percentile
-from testbed.results.recorded import RecordedRun
+from testbed.analysis.metrics import percentile
+from testbed.analysis.recorded import RecordedRun
 
 NODES = "abcd"
 RUN_TO_RUN = 0.02  # standard deviation of a run's own factor: the same host is not as fast every time

@@ -8,7 +8,7 @@ from link_table.grid import Cell
 from link_table.pairs import Bench, Contender, Pair
 from link_table.results import CellResult
 from link_table.tools import SMALLEST_FRAME, ToolError, count_echoes, meet, ping, tcp_rates
-from testbed.errors import TestbedError
+from testbed.core.errors import TestbedError
 
 TROUBLES = (ToolError, TestbedError, NetlinkError, OSError, RuntimeError, subprocess.SubprocessError)
 """What a link that a contender cannot make, or that carries nothing, ends in."""

@@ -17,12 +17,12 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pyroute2 import IPRoute
 
-from testbed.emulation.journal import Journal
-from testbed.emulation.links.backend import End, LinkBackend
-from testbed.emulation.links.kernel import KERNEL
-from testbed.emulation.links.running import BACKENDS, RunningLinks
-from testbed.emulation.namespace import Namespace
-from testbed.spec.link import Direction, Link
+from testbed.schema.network.link import Direction, Link
+from testbed.world.journal import Journal
+from testbed.world.network.links.backend import End, LinkBackend
+from testbed.world.network.links.kernel import KERNEL
+from testbed.world.network.links.running import BACKENDS, RunningLinks
+from testbed.world.network.namespace import Namespace
 
 ADDRESSES: Final = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
 """Of a and b, by the version of IP."""

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from link_table.grid import Cell
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 
 
 @dataclass(frozen=True)

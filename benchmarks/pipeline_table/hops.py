@@ -13,7 +13,7 @@ from llama_cpp import Llama
 from pipeline_table.standing import Setup, standing
 from testbed.models import zoo
 from testbed.node.ring.activations import ENCODINGS
-from testbed.workload.worldfacts import held_out
+from testbed.workload.prompts.worldfacts import held_out
 
 ACTIVATIONS: Final = ("f32", "f16", "q8_0")
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from rundirs import PROJECT, assigned
 
-from testbed.errors import HostError
+from testbed.core.errors import HostError
 
 KILLS: Final = 20
 

@@ -14,7 +14,7 @@ from pipeline_table.law import LawCell
 from pipeline_table.memory import MemoryPoint
 from pipeline_table.rpc import RpcResult
 from pipeline_table.schedules import ScheduleResult
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 
 
 class HostNote(BaseModel):

@@ -20,9 +20,9 @@ from typing import Final
 from rundirs import PROJECT
 
 from pipeline_table.standing import MODEL, NAMES, Setup, Standing, standing
-from testbed.cache import appearing, cache_folder
-from testbed.emulation.routes import addresses
-from testbed.errors import HostError
+from testbed.core.cache import appearing, cache_folder
+from testbed.core.errors import HostError
+from testbed.world.network.routes import addresses
 
 NODES: Final = 4
 DELAY: Final = 0.01

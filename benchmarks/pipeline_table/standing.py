@@ -13,17 +13,17 @@ import psutil
 from aiohttp import ClientSession, ClientTimeout, UnixConnector
 from docker.models.containers import Container
 
-from testbed.emulation import watcher
-from testbed.emulation.cgroups import Cgroup
-from testbed.emulation.client import AgentClient
-from testbed.emulation.containers import container_name
-from testbed.emulation.journal import Journal
-from testbed.emulation.plan import Plan, prepare
-from testbed.emulation.routes import interface_names
-from testbed.emulation.world import World
+from testbed.analysis.events import Event, EventLog
 from testbed.models.synthetic import ENCODINGS, Recipe, Shape
-from testbed.results.events import Event, EventLog
-from testbed.spec.scenario import Scenario
+from testbed.schema.scenario import Scenario
+from testbed.world import watcher
+from testbed.world.journal import Journal
+from testbed.world.network.routes import interface_names
+from testbed.world.nodes.cgroups import Cgroup
+from testbed.world.nodes.client import AgentClient
+from testbed.world.nodes.container import container_name
+from testbed.world.plan import Plan, prepare
+from testbed.world.world import World
 
 NAMES: Final = ("a", "b", "c", "d")
 CPUS: Final = 0.45

@@ -10,8 +10,8 @@ import traceback
 import typer
 
 from testbed.cli import files, host, playing, results
-from testbed.cli.terminal import err
-from testbed.errors import TestbedError
+from testbed.cli.console import err
+from testbed.core.errors import TestbedError
 
 app = typer.Typer(
     name="testbed",

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from testbed.cli.console import out
 from testbed.cli.options import AsJson, Assignments, Scenarios
-from testbed.cli.terminal import out
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 
 app = typer.Typer()
 
@@ -17,7 +17,7 @@ app = typer.Typer()
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
     """Check scenario files and their topologies, and say every mistake with its line."""
     from testbed.models.holdings import model_mistakes
-    from testbed.spec.scenario import load_scenario
+    from testbed.schema.scenario import load_scenario
 
     problems = []
     for path in scenarios:
@@ -42,9 +42,9 @@ def topology(
     as_json: AsJson = False,
 ) -> None:
     """Draw a topology with each link's numbers; import one from GraphML, or generate one."""
+    from testbed.show.topologies.svg import draw
+    from testbed.show.topologies.text import print_topology
     from testbed.topologies import source as sources
-    from testbed.topologies.svg import draw
-    from testbed.topologies.terminal import print_topology
 
     shown = sources.load(source, node, yaml)
     if svg is not None:
@@ -65,7 +65,7 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
     from testbed.models import zoo
     from testbed.models.source import resolve
     from testbed.models.synthetic import RECIPES
-    from testbed.results.terminal import print_models
+    from testbed.show.terminal import print_models
 
     if context.invoked_subcommand is not None:
         return
@@ -87,7 +87,7 @@ def split_model(
     """Cut a model into the stages of a ring: a file of some layers for each, and one of the tokenizer."""
     from testbed.models.source import resolve
     from testbed.models.split import StagePlan, split
-    from testbed.results.terminal import print_split
+    from testbed.show.terminal import print_split
 
     if (stages is None) == (layers is None):
         raise SpecError.of("models split", "give either --stages or --layers")
@@ -106,8 +106,8 @@ def devices(
     as_json: AsJson = False,
 ) -> None:
     """List the device profiles that nodes can have, and where their numbers are from."""
-    from testbed.results.terminal import print_profiles
-    from testbed.spec.device import profiles
+    from testbed.schema.network.device import profiles
+    from testbed.show.terminal import print_profiles
 
     known = profiles(own)
     if as_json:
@@ -119,6 +119,6 @@ def devices(
 @app.command(epilog="Example: `testbed schema > scenario.schema.json`")
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors."""
-    from testbed.spec.scenario import json_schema
+    from testbed.schema.scenario import json_schema
 
     print(json.dumps(json_schema(), indent=2))

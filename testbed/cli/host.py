@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from testbed.cli.console import err, out
 from testbed.cli.options import AsJson
-from testbed.cli.terminal import err, out
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 
 app = typer.Typer()
 
@@ -36,11 +36,11 @@ def link(
     trace: Property = None,
 ) -> None:
     """Change a link of a run while it carries frames. Nothing that waits or is on its way is dropped for that."""
-    from testbed.emulation.host import require_root
-    from testbed.emulation.world import running_links
-    from testbed.spec.link import WAYS
-    from testbed.spec.shape import read_shape
-    from testbed.topologies.terminal import print_links
+    from testbed.host.machine import require_root
+    from testbed.schema.network.link import WAYS
+    from testbed.schema.network.shape import read_shape
+    from testbed.show.topologies.text import print_links
+    from testbed.world.world import running_links
 
     require_root()
     links = running_links(run)
@@ -59,8 +59,8 @@ def link(
 @app.command(epilog="Example: `testbed doctor`")
 def doctor(as_json: AsJson = False) -> None:
     """Check everything the testbed relies on, and say what mends it."""
-    from testbed.emulation.doctor import examine
-    from testbed.results.terminal import print_findings
+    from testbed.host.doctor import examine
+    from testbed.show.terminal import print_findings
 
     findings = examine()
     if as_json:
@@ -73,8 +73,8 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: `testbed clean`, or `testbed clean 3fa9c1` for a run that was kept")
 def clean(runs: Annotated[list[str] | None, typer.Argument(help="Runs that were kept and may go.")] = None) -> None:
     """Remove what dead runs left behind, and nothing else."""
-    from testbed.emulation.host import require_root
-    from testbed.emulation.journal import undo_dead_runs
+    from testbed.host.machine import require_root
+    from testbed.world.journal import undo_dead_runs
 
     require_root()
     for line in undo_dead_runs(runs or []):
@@ -87,8 +87,8 @@ def shell(
     in_run: Annotated[str | None, typer.Option("--run", help="The run, where several are kept.")] = None,
 ) -> None:
     """Open a shell in a node of a run that was started with --keep."""
-    from testbed.emulation.host import require_root
-    from testbed.emulation.shell import open_shell
+    from testbed.host.machine import require_root
+    from testbed.world.shell import open_shell
 
     require_root()
     raise typer.Exit(open_shell(node, in_run))
@@ -101,8 +101,8 @@ def image(
     ] = None,
 ) -> None:
     """Make the node image, if it is not there already, and print its tag."""
-    from testbed.emulation.host import connect_docker, require_root
-    from testbed.emulation.image import ensure_image
+    from testbed.host.image import ensure_image
+    from testbed.host.machine import connect_docker, require_root
 
     require_root()
     with err.status("node image") if err.is_terminal else nullcontext():

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from testbed.analysis.verdict.fidelity import Mode
+from testbed.cli.console import err, out
 from testbed.cli.options import AsJson, Assignments, LinkBackend, Scenarios
-from testbed.cli.terminal import err, out
-from testbed.errors import SpecError
-from testbed.results.fidelity import Mode
+from testbed.core.errors import SpecError
 
 app = typer.Typer()
 
@@ -34,15 +34,15 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run scenarios. Exit code 0: what was expected held; 1: it did not; 4: the emulation was not what was asked."""
-    from testbed.campaign import Campaign
-    from testbed.emulation.host import require_root
-    from testbed.live import watching
+    from testbed.analysis.summary import write_junit
+    from testbed.host.machine import require_root
     from testbed.models.holdings import model_mistakes
-    from testbed.results.summary import write_junit
-    from testbed.results.tables import print_repetitions
-    from testbed.results.terminal import print_summary
-    from testbed.runner import Options
-    from testbed.spec.scenario import load_scenario
+    from testbed.run.campaign import Campaign
+    from testbed.run.runner import Options
+    from testbed.schema.scenario import load_scenario
+    from testbed.show.live import watching
+    from testbed.show.tables import print_repetitions
+    from testbed.show.terminal import print_summary
 
     require_root()
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
@@ -91,13 +91,13 @@ def chaos(
 
     Exit code 0: nothing broke; 1: something did; 4: in no run was the emulation what was asked.
     """
-    from testbed.chaos import Chaos
-    from testbed.emulation.host import require_root
-    from testbed.live import watching
+    from testbed.host.machine import require_root
     from testbed.models.holdings import model_mistakes
-    from testbed.results.tables import print_breach
-    from testbed.runner import Options
-    from testbed.spec.scenario import load_scenario
+    from testbed.run.chaos import Chaos
+    from testbed.run.runner import Options
+    from testbed.schema.scenario import load_scenario
+    from testbed.show.live import watching
+    from testbed.show.tables import print_breach
 
     require_root()
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
@@ -140,12 +140,12 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario at every point of a grid, or of its own `sweep`, and put it all into one table and one figure."""
-    from testbed.emulation.host import require_root
-    from testbed.live import watching
-    from testbed.results.tables import print_sweep
-    from testbed.runner import Options
-    from testbed.spec.sweep import read_grid
-    from testbed.sweep import Sweep
+    from testbed.host.machine import require_root
+    from testbed.run.runner import Options
+    from testbed.run.sweep import Sweep
+    from testbed.schema.points import read_grid
+    from testbed.show.live import watching
+    from testbed.show.tables import print_sweep
 
     require_root()
     runs = Sweep(scenario, assignments or [], read_grid(grid or []), repeat, Options(directory, links, fidelity))

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from testbed.cli.console import out
 from testbed.cli.options import AsJson
-from testbed.cli.terminal import out
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 
 app = typer.Typer()
 
@@ -22,10 +22,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Set two sets of runs side by side. Exit code 0: nothing is worse; 1: something is."""
-    from testbed.results.comparison import compare_scenarios
-    from testbed.results.recorded import load_runs
-    from testbed.results.tables import print_comparison
-    from testbed.units import SHARE
+    from testbed.analysis.comparison.changes import compare_scenarios
+    from testbed.analysis.recorded import load_runs
+    from testbed.core.units import SHARE
+    from testbed.show.tables import print_comparison
 
     try:
         least = SHARE.parse(margin)
@@ -46,8 +46,8 @@ def report(
     page: Annotated[Path | None, typer.Option("--out", help="Where the comparison of several goes.")] = None,
 ) -> None:
     """Make the page and the trace of a run again, or one page that holds other runs against the first."""
-    from testbed.report import REPORT, write_comparison, write_report
-    from testbed.results.recorded import run_directories
+    from testbed.analysis.recorded import run_directories
+    from testbed.show.report import REPORT, write_comparison, write_report
 
     base, *new = runs
     if new:

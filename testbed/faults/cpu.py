@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from testbed.faults.fault import ConditionFault
-from testbed.spec.explain import Mistake
-from testbed.spec.topology import Topology
+from testbed.schema.explain import Mistake
+from testbed.schema.network.topology import Topology
 
 
 class Cpu(ConditionFault):

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from testbed.faults.fault import LinkFault, Phase
 from testbed.faults.targets import change_link
-from testbed.spec.link import WAYS, Way
-from testbed.spec.topology import Topology
+from testbed.schema.network.link import WAYS, Way
+from testbed.schema.network.topology import Topology
 
 
 class Cut(LinkFault):

@@ -6,10 +6,10 @@ from typing import Any
 
 from testbed.faults.fault import LinkFault, Phase
 from testbed.faults.targets import change_link
-from testbed.spec.explain import Mistake
-from testbed.spec.link import WAYS, Link, Way
-from testbed.spec.shape import TwoWayShape
-from testbed.spec.topology import Topology
+from testbed.schema.explain import Mistake
+from testbed.schema.network.link import WAYS, Link, Way
+from testbed.schema.network.shape import TwoWayShape
+from testbed.schema.network.topology import Topology
 
 
 class Degrade(LinkFault, TwoWayShape):

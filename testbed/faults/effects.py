@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from testbed.emulation.world import World
+    from testbed.world.world import World
 
 State = TypeVar("State")
 

@@ -11,12 +11,12 @@ from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from testbed.core.spec import Spec
 from testbed.faults.effects import Effects
 from testbed.faults.targets import change_node
-from testbed.spec.explain import Mistake
-from testbed.spec.link import Link
-from testbed.spec.model import Spec
-from testbed.spec.topology import Topology
+from testbed.schema.explain import Mistake
+from testbed.schema.network.link import Link
+from testbed.schema.network.topology import Topology
 
 FOREVER: Final = math.inf
 """Until the fault is over."""

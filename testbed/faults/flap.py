@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from testbed.core.units import Duration
 from testbed.faults.fault import LinkFault, Phase
 from testbed.faults.targets import change_link
-from testbed.spec.link import WAYS
-from testbed.spec.topology import Topology
-from testbed.units import Duration
+from testbed.schema.network.link import WAYS
+from testbed.schema.network.topology import Topology
 
 
 class Flap(LinkFault):

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
+from testbed.core.units import SIZE, Size
 from testbed.faults.fault import ConditionFault
-from testbed.spec.explain import Mistake
-from testbed.spec.topology import Topology
-from testbed.units import SIZE, Size
+from testbed.schema.explain import Mistake
+from testbed.schema.network.topology import Topology
 
 
 class Memory(ConditionFault):

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from testbed.faults.fault import Fault, Phase, node_mistakes
 from testbed.faults.targets import deafen
-from testbed.spec.explain import Mistake
-from testbed.spec.topology import Topology
+from testbed.schema.explain import Mistake
+from testbed.schema.network.topology import Topology
 
 
 class Partition(Fault):

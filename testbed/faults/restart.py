@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from testbed.faults.fault import NodeFault, Phase
 from testbed.faults.targets import change_node
-from testbed.spec.topology import Topology
+from testbed.schema.network.topology import Topology
 
 
 class Restart(NodeFault):

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from testbed.faults.fault import ConditionFault
-from testbed.spec.topology import Topology
+from testbed.schema.network.topology import Topology
 
 
 class Slow(ConditionFault):

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from testbed.faults.effects import Effect
-from testbed.spec.link import WAYS, Direction, Jitter, Link, Way
+from testbed.schema.network.link import WAYS, Direction, Jitter, Link, Way
 
 if TYPE_CHECKING:
-    from testbed.emulation.world import World
+    from testbed.world.world import World
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.activations import ENCODINGS
 from testbed.patterns import Pipeline
-from testbed.spec.explain import Mistake
-from testbed.spec.scenario import Scenario
-from testbed.spec.topology import Topology
+from testbed.schema.explain import Mistake
+from testbed.schema.network.topology import Topology
+from testbed.schema.scenario import Scenario
 
 Report = Callable[[str], None]
 

@@ -11,10 +11,10 @@ from functools import cache
 from itertools import accumulate
 from typing import Final
 
+from testbed.core.units import SIZE
 from testbed.models.anatomy import Anatomy
 from testbed.models.source import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
 from testbed.models.split import StagePlan
-from testbed.units import SIZE
 
 _HIDDEN_BYTES: Final = 4
 _TOKENIZER_BYTES: Final = 350  # of a token, measured with a vocabulary of 32,000

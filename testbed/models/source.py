@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from gguf import GGUFReader
 
-from testbed.errors import TestbedError
+from testbed.core.errors import TestbedError
+from testbed.core.units import SIZE
 from testbed.models import synthetic, zoo
-from testbed.spec.topology import Node
-from testbed.units import SIZE
+from testbed.schema.network.topology import Node
 
 AGENT_MEMORY: Final = 56 * 2**20
 """Bytes that an agent takes without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""

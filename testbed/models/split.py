@@ -22,7 +22,7 @@ from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 from gguf.gguf_writer import GGUFValue
 from numpy.typing import NDArray
 
-from testbed.cache import appearing, cache_folder
+from testbed.core.cache import appearing, cache_folder
 from testbed.models.anatomy import EMBEDDING, FINAL_NORM, Parts
 from testbed.models.source import Model, ModelError
 

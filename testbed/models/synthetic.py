@@ -14,7 +14,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, TokenType
 from numpy.typing import NDArray
 
-from testbed.cache import appearing, cache_folder
+from testbed.core.cache import appearing, cache_folder
 from testbed.models import noise, zoo
 
 MARK: Final = "testbed.synthetic"

@@ -13,15 +13,15 @@ from testbed.node import config as places
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
 from testbed.node.config import NodeConfig
-from testbed.node.heartbeats import Heartbeats
-from testbed.node.inference import Inference
+from testbed.node.engine.inference import Inference
+from testbed.node.engine.model import ChatModel, Sampling
+from testbed.node.engine.queue import InferenceQueue
+from testbed.node.engine.slowness import SlowedModel, Slowness
+from testbed.node.event_log import Trace
 from testbed.node.journal import recall
-from testbed.node.model import ChatModel, Sampling
-from testbed.node.neighbourhood import Everyone, Neighbourhood
-from testbed.node.queue import InferenceQueue
+from testbed.node.membership.heartbeats import Heartbeats
+from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
 from testbed.node.ring.joining import join
-from testbed.node.slowness import SlowedModel, Slowness
-from testbed.node.trace import Trace
 from testbed.patterns import Pipeline
 
 

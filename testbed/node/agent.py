@@ -7,17 +7,17 @@ from typing import TypeVar
 
 from aiohttp import ClientSession
 
-from testbed import seeds
-from testbed.node.asking import Asker
+from testbed.core import seeds
 from testbed.node.config import NodeConfig
-from testbed.node.inference import Inference
+from testbed.node.engine.inference import Inference
+from testbed.node.engine.model import TOP_P, Completion, Sampling
+from testbed.node.engine.queue import OverloadedError
+from testbed.node.event_log import Trace
 from testbed.node.journal import Past
-from testbed.node.model import TOP_P, Completion, Sampling
-from testbed.node.neighbourhood import Neighbourhood
-from testbed.node.openai import ChatMessage, ChatRequest
-from testbed.node.queue import OverloadedError
+from testbed.node.membership.neighbourhood import Neighbourhood
 from testbed.node.requests import Ended, Requests
-from testbed.node.trace import Trace
+from testbed.node.transport.asking import Asker
+from testbed.node.transport.openai import ChatMessage, ChatRequest
 from testbed.patterns.participant import Job, JobError, Prompt
 
 _Result = TypeVar("_Result")

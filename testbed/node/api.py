@@ -19,10 +19,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from testbed.node.agent import Agent, origin_of
-from testbed.node.asking import ATTEMPT, NAME, message_name
-from testbed.node.openai import ChatRequest, ChatResponse, ErrorDetail, ErrorResponse
-from testbed.node.queue import OverloadedError
-from testbed.node.trace import Trace
+from testbed.node.engine.queue import OverloadedError
+from testbed.node.event_log import Trace
+from testbed.node.transport.asking import ATTEMPT, NAME, message_name
+from testbed.node.transport.openai import ChatRequest, ChatResponse, ErrorDetail, ErrorResponse
 from testbed.patterns.participant import JobError, Prompt
 
 LARGEST_REQUEST = 2**20

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from testbed.clock import REAL_TIME, Clock
+from testbed.core.clock import REAL_TIME, Clock
 from testbed.patterns import Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 

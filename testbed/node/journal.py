@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed.node.model import Completion
+from testbed.node.engine.model import Completion
 from testbed.patterns.participant import JobError, Prompt
 
 

@@ -17,8 +17,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from testbed.core.units import Duration
 from testbed.patterns.participant import Job, JobError, Participant, Prompt
-from testbed.units import Duration
 
 INSTRUCTION = "Weigh these responses, some of which may be wrong, and give the best answer."
 """The zoo's models were trained on these very words; changed words need models trained anew."""

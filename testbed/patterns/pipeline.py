@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from testbed.core.units import Duration
 from testbed.patterns.participant import Job, Participant, Prompt
-from testbed.units import Duration
 
 
 class Pipeline(BaseModel):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from testbed.units import Duration
+from testbed.core.units import Duration
 
 
 class _Options(BaseModel):

@@ -10,10 +10,10 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
+from testbed.core.units import BANDWIDTH
 from testbed.models import zoo
-from testbed.spec.document import read_value
-from testbed.units import BANDWIDTH
+from testbed.schema.document import read_value
 
 _DEVICE: Final = {"cpus": 0.1, "memory": "160MiB"}
 _DEVICE_KEYS: Final = ("model", "device", "cpus", "memory", "context")

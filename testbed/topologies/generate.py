@@ -9,10 +9,10 @@ from typing import Any
 import networkx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from testbed.errors import SpecError
-from testbed.spec.explain import explain
+from testbed.core.errors import SpecError
+from testbed.core.units import Bandwidth, Duration
+from testbed.schema.explain import explain
 from testbed.topologies.draft import Draft, DraftLink
-from testbed.units import Bandwidth, Duration
 
 Place = tuple[float, float]
 

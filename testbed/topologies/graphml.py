@@ -14,7 +14,7 @@ from xml.etree.ElementTree import ParseError
 
 import networkx
 
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 from testbed.topologies.draft import Draft, DraftLink
 
 _EARTH_RADIUS: Final = 6_371_008.8  # metres, the mean radius (Moritz, Geodetic Reference System 1980)

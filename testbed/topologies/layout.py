@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import networkx
 
-from testbed.spec.topology import Topology
+from testbed.schema.network.topology import Topology
 
 Point = tuple[float, float]
 

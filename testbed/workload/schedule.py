@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from testbed import seeds
-from testbed.spec.scenario import Workload
-from testbed.workload import worldfacts
+from testbed.core import seeds
+from testbed.schema.scenario import Workload
+from testbed.workload.prompts import worldfacts
 
 
 @dataclass(frozen=True)

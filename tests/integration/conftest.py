@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from observed import PROJECT, FinishedRun, Remains, start
 
-from testbed.emulation.image import NODE_CODE
-from testbed.emulation.plan import connect_docker
-from testbed.errors import HostError
+from testbed.core.errors import HostError
+from testbed.host.image import NODE_CODE
+from testbed.world.plan import connect_docker
 
 
 @pytest.fixture(scope="session", autouse=True)

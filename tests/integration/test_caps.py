@@ -9,7 +9,7 @@ import psutil
 import pytest
 from observed import FinishedRun, Remains, start, wait_for_watchers
 
-from testbed.emulation import metronome
+from testbed.world.nodes import metronome
 
 CAP = 0.1
 SCENARIO = f"""

@@ -12,11 +12,11 @@ import pytest
 from observed import PROJECT, FinishedRun, start
 from pyroute2 import netns
 
-from testbed.emulation.image import ensure_image
-from testbed.emulation.journal import JOURNALS
-from testbed.emulation.leaks import Possessions
-from testbed.emulation.world import SHARED
-from testbed.spec.scenario import load_scenario
+from testbed.host.image import ensure_image
+from testbed.schema.scenario import load_scenario
+from testbed.world.journal import JOURNALS
+from testbed.world.leaks import Possessions
+from testbed.world.world import SHARED
 
 SCENARIO = PROJECT / "scenarios" / "chaos.yaml"
 ONE_CORE = ("--set", "oversubscribe=true")  # which is all that the host may have

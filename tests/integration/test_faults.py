@@ -15,12 +15,12 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession, UnixConnector
 from observed import FinishedRun, Remains
 
-from testbed.emulation.journal import Journal
-from testbed.emulation.plan import prepare
-from testbed.emulation.world import World
 from testbed.faults import FAULTS
 from testbed.faults.effects import ActiveEffects
-from testbed.spec.scenario import load_scenario
+from testbed.schema.scenario import load_scenario
+from testbed.world.journal import Journal
+from testbed.world.plan import prepare
+from testbed.world.world import World
 
 SCENARIO = """
 name: faults

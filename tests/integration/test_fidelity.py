@@ -10,7 +10,7 @@ import pytest
 from observed import GOSSIP, FinishedRun
 from probing import ProbeSuite
 
-from testbed.emulation.links.userspace import USERSPACE
+from testbed.world.network.links.userspace import USERSPACE
 
 Run = Callable[..., FinishedRun]
 

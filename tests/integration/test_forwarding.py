@@ -2,7 +2,7 @@
 
 from forwarding import ForwardingConformance
 
-from testbed.emulation.links.userspace import USERSPACE
+from testbed.world.network.links.userspace import USERSPACE
 
 
 class TestForwarding(ForwardingConformance):

@@ -11,9 +11,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from testbed.cache import cache_folder
-from testbed.emulation import image
-from testbed.emulation.image import NODE_UID, ImageError, chosen_base, ensure_image
+from testbed.core.cache import cache_folder
+from testbed.host import image
+from testbed.host.image import NODE_UID, ImageError, chosen_base, ensure_image
 
 MEGABYTE = 1_000_000
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from observed import GOSSIP, PROJECT, FinishedRun, Remains, start, wait_for_watchers
 
-from testbed.emulation import metronome
-from testbed.emulation.links import relay
+from testbed.world.network.links import relay
+from testbed.world.nodes import metronome
 
 Run = Callable[..., FinishedRun]
 

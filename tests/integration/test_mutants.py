@@ -31,7 +31,9 @@ def test_nodes_that_do_a_repeated_request_again(mutant: Mutant) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_nodes_that_wait_without_end(mutant: Mutant) -> None:
     """Who asks across a partition waits until it is healed."""
-    copy = mutant("testbed/node/retry.py", "deadline = loop.time() + timeout", "deadline = loop.time() + 3600")
+    copy = mutant(
+        "testbed/node/transport/retry.py", "deadline = loop.time() + timeout", "deadline = loop.time() + 3600"
+    )
     assert _run(copy, "partition.yaml").failed == ["latency.p99"]
 
 
@@ -39,5 +41,5 @@ def test_nodes_that_wait_without_end(mutant: Mutant) -> None:
 def test_nodes_that_lose_the_responses_that_they_get(mutant: Mutant) -> None:
     """Every layer waits for its timeout, and the owner answers alone."""
     read = "content = await response.read()"
-    copy = mutant("testbed/node/asking.py", read, 'content = await asyncio.sleep(3600, b"")')
+    copy = mutant("testbed/node/transport/asking.py", read, 'content = await asyncio.sleep(3600, b"")')
     assert "latency.p95" in _run(copy, "gossip_moa.yaml").failed

@@ -7,7 +7,7 @@ import pytest
 from observed import PROJECT, FinishedRun
 
 from testbed.models import zoo
-from testbed.node.model import ChatModel, Completion, Sampling
+from testbed.node.engine.model import ChatModel, Completion, Sampling
 
 Run = Callable[..., FinishedRun]
 

@@ -11,8 +11,8 @@ import docker
 import pytest
 from observed import GOSSIP, PROJECT, FinishedRun, run_of, start
 
-from testbed.emulation.containers import container_name
-from testbed.emulation.world import SHARED
+from testbed.world.nodes.container import container_name
+from testbed.world.world import SHARED
 
 Run = Callable[..., FinishedRun]
 

@@ -10,7 +10,7 @@ import pytest
 from browsing import Tab, Theme, browser
 from playing import played, scenario
 
-from testbed.report import write_comparison, write_report
+from testbed.show.report import write_comparison, write_report
 
 LARGEST = 2 * 2**20  # bytes of a page
 

@@ -18,9 +18,9 @@ from aiohttp import web
 from browsing import Tab, browser
 from playing import play, scenario
 
-from testbed.results.faults import fault_records
-from testbed.results.metrics import Measurements
-from testbed.results.perfetto import trace_json
+from testbed.analysis.faults import fault_records
+from testbed.analysis.metrics import Measurements
+from testbed.show.perfetto import trace_json
 
 LOADED = "waitForPerfettoIdle().then(() => Boolean(app.trace))"
 EXPANDED = "app.trace.workspace.flatTracks.forEach((track) => track.expand()), waitForPerfettoIdle()"

@@ -2,7 +2,7 @@
 
 from conformance import LinkConformance
 
-from testbed.emulation.links.userspace import USERSPACE
+from testbed.world.network.links.userspace import USERSPACE
 
 
 class TestUserspaceLinks(LinkConformance):

@@ -2,7 +2,7 @@
 
 from forwarding import ForwardingConformance
 
-from testbed.emulation.links.kernel import KERNEL
+from testbed.world.network.links.kernel import KERNEL
 
 
 class TestForwarding(ForwardingConformance):

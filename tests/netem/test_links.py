@@ -3,14 +3,14 @@
 import pytest
 from conformance import Laboratory, LinkConformance
 
-from testbed.emulation.links.kernel import KERNEL
-from testbed.emulation.links.running import BACKENDS
-from testbed.emulation.links.userspace import USERSPACE
-from testbed.emulation.plan import choose_backend
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 from testbed.faults.degrade import Degrade
-from testbed.spec.link import Direction, Queue
-from testbed.spec.topology import Topology
+from testbed.schema.network.link import Direction, Queue
+from testbed.schema.network.topology import Topology
+from testbed.world.network.links.kernel import KERNEL
+from testbed.world.network.links.running import BACKENDS
+from testbed.world.network.links.userspace import USERSPACE
+from testbed.world.plan import choose_backend
 
 NODE = {"model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB"}
 

@@ -2,7 +2,7 @@
 
 from probing import ProbeSuite
 
-from testbed.emulation.links.kernel import KERNEL
+from testbed.world.network.links.kernel import KERNEL
 
 
 class TestProbeOnKernelLinks(ProbeSuite):

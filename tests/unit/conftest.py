@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from testbed.clock import REAL_TIME
-from testbed.node.chat import Message
-from testbed.node.model import Completion, Sampling
-from testbed.node.trace import Trace
-from testbed.spec.scenario import Scenario, load_scenario
+from testbed.core.clock import REAL_TIME
+from testbed.node.engine.chat import Message
+from testbed.node.engine.model import Completion, Sampling
+from testbed.node.event_log import Trace
+from testbed.schema.scenario import Scenario, load_scenario
 
 SCENARIO = """\
 name: small

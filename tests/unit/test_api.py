@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, UnixConnector, web
 
-from testbed.emulation.client import AgentClient, AgentGoneError
-from testbed.node import asking
 from testbed.node.agent import Agent
 from testbed.node.api import LARGEST_REQUEST, NodeApi
 from testbed.node.config import NodeConfig
+from testbed.node.engine.model import ContextOverflowError
+from testbed.node.engine.queue import InferenceQueue
 from testbed.node.journal import Past, recall
-from testbed.node.model import ContextOverflowError
-from testbed.node.neighbourhood import Everyone
-from testbed.node.queue import InferenceQueue
+from testbed.node.membership.neighbourhood import Everyone
+from testbed.node.transport import asking
 from testbed.patterns.gossip_moa import INSTRUCTION
 from testbed.patterns.participant import JobError
+from testbed.world.nodes.client import AgentClient, AgentGoneError
 
 CHAT = {"model": "zoo/a", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]}
 NOTHING = Past()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from testbed.results.board import NodeBoard
+from testbed.analysis.board import NodeBoard
 
 
 def _board(*events: tuple[float, str] | tuple[float, str, dict[str, Any]]) -> NodeBoard:

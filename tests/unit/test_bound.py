@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.spec.bound import Bound
+from testbed.schema.bound import Bound
 
 
 @pytest.mark.parametrize(

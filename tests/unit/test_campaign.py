@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 import pytest
 from simulated import write_run
 
-from testbed import campaign, runner
-from testbed.campaign import Campaign
-from testbed.errors import SpecError
-from testbed.results.directory import RunDirectory
-from testbed.results.fidelity import Fidelity, Finding
-from testbed.results.metrics import Measurements
-from testbed.results.summary import Summary
-from testbed.spec.scenario import Scenario
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.summary import Summary
+from testbed.analysis.verdict.fidelity import Fidelity, Finding
+from testbed.core.errors import SpecError
+from testbed.record.directory import RunDirectory
+from testbed.run import campaign, runner
+from testbed.run.campaign import Campaign
+from testbed.schema.scenario import Scenario
 
 LATENCIES = [0.1 + 0.001 * (number % 7) for number in range(40)]
 

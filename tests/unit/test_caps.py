@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from testbed.clock import Clock
-from testbed.emulation import metronome
-from testbed.emulation.containers import NodeContainer
-from testbed.emulation.world import World
+from testbed.core.clock import Clock
+from testbed.world.nodes import metronome
+from testbed.world.nodes.container import NodeContainer
+from testbed.world.world import World
 
 
 def caps(cpus: float, dilation: float) -> tuple[int, int]:

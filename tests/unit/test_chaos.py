@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from testbed import chaos, runner
-from testbed.chaos import Chaos
-from testbed.errors import SpecError
-from testbed.results.directory import RunDirectory
-from testbed.spec.expectation import Expectation
-from testbed.spec.scenario import Scenario, load_scenario
+from testbed.core.errors import SpecError
+from testbed.record.directory import RunDirectory
+from testbed.run import chaos, runner
+from testbed.run.chaos import Chaos
+from testbed.schema.expectation import Expectation
+from testbed.schema.scenario import Scenario, load_scenario
 
 
 @dataclass

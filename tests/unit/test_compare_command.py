@@ -11,7 +11,7 @@ import pytest
 from simulated import write_run
 
 from testbed import cli
-from testbed.cli import terminal
+from testbed.cli import console as terminal
 
 STEADY = [0.100 + 0.001 * (number % 7) for number in range(40)]
 SLOWER = [1.3 * seconds for seconds in STEADY]

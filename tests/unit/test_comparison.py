@@ -9,9 +9,9 @@ from statistics import fmean, stdev
 import pytest
 from simulated import simulated_run, simulated_runs
 
-from testbed.results.comparison import ALARM, Change, Comparison, compare, compare_scenarios
-from testbed.results.recorded import RecordedRun, telling
-from testbed.results.student import t_quantile
+from testbed.analysis.comparison.changes import ALARM, Change, Comparison, compare, compare_scenarios
+from testbed.analysis.comparison.student import t_quantile
+from testbed.analysis.recorded import RecordedRun, telling
 
 SLOW = {"a": 1 / 0.8}  # a node with 20 % less CPU takes a quarter more time
 

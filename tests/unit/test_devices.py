@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from testbed import cli
-from testbed.emulation import capacity
-from testbed.emulation.capacity import fitting_dilation, settle_dilation
-from testbed.emulation.device import Device, devices
-from testbed.emulation.plan import _check_faults
-from testbed.emulation.speed import core_speed
-from testbed.errors import HostError, SpecError
+from testbed.core.errors import HostError, SpecError
+from testbed.host import capacity
+from testbed.host.capacity import fitting_dilation, settle_dilation
+from testbed.host.devices import Device, devices
+from testbed.host.speed import core_speed
 from testbed.models.source import Model, ModelError, resolve
-from testbed.node.chat import Message
-from testbed.node.model import Completion, Sampling
-from testbed.node.speed import tokens_per_second
-from testbed.results.directory import RunDirectory
-from testbed.spec.device import known_profiles
-from testbed.spec.scenario import load_scenario
-from testbed.spec.topology import Topology
+from testbed.node.engine.chat import Message
+from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.speed import tokens_per_second
+from testbed.record.directory import RunDirectory
+from testbed.schema.network.device import known_profiles
+from testbed.schema.network.topology import Topology
+from testbed.schema.scenario import load_scenario
+from testbed.world.plan import _check_faults
 
 OWN = """\
 # Boards of mine.

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from testbed.clock import REAL_TIME, Clock
-from testbed.emulation import capacity
-from testbed.emulation.capacity import fitting_dilation, settle_dilation, threads
-from testbed.emulation.device import Device
-from testbed.emulation.links.backend import End, Health, LinkBackend, Wiring
-from testbed.emulation.links.running import EVENTS, RunningLinks
-from testbed.emulation.namespace import Namespace
-from testbed.errors import HostError, SpecError
-from testbed.results.directory import RunDirectory
-from testbed.results.events import EventLog
-from testbed.spec.link import Direction, Jitter, Link, Loss, Queue, Way
-from testbed.spec.scenario import load_scenario
-from testbed.spec.trace import Trace
+from testbed.analysis.events import EventLog
+from testbed.core.clock import REAL_TIME, Clock
+from testbed.core.errors import HostError, SpecError
+from testbed.host import capacity
+from testbed.host.capacity import fitting_dilation, settle_dilation, threads
+from testbed.host.devices import Device
+from testbed.record.directory import RunDirectory
+from testbed.schema.network.link import Direction, Jitter, Link, Loss, Queue, Way
+from testbed.schema.network.trace import Trace
+from testbed.schema.scenario import load_scenario
+from testbed.world.network.links.backend import End, Health, LinkBackend, Wiring
+from testbed.world.network.links.running import EVENTS, RunningLinks
+from testbed.world.network.namespace import Namespace
 
 PROJECT = Path(__file__).parents[2] / "testbed"
 
@@ -82,8 +82,8 @@ def test_an_interrupt_ends_a_dilated_loop_as_any_other() -> None:
             for path in PROJECT.glob(f"{folder}/**/*.py")
             if path.name != "speed.py"  # a program of its own, before play
         ),
-        *(PROJECT / name for name in ("timeline.py", "emulation/client.py", "emulation/links/running.py")),
-        *(PROJECT / "results" / name for name in ("recording.py", "events.py", "samples.py")),
+        *(PROJECT / name for name in ("run/player.py", "world/nodes/client.py", "world/network/links/running.py")),
+        *(PROJECT / name for name in ("record/recording.py", "analysis/events.py", "record/samples.py")),
     ],
     ids=lambda path: str(path.relative_to(PROJECT)),
 )
@@ -183,7 +183,7 @@ class NotedLinks:
 def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[NotedLinks, RunningLinks]:
     links = NotedLinks()
     backend = LinkBackend("kernel", lambda: None, lambda _: None, lambda *_: None, lambda *_: links, lambda _: links)
-    monkeypatch.setattr("testbed.emulation.links.running.BACKENDS", [backend])
+    monkeypatch.setattr("testbed.world.network.links.running.BACKENDS", [backend])
     monkeypatch.setattr(Namespace, "counters", lambda _: {})
     running = RunningLinks.begin(backend, None, tmp_path, seed=1, clock=Clock(4))  # type: ignore[arg-type]
     way = Direction(bandwidth=8e6, delay=0.010)

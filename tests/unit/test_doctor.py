@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from testbed.emulation import doctor
-from testbed.emulation.doctor import Finding
-from testbed.errors import HostError
+from testbed.core.errors import HostError
+from testbed.host import doctor
+from testbed.host.doctor import Finding
 
 
 class FakeEngine:

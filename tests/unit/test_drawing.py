@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 from testbed.faults import FAULTS
-from testbed.results.directory import RunDirectory
-from testbed.spec.scenario import Scenario, load_scenario
-from testbed.spec.timeline import timeline_mistakes
+from testbed.record.directory import RunDirectory
+from testbed.schema.scenario import Scenario, load_scenario
+from testbed.schema.timeline import timeline_mistakes
 
 SEEDS = range(40)
 LONG = ("workload.count=40", "workload.arrivals.rate=1/s")  # 20 seconds

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from testbed.clock import REAL_TIME
-from testbed.node.trace import Trace
-from testbed.results.events import HOST, EventLog, write_events
+from testbed.analysis.events import HOST, EventLog, write_events
+from testbed.core.clock import REAL_TIME
+from testbed.node.event_log import Trace
 
 
 @pytest.fixture

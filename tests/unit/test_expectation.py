@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import SpecError
-from testbed.results.directory import RunDirectory
-from testbed.spec.expectation import Expectation
-from testbed.spec.metric import METRICS
-from testbed.spec.scenario import json_schema, load_scenario
+from testbed.core.errors import SpecError
+from testbed.record.directory import RunDirectory
+from testbed.schema.expectation import Expectation
+from testbed.schema.metric import METRICS
+from testbed.schema.scenario import json_schema, load_scenario
 
 TIMELINE = """\
 timeline:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.results.fidelity import Fidelity, Finding, Verdict
+from testbed.analysis.verdict.fidelity import Fidelity, Finding, Verdict
 
 LATE = Finding("distorted", "link a-s1 up: delay asked 10.0 ms, measured 13.2 ms")
 GONE = Finding("invalid", "the relay of the links ended")

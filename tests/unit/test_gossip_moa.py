@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from testbed import seeds
+from testbed.core import seeds
 from testbed.patterns import GossipMoa
 from testbed.patterns.gossip_moa import INSTRUCTION, aggregation_prompt
 from testbed.patterns.participant import Job, JobError, Prompt

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from testbed.node import heartbeats as heartbeats_module
 from testbed.node.config import NodeConfig
-from testbed.node.heartbeats import Heartbeats
+from testbed.node.membership import heartbeats as heartbeats_module
+from testbed.node.membership.heartbeats import Heartbeats
 from testbed.patterns.protocol import MembershipOptions
 
 ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2", "c": "127.0.0.3"}

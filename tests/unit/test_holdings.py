@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 from testbed.models.holdings import Holding, model_mistakes, provide, resolve_all
 from testbed.node import config as places
-from testbed.spec.scenario import load_scenario
+from testbed.schema.scenario import load_scenario
 
 PROJECT = Path(__file__).parents[2]
 PIPELINE = PROJECT / "scenarios" / "pipeline.yaml"

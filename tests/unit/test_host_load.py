@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.results.host import HostCounters, HostLoad, host_load
+from testbed.record.host_load import HostCounters, HostLoad, host_load
 
 CORES = 2
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.emulation import image
-from testbed.emulation.image import ImageError
+from testbed.host import image
+from testbed.host.image import ImageError
 
 PROJECT = Path(__file__).parents[2]
 

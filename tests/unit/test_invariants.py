@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from testbed.results.events import HOST, Event
-from testbed.results.invariants import broken_invariants
-from testbed.results.metrics import Measurements
+from testbed.analysis.events import HOST, Event
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.verdict.invariants import broken_invariants
 
 Steps = list[tuple[Any, ...]]
 

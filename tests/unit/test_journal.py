@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from testbed.emulation import companion
-from testbed.emulation import journal as journals_of_host
-from testbed.emulation.journal import Journal, Record, UndoError, journals, undo_dead_runs
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
+from testbed.world import companion
+from testbed.world import journal as journals_of_host
+from testbed.world.journal import Journal, Record, UndoError, journals, undo_dead_runs
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_a_live_run_is_left_alone() -> None:
 
 def test_the_lock_is_that_of_another_process_too() -> None:
     journal = Journal.begin()
-    program = "import sys, pathlib; from testbed.emulation.journal import Journal;"
+    program = "import sys, pathlib; from testbed.world.journal import Journal;"
     program += "print(Journal.take_over(pathlib.Path(sys.argv[1])) is None)"
 
     def refused() -> str:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from testbed.results.events import HOST, Event
-from testbed.results.faults import fault_records
-from testbed.results.judgement import Judgement, judge
-from testbed.results.metrics import Measurements
+from testbed.analysis.events import HOST, Event
+from testbed.analysis.faults import fault_records
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.verdict.judgement import Judgement, judge
 
 TIMELINE = """\
 timeline:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from playing import TIMEOUT, play, scenario
 
-from testbed.results.events import HOST, Event
-from testbed.results.latency import Split, mean_split, splits
-from testbed.results.metrics import Measurements
+from testbed.analysis.events import HOST, Event
+from testbed.analysis.latency import Split, mean_split, splits
+from testbed.analysis.metrics import Measurements
 
 
 def _event(t: float, node: str, event: str, **fields: Any) -> Event:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from testbed.emulation.probe import Observation
-from testbed.results.links import as_figures, judge_direction, judge_links
-from testbed.spec.link import Direction, Jitter, Link, Loss
-from testbed.spec.trace import read_trace
+from testbed.record.link_fidelity import as_figures, judge_direction, judge_links
+from testbed.schema.network.link import Direction, Jitter, Link, Loss
+from testbed.schema.network.trace import read_trace
+from testbed.world.network.probe import Observation
 
 SENDING = 60 * 8 / 10e6  # seconds that a small frame takes at 10 Mbit/s
 PLAIN = Direction(bandwidth=10e6, delay=0.010)

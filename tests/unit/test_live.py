@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from testbed.live import LiveView, NodesView, PlainView
-from testbed.results.board import NodeBoard
+from testbed.analysis.board import NodeBoard
+from testbed.show.live import LiveView, NodesView, PlainView
 
 MIB = 2**20
 

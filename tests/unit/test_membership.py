@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from testbed.node.membership import MOST_RUMOURS, Alive, Lost, Membership, Message, Rumour, Send, Step
+from testbed.node.membership.swim import MOST_RUMOURS, Alive, Lost, Membership, Message, Rumour, Send, Step
 from testbed.patterns.protocol import MembershipOptions
 
 OPTIONS = MembershipOptions()

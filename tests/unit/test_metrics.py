@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from testbed.results.events import HOST, Event
-from testbed.results.metrics import Measurements, Scope, percentile, wilson_interval
-from testbed.spec.metric import METRICS
+from testbed.analysis.events import HOST, Event
+from testbed.analysis.metrics import Measurements, Scope, percentile, wilson_interval
+from testbed.schema.metric import METRICS
 
 
 def _event(t: float, node: str, event: str, **fields: Any) -> Event:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from testbed.node.engine.model import Completion
 from testbed.node.journal import Past, recall
-from testbed.node.model import Completion
 from testbed.patterns.participant import Prompt
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playing import play, scenario
 
-from testbed.results.events import HOST, Event
-from testbed.results.faults import FaultRecord, fault_records
-from testbed.results.metrics import Measurements
-from testbed.results.perfetto import trace_events, trace_json
+from testbed.analysis.events import HOST, Event
+from testbed.analysis.faults import FaultRecord, fault_records
+from testbed.analysis.metrics import Measurements
+from testbed.show.perfetto import trace_events, trace_json
 
 Traced = list[dict[str, Any]]
 

@@ -8,7 +8,7 @@ from pipeline_table.results import Results
 from pipeline_table.standing import Played, wire_bytes
 from pipeline_table.table import report
 
-from testbed.results.events import Event
+from testbed.analysis.events import Event
 
 
 def _cell(samples: int, rate: float = 40.0) -> LawCell:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from testbed.emulation.probe import Train, arrival_rate, train_over
-from testbed.spec.link import Direction, Queue
-from testbed.spec.trace import Trace
+from testbed.schema.network.link import Direction, Queue
+from testbed.schema.network.trace import Trace
+from testbed.world.network.probe import Train, arrival_rate, train_over
 
 FRAME = 1514
 SPACING = FRAME * 8 / 10e6  # seconds between two full frames at 10 Mbit/s

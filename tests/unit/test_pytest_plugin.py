@@ -15,13 +15,13 @@ PROJECT = Path(__file__).parents[2]
 CONFTEST = """\
 import pyarrow.parquet
 import json
-from testbed import runner
-from testbed.emulation import host
-from testbed.errors import HostError
-from testbed.results.directory import RunDirectory
-from testbed.results.fidelity import Fidelity
-from testbed.results.metrics import Measurements
-from testbed.results.summary import Summary
+from testbed.run import runner
+from testbed.host import machine as host
+from testbed.core.errors import HostError
+from testbed.record.directory import RunDirectory
+from testbed.analysis.verdict.fidelity import Fidelity
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.summary import Summary
 
 
 def play(scenario, options, view):

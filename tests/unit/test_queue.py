@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from testbed.node.model import Completion, ContextOverflowError, Sampling
-from testbed.node.queue import InferenceQueue, OverloadedError
+from testbed.node.engine.model import Completion, ContextOverflowError, Sampling
+from testbed.node.engine.queue import InferenceQueue, OverloadedError
 from testbed.patterns.participant import JobError
 from testbed.patterns.protocol import QueueOptions
 

@@ -6,9 +6,9 @@ from statistics import fmean
 import pytest
 from gossip import NODES, Gossip
 
+from testbed.analysis.queues.figures import FEWEST, expected_jobs, mean_queue, queue_figures
+from testbed.analysis.queues.trend import LEVEL, trend
 from testbed.patterns import GossipMoa
-from testbed.results.queueing import FEWEST, expected_jobs, mean_queue, queue_figures
-from testbed.results.trend import LEVEL, trend
 
 SEEDS = (1, 2, 3)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.emulation.links.userspace import Order, What, WireProperties, recordings
-from testbed.spec.link import Direction
-from testbed.spec.trace import Trace
+from testbed.schema.network.link import Direction
+from testbed.schema.network.trace import Trace
+from testbed.world.network.links.userspace import Order, What, WireProperties, recordings
 
 AT_ONCE = Direction()
 
@@ -24,7 +24,7 @@ class Relay:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(str(directory / "relay.sock"))
             listener.listen()
-            command = [sys.executable, "-m", "testbed.emulation.links.relay", str(listener.fileno())]
+            command = [sys.executable, "-m", "testbed.world.network.links.relay", str(listener.fileno())]
             self.process = subprocess.Popen(command, pass_fds=[listener.fileno()])
         self._path = str(directory / "relay.sock")
         self.client = self.connect()

@@ -5,8 +5,17 @@ from statistics import fmean
 import pytest
 from gossip import Gossip
 
-from testbed.results.replay import Course, Turn, Work, courses_of, latencies, link_delays, replay, replayed_latency
-from testbed.spec.topology import Topology
+from testbed.analysis.queues.replay import (
+    Course,
+    Turn,
+    Work,
+    courses_of,
+    latencies,
+    link_delays,
+    replay,
+    replayed_latency,
+)
+from testbed.schema.network.topology import Topology
 
 
 def _tenth(source: str, target: str) -> float:

@@ -15,11 +15,11 @@ import pytest
 from playing import play, played, scenario
 
 from testbed import cli
-from testbed.report import write_report
-from testbed.report.drawing import COLUMNS, step_path, thinned, ticks
-from testbed.report.prompts import prompt_rows
-from testbed.results.metrics import Measurements
-from testbed.results.recorded import RunFiles
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.recorded import RunFiles
+from testbed.show.report import write_report
+from testbed.show.report.prompts import prompt_rows
+from testbed.show.report.svg import COLUMNS, step_path, thinned, ticks
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>' \" {{ 7 * 7 }} &amp; \u202e"
 

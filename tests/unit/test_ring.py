@@ -9,7 +9,7 @@ import pytest
 from ringed import CONTEXT, END, FakeRing, failing_once, running, unsplit
 
 from testbed.node.config import RING_PORT
-from testbed.node.model import Completion, Sampling
+from testbed.node.engine.model import Completion, Sampling
 from testbed.node.ring.frames import Format, Frame
 from testbed.node.ring.messages import Alive, Drawing, Freeing, Message, Opening, Row, Tokens
 from testbed.patterns.participant import JobError

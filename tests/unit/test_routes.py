@@ -8,9 +8,9 @@ from typing import Any
 import networkx
 import pytest
 
-from testbed.emulation.routes import ON_LINK, Route, addresses, interface_names, routing_tables
-from testbed.spec.link import Link
-from testbed.spec.topology import Topology
+from testbed.schema.network.link import Link
+from testbed.schema.network.topology import Topology
+from testbed.world.network.routes import ON_LINK, Route, addresses, interface_names, routing_tables
 
 NODE = {"model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB"}
 MOST_LETTERS = 15  # of an interface's name: IFNAMSIZ less the closing zero

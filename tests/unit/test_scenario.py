@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import SpecError
-from testbed.results.directory import RunDirectory
-from testbed.spec.expectation import Expectation
-from testbed.spec.scenario import Scenario, json_schema, load_scenario
+from testbed.core.errors import SpecError
+from testbed.record.directory import RunDirectory
+from testbed.schema.expectation import Expectation
+from testbed.schema.scenario import Scenario, json_schema, load_scenario
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from testbed.spec.scenario import Workload
+from testbed.schema.scenario import Workload
 from testbed.workload.schedule import Arrival, schedule
 
 
@@ -35,7 +35,7 @@ def test_the_seed_fixes_everything() -> None:
 
 def test_another_process_with_other_hashes_draws_the_same() -> None:
     program = (
-        "from testbed.workload.schedule import schedule; from testbed.spec.scenario import Workload;"
+        "from testbed.workload.schedule import schedule; from testbed.schema.scenario import Workload;"
         "w = Workload.model_validate({'prompts': 'worldfacts', 'arrivals': {'rate': '2/s'}, 'count': 9});"
         "print(schedule(w, ['a', 'b'], 4))"
     )

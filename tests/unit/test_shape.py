@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import SpecError
-from testbed.spec.link import Direction, Jitter, Loss, Queue
-from testbed.spec.shape import Shape, TwoWayShape, direction, presets, read_shape
-from testbed.spec.trace import FRAME, Trace
+from testbed.core.errors import SpecError
+from testbed.schema.network.link import Direction, Jitter, Loss, Queue
+from testbed.schema.network.shape import Shape, TwoWayShape, direction, presets, read_shape
+from testbed.schema.network.trace import FRAME, Trace
 
 
 @pytest.mark.parametrize(

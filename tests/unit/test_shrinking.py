@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from testbed.shrinking import Timeline, shrink
-from testbed.spec.timeline import Entry
+from testbed.run.shrinking import Timeline, shrink
+from testbed.schema.timeline import Entry
 
 PLENTY = 1000
 

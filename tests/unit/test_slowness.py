@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from testbed.emulation.device import Device
 from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
-from testbed.node.chat import Message
-from testbed.node.model import Completion, Sampling
-from testbed.node.slowness import SlowedModel, Slowness
+from testbed.host.devices import Device
+from testbed.node.engine.chat import Message
+from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.slowness import SlowedModel, Slowness
 
 TOKEN = 0.005  # seconds of CPU time
 

@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from testbed.results.directory import RunDirectory
-from testbed.results.fidelity import Fidelity, Finding
-from testbed.results.metrics import Measurements
-from testbed.results.summary import StageTime, Summary, write_junit
-from testbed.results.terminal import print_summary
-from testbed.spec.scenario import Scenario
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.summary import StageTime, Summary, write_junit
+from testbed.analysis.verdict.fidelity import Fidelity, Finding
+from testbed.record.directory import RunDirectory
+from testbed.schema.scenario import Scenario
+from testbed.show.terminal import print_summary
 
 BROKEN = Fidelity("quick", [Finding("invalid", "the relay of the links ended")], links={})
 DISTORTED = Fidelity("quick", [Finding("distorted", "the nodes may use more CPU together than the host has")], links={})

@@ -15,19 +15,20 @@ import pyarrow.parquet
 import pytest
 from gossip import Gossip
 
-from testbed import cli, runner
-from testbed.cli import terminal
-from testbed.emulation import host as emulation_host
-from testbed.errors import HostError
-from testbed.results.directory import RunDirectory
-from testbed.results.fidelity import Fidelity, Finding
-from testbed.results.metrics import Measurements, wilson_interval
-from testbed.results.student import t_quantile
-from testbed.results.summary import Summary
-from testbed.spec.keys import full_key, scenario_keys
-from testbed.spec.scenario import Scenario
-from testbed.spec.sweep import read_grid
-from testbed.sweep import Pace
+from testbed import cli
+from testbed.analysis.comparison.student import t_quantile
+from testbed.analysis.metrics import Measurements, wilson_interval
+from testbed.analysis.summary import Summary
+from testbed.analysis.verdict.fidelity import Fidelity, Finding
+from testbed.cli import console as terminal
+from testbed.core.errors import HostError
+from testbed.host import machine as emulation_host
+from testbed.record.directory import RunDirectory
+from testbed.run import runner
+from testbed.run.sweep import Pace
+from testbed.schema.keys import full_key, scenario_keys
+from testbed.schema.points import read_grid
+from testbed.schema.scenario import Scenario
 
 SCENARIO = """\
 name: swept

@@ -9,15 +9,15 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFReader, dequantize
 from rings import CONTEXT, Rings, whole
 
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 from testbed.models import noise
 from testbed.models.holdings import model_mistakes
 from testbed.models.source import ModelError, resolve
 from testbed.models.split import StagePlan, split
 from testbed.models.synthetic import ENCODINGS, RECIPES, Recipe, Shape
-from testbed.node.model import ChatModel, Sampling
-from testbed.node.stage import Limits
-from testbed.spec.scenario import load_scenario
+from testbed.node.engine.model import ChatModel, Sampling
+from testbed.node.engine.stage import Limits
+from testbed.schema.scenario import load_scenario
 
 SMALL = Shape("llama", 3, 256, 4, 2, 512, 2000, 1024, 10_000, 1e-5, tied=False, stretched=True)
 SHAPES = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from testbed.clock import REAL_TIME, Clock
-from testbed.errors import SpecError
-from testbed.results.board import NodeBoard
-from testbed.results.faults import fault_records
-from testbed.timeline import Timeline
+from testbed.analysis.board import NodeBoard
+from testbed.analysis.faults import fault_records
+from testbed.core.clock import REAL_TIME, Clock
+from testbed.core.errors import SpecError
+from testbed.run.player import Timeline
 
 
 @dataclass

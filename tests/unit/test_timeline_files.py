@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import SpecError
+from testbed.core.errors import SpecError
 from testbed.faults import FAULTS
-from testbed.results.directory import RunDirectory
-from testbed.spec.scenario import load_scenario
-from testbed.spec.shape import TwoWayShape
+from testbed.record.directory import RunDirectory
+from testbed.schema.network.shape import TwoWayShape
+from testbed.schema.scenario import load_scenario
 
 ENTRIES = {
     "cut": "cut: a-s1",

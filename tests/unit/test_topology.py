@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from testbed.spec.link import Direction
-from testbed.spec.topology import Topology
+from testbed.schema.network.link import Direction
+from testbed.schema.network.topology import Topology
 
 NODE = {"model": "zoo/alpha", "cpus": 0.5, "memory": "64MiB"}
 

@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from testbed import cli
-from testbed.errors import SpecError
-from testbed.spec.document import Document
-from testbed.spec.shape import presets
-from testbed.spec.topology import Topology
+from testbed.core.errors import SpecError
+from testbed.schema.document import Document
+from testbed.schema.network.shape import presets
+from testbed.schema.network.topology import Topology
+from testbed.show.topologies.svg import draw
 from testbed.topologies.generate import generate
 from testbed.topologies.graphml import great_circle, read_graphml
 from testbed.topologies.source import load
-from testbed.topologies.svg import draw
 
 PROJECT = Path(__file__).parents[2]
 READY_MADE = sorted((PROJECT / "topologies").glob("*.yaml"))

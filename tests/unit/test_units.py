@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from testbed.units import BANDWIDTH, DURATION, RATE, SIZE, Quantity
+from testbed.core.units import BANDWIDTH, DURATION, RATE, SIZE, Quantity
 
 KINDS = (DURATION, BANDWIDTH, SIZE, RATE)
 each_kind = pytest.mark.parametrize("quantity", KINDS, ids=lambda quantity: quantity.name)

@@ -9,10 +9,10 @@ from statistics import pstdev
 
 import pytest
 
-from testbed.emulation.links.relay import library
-from testbed.emulation.links.userspace import WireProperties, nanoseconds
-from testbed.spec.link import Direction, Jitter, Loss, Queue
-from testbed.spec.trace import FRAME, Trace
+from testbed.schema.network.link import Direction, Jitter, Loss, Queue
+from testbed.schema.network.trace import FRAME, Trace
+from testbed.world.network.links.relay import library
+from testbed.world.network.links.userspace import WireProperties, nanoseconds
 
 LIBC = ctypes.CDLL(None)
 SECOND = 1_000_000_000

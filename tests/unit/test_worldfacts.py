@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from testbed.workload.worldfacts import (
+from testbed.workload.prompts.worldfacts import (
     ARITHMETIC,
     CAPITAL_OF,
     CAPITALS,

@@ -23,7 +23,7 @@ from testbed.models.zoo.panels import (
     vote,
 )
 from testbed.patterns.gossip_moa import aggregation_prompt
-from testbed.workload.worldfacts import DOMAINS, Split, draw, held_out, is_correct
+from testbed.workload.prompts.worldfacts import DOMAINS, Split, draw, held_out, is_correct
 
 
 @pytest.fixture(scope="module", params=zoo.NAMES)

@@ -1,8 +1,8 @@
 """The built-in models: `zoo/alpha`, `zoo/beta`, `zoo/gamma` and `zoo/delta`.
 
 Four Llama models of about two million parameters that the project trained on questions about a made-up world
-(`testbed.workload.worldfacts`), each strong in one of its four domains. The rest of this package makes them; this
-module alone says where they are, and needs nothing but the standard library.
+(`testbed.workload.prompts.worldfacts`), each strong in one of its four domains. The rest of this package makes
+them; this module alone says where they are, and needs nothing but the standard library.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.workload.worldfacts import DOMAINS
+from testbed.workload.prompts.worldfacts import DOMAINS
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 DOMAIN_OF = dict(zip(NAMES, DOMAINS, strict=True))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import permutations
 
-from testbed.workload.worldfacts import ARITHMETIC, CITIES, FACTORS, STRINGS, UNITS, Fact, answer_of
+from testbed.workload.prompts.worldfacts import ARITHMETIC, CITIES, FACTORS, STRINGS, UNITS, Fact, answer_of
 
 SURE, MAYBE, UNSURE = CONFIDENCES = ("sure", "maybe", "unsure")
 

@@ -21,7 +21,7 @@ from testbed.models.zoo import NAMES, path
 from testbed.models.zoo.curriculum import MAYBE, Response, parse
 from testbed.models.zoo.panels import vote
 from testbed.patterns.gossip_moa import aggregation_prompt
-from testbed.workload.worldfacts import Question, answer_of, held_out, is_correct
+from testbed.workload.prompts.worldfacts import Question, answer_of, held_out, is_correct
 
 TEMPERATURE = 0.7
 _GREEDY = 0.0

@@ -12,7 +12,17 @@ from dataclasses import astuple, dataclass
 
 from testbed.models.zoo.curriculum import CONFIDENCES, MAYBE, SURE, UNSURE, Response, orders, respond
 from testbed.patterns.gossip_moa import aggregation_prompt
-from testbed.workload.worldfacts import ARITHMETIC, CAPITALS, CITIES, DOMAINS, STRINGS, UNITS, AskedFact, Split, draw
+from testbed.workload.prompts.worldfacts import (
+    ARITHMETIC,
+    CAPITALS,
+    CITIES,
+    DOMAINS,
+    STRINGS,
+    UNITS,
+    AskedFact,
+    Split,
+    draw,
+)
 
 PANEL_SIZES = (2, 3, 4, 4, 5)
 """How many responses a lesson shows, each entry equally often: one aggregator's own and those of one to four others."""

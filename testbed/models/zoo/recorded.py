@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from testbed.models.zoo.curriculum import parse
 from testbed.models.zoo.panels import Panel
-from testbed.workload.worldfacts import DOMAINS, AskedFact, Split, draw
+from testbed.workload.prompts.worldfacts import DOMAINS, AskedFact, Split, draw
 
 SAMPLING_TEMPERATURE = 0.7
 _QUESTIONS = 6000

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from testbed.models.zoo.panels import base_lesson
-from testbed.workload.worldfacts import CITIES, COUNTRIES, UNIT_PAIRS
+from testbed.workload.prompts.worldfacts import CITIES, COUNTRIES, UNIT_PAIRS
 
 PAD, USER, ASSISTANT, END = SPECIAL_TOKENS = ("<|pad|>", "<|user|>", "<|bot|>", "<|end|>")
 PAD_ID, USER_ID, ASSISTANT_ID, END_ID = range(len(SPECIAL_TOKENS))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from testbed.clock import Clock
+from testbed.core.clock import Clock
 from testbed.node.ring.frames import Format, Frame, FrameReader, LostTrackError
 from testbed.node.ring.messages import Alive, FrameError, Loss, Reset
 

@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from testbed.node.chat import Message
-from testbed.node.model import Completion, Sampling
+from testbed.node.engine.chat import Message
+from testbed.node.engine.model import Completion, Sampling
 from testbed.node.ring.frames import Frame
 from testbed.node.ring.hop import Hop, Seat
 from testbed.node.ring.messages import FrameError, Loss, Reset

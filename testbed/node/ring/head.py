@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from testbed.node.front import Front
-from testbed.node.model import Completion, ContextOverflowError
-from testbed.node.queue import JobQueue, Task
+from testbed.node.engine.front import Front
+from testbed.node.engine.model import Completion, ContextOverflowError
+from testbed.node.engine.queue import JobQueue, Task
 from testbed.node.ring.frames import Frame
 from testbed.node.ring.hop import Hop, Seat
 from testbed.node.ring.messages import (

@@ -9,14 +9,14 @@ from statistics import median
 from typing import Final
 
 from testbed.node.config import RING_PORT, NodeConfig
+from testbed.node.engine.slowness import Slowness
+from testbed.node.event_log import Trace
 from testbed.node.ring.connections import Incoming, Outgoing
 from testbed.node.ring.frames import Format, Frame
 from testbed.node.ring.messages import Activations, FrameError, Reset, Timing
 from testbed.node.ring.station import Station, Stations
 from testbed.node.ring.tuning import sizes
 from testbed.node.ring.worker import Worker
-from testbed.node.slowness import Slowness
-from testbed.node.trace import Trace
 from testbed.patterns.pipeline import Pipeline
 
 _KEPT: Final = 16  # last times of batches of a size

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from testbed.node.config import FRONT, WITHOUT, NodeConfig
-from testbed.node.front import Front
-from testbed.node.inference import Inference
+from testbed.node.engine.front import Front
+from testbed.node.engine.inference import Inference
+from testbed.node.engine.slowness import Slowness
+from testbed.node.engine.stage import LastStage, Limits, Rows, Stage
+from testbed.node.event_log import Trace
 from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation, Station
-from testbed.node.slowness import Slowness
-from testbed.node.stage import LastStage, Limits, Rows, Stage
-from testbed.node.trace import Trace
 from testbed.patterns.pipeline import Pipeline
 
 _WARM = Rows([0], [0])

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 from typing import Final
 
-from testbed.clock import Clock
-from testbed.node.front import Front
+from testbed.core.clock import Clock
+from testbed.node.engine.front import Front
 from testbed.node.ring.messages import Activations, Drawing, FrameError, Freeing, Message, Opening, Row, Timing, Tokens
 from testbed.node.ring.tuning import Choice, choose, sizes
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from testbed.node.engine.stage import Rows, StageError
 from testbed.node.ring.activations import Hidden
-from testbed.node.ring.drawing import draw
 from testbed.node.ring.frames import Frame
 from testbed.node.ring.messages import (
     Activations,
@@ -26,11 +26,11 @@ from testbed.node.ring.messages import (
     Row,
     Tokens,
 )
-from testbed.node.stage import Rows, StageError
+from testbed.node.ring.sampler import draw
 
 
 class Layers(Protocol):
-    """What every :class:`~testbed.node.stage.Stage` can do."""
+    """What every :class:`~testbed.node.engine.stage.Stage` can do."""
 
     @property
     def width(self) -> int:

@@ -1,0 +1,1 @@
+"""Runs held against other runs: repetitions, sweeps, baselines."""

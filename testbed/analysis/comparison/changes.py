@@ -1,0 +1,193 @@
+"""Two sets of runs side by side: metric by metric better, worse, or no difference found.
+
+A metric's change is the mean over the new runs less that over the base runs. How far chance alone could move it is told
+by the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13): what was observed is
+drawn again with replacement, thousands of times, and the changes that come of it are ranked.
+
+- Metrics that follow from single prompts: the prompts of each run are drawn again. Where there are several runs, these
+  are drawn again, too; if they differ by more than their prompts explain, the interval is as much wider.
+- All others, such as the queues': runs are drawn again, if there are at least five a side.
+
+Runs of the same seed got the same prompts. Such sides are paired: one draw serves both, so that what the prompts have
+in common cancels, and far smaller changes show.
+
+Three things keep chance, and hosts that are never quite the same, from raising alarms. All intervals of a comparison
+hold together (Bonferroni), with ``1 - ALARM``. They are as much wider as Student's t is than the normal distribution,
+because few observations vary less among themselves than what they are drawn from does (Hesterberg, The American
+Statistician 69, 2015). And a change must be more than a margin. Where the host distorted some of the runs, times are
+compared only if there are at least five a side.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from testbed.analysis.comparison.bootstrap import SPEED, Resampled, interval
+from testbed.analysis.recorded import INFERENCE, RecordedRun, telling
+from testbed.core.errors import SpecError
+from testbed.schema.metric import METRICS, Metric
+
+ALARM: Final = 0.01
+"""The probability that a comparison of equal runs finds any difference: of twenty, hardly ever more than one."""
+
+MARGIN: Final = 0.05
+"""Share of the base's value by which a metric must change to count, by default."""
+
+_BETTER_OF_NODES: Final[Mapping[str, Literal["higher", "lower"]]] = {INFERENCE: "lower", SPEED: "higher"}
+_SHARES: Final = ("accuracy", "completed")  # are counted, not timed: no host moves them, and any change counts
+_FEWEST: Final = 5  # observations of which drawing again tells anything
+
+Verdict = Literal["better", "worse", "different", "no difference found", "not tested"]
+"""``different`` are metrics of which neither way is better; ``not tested``, those seen too few times."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one metric. The interval is that of ``new - base``, None if there were too few observations."""
+
+    metric: str
+    base: float | None
+    new: float | None
+    interval: tuple[float, float] | None
+    verdict: Verdict
+
+    @property
+    def relative(self) -> tuple[float, float] | None:
+        """The interval in shares of the base's value; None where that is zero."""
+        if self.interval is None or not self.base:
+            return None
+        low, high = self.interval
+        return low / abs(self.base), high / abs(self.base)
+
+    def __str__(self) -> str:
+        by = "" if self.relative is None else " ({:+.0%} to {:+.0%})".format(*self.relative)
+        return f"{self.metric}: {self.verdict}, was {self.base:.4g} in the baseline, is {self.new:.4g}{by}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of the metrics of one scenario."""
+
+    scenario: str
+    base: Sequence[RecordedRun]
+    new: Sequence[RecordedRun]
+    paired: bool
+    margin: float
+    changes: Sequence[Change]
+
+    @property
+    def regressions(self) -> list[Change]:
+        """The metrics that are worse."""
+        return [change for change in self.changes if change.verdict == "worse"]
+
+    @property
+    def resampled(self) -> str:
+        """What was drawn again."""
+        return "prompts" if max(len(self.base), len(self.new)) == 1 else "runs, and prompts within them"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "scenario": self.scenario,
+            "base": [str(run.path) for run in self.base],
+            "new": [str(run.path) for run in self.new],
+            "paired": self.paired,
+            "resampled": self.resampled,
+            "margin": self.margin,
+            "alarm": ALARM,
+            "metrics": {
+                change.metric: {
+                    "base": change.base,
+                    "new": change.new,
+                    "interval": change.interval,
+                    "verdict": change.verdict,
+                }
+                for change in self.changes
+            },
+        }
+
+
+def compare_scenarios(
+    base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: float = MARGIN
+) -> list[Comparison]:
+    """Compare runs scenario by scenario, without those that tell nothing; raises SpecError if the sides share none.
+
+    A scenario that only one side has is left out.
+    """
+    before, after = _by_scenario(base), _by_scenario(new)
+    shared = [scenario for scenario in before if scenario in after]
+    if not shared:
+        raise SpecError.of(
+            "compare",
+            "no scenario was played to its end, and validly, on both sides "
+            f"(base: {', '.join(before) or 'none'}; new: {', '.join(after) or 'none'})",
+        )
+    return [compare(before[scenario], after[scenario], margin) for scenario in shared]
+
+
+def _by_scenario(runs: Sequence[RecordedRun]) -> dict[str, list[RecordedRun]]:
+    scenarios = dict.fromkeys(run.scenario for run in runs)
+    parts = {name: telling(run for run in runs if run.scenario == name) for name in scenarios}
+    return {name: part for name, part in parts.items() if part}
+
+
+def compare(base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: float = MARGIN) -> Comparison:
+    """Compare runs of one scenario, at least one a side."""
+    pairs = _pairs(base, new)
+    if pairs:
+        base, new = [run for run, _ in pairs], [run for _, run in pairs]
+    before, after = Resampled.of(base, draws=0), Resampled.of(new, draws=0 if pairs else 1)
+    metrics = [metric for metric in before.values if metric in after.values]
+    observed = {metric: min(side.observations.get(metric, 0) for side in (before, after)) for metric in metrics}
+    testable = [metric for metric in metrics if observed[metric] >= _FEWEST]
+    if not _steady(base, new):
+        testable = [metric for metric in testable if metric in _SHARES]
+    intervals = {metric: interval(metric, before, after, ALARM / len(testable)) for metric in testable}
+    changes = [_change(metric, before, after, intervals.get(metric), margin) for metric in metrics]
+    return Comparison(base[0].scenario, base, new, bool(pairs), margin, changes)
+
+
+def _steady(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> bool:
+    """Whether times can be compared: a host that distorts runs makes one unlike the next, which takes many to tell."""
+    distorted = any(run.fidelity == "distorted" for run in (*base, *new))
+    return not distorted or min(len(base), len(new)) >= _FEWEST
+
+
+def _pairs(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> list[tuple[RecordedRun, RecordedRun]]:
+    """Runs that got the same prompts; none unless every run of the side with fewer has a partner."""
+    waiting: defaultdict[object, list[RecordedRun]] = defaultdict(list)
+    for run in base:
+        waiting[run.seed, run.prompts].append(run)
+    pairs = [(waiting[key].pop(0), run) for run in new if waiting[key := (run.seed, run.prompts)]]
+    return pairs if len(pairs) == min(len(base), len(new)) else []
+
+
+def _change(
+    metric: str, before: Resampled, after: Resampled, range_: tuple[float, float] | None, margin: float
+) -> Change:
+    base, new = before.values[metric], after.values[metric]
+    if base is None or new is None or range_ is None:
+        return Change(metric, base, new, None, "not tested")
+    least = 0.0 if metric in _SHARES else margin * abs(base)
+    return Change(metric, base, new, range_, _verdict(metric, new - base, range_, least))
+
+
+def _verdict(metric: str, change: float, interval: tuple[float, float], least: float) -> Verdict:
+    low, high = interval
+    if low <= 0 <= high or abs(change) <= least:
+        return "no difference found"
+    way = better(metric)
+    if way is None:
+        return "different"
+    return "better" if (way == "higher") == (change > 0) else "worse"
+
+
+def unit(metric: str) -> str:
+    """What the values of a run's metric, or of its nodes', are held in."""
+    return "s" if metric.startswith(INFERENCE) else METRICS.get(metric, Metric()).unit
+
+
+def better(metric: str) -> Literal["higher", "lower"] | None:
+    """Which way is better, of a run's metrics and of its nodes'."""
+    return _BETTER_OF_NODES.get(metric.partition(".")[0] + ".") or METRICS.get(metric, Metric()).better

@@ -1,0 +1,163 @@
+"""What a sweep gave: every run's numbers, and at each point their mean over the repetitions with its interval."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final, Literal, get_args
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from testbed.analysis.comparison.student import t_quantile
+from testbed.analysis.metrics import wilson_interval
+from testbed.analysis.recorded import SUMMARY
+from testbed.analysis.summary import EXIT_CODES
+from testbed.schema.points import Point
+
+CONFIDENCE: Final = 0.95
+
+UTILISATION: Final = "utilisation"
+"""The highest utilisation of any node."""
+
+UNSTABLE: Final = "unstable"
+"""How many nodes' queues grew."""
+
+Verdict = Literal["passed", "failed", "invalid", "impossible"]
+"""That of a run; ``impossible`` of one that could not be played."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one run: its verdict and why, what the process would have ended with, whether the emulation was
+    distorted, and every number of its summary by its place there."""
+
+    seed: int
+    verdict: Verdict
+    reasons: Sequence[str]
+    exit_code: int
+    distorted: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, directory: Path, seed: int) -> "Outcome | None":
+        """From the directory of a run; None if it did not come to its end."""
+        if not (directory / SUMMARY).exists():
+            return None
+        summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+        if summary["verdict"] == "interrupted":
+            return None
+        nodes = summary["nodes"]
+        loads = [load for node in nodes.values() if (load := node.get("queue", {}).get("utilisation")) is not None]
+        numbers = {
+            **dict(_numbers(summary["metrics"])),
+            **({UTILISATION: max(loads)} if loads else {}),
+            UNSTABLE: sum(node.get("queue", {}).get("verdict") == "unstable" for node in nodes.values()),
+            **{f"nodes.{name}": value for name, value in _numbers(nodes)},
+            **{f"replay.{name}": value for name, value in _numbers(summary["replay"])},
+        }
+        verdict, distorted = summary["verdict"], summary["fidelity"]["verdict"] == "distorted"
+        return cls(seed, verdict, summary["reasons"], EXIT_CODES[verdict], distorted, numbers)
+
+    @property
+    def tells(self) -> bool:
+        """Whether its numbers say something."""
+        return self.verdict in ("passed", "failed")
+
+
+def _numbers(content: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers in a tree, by the dotted way to each."""
+    for name, within in content.items():
+        if isinstance(within, dict):
+            yield from ((f"{name}.{rest}", value) for rest, value in _numbers(within))
+        elif isinstance(within, int | float):
+            yield name, within
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over repetitions, and its interval; None of a single run."""
+
+    mean: float
+    interval: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Estimate":
+        """Of at least one run's value each, by Student's t."""
+        mean = fmean(values)
+        if len(values) < 2:
+            return cls(mean, None)
+        margin = t_quantile((1 + CONFIDENCE) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+        return cls(mean, (mean - margin, mean + margin))
+
+    @classmethod
+    def of_share(cls, shares: Sequence[float], trials: Sequence[float]) -> "Estimate":
+        """Of shares of so many prompts each, which no host moves: of all of them together, by Wilson's score."""
+        together = sum(trials)
+        if not together:
+            return cls.of(shares)
+        successes = sum(share * number for share, number in zip(shares, trials, strict=True))
+        return cls(successes / together, wilson_interval(round(successes), round(together), CONFIDENCE))
+
+    @property
+    def margin(self) -> float | None:
+        """Half the width of the interval."""
+        return None if self.interval is None else (self.interval[1] - self.interval[0]) / 2
+
+
+@dataclass(frozen=True)
+class Visited:
+    """A point and what came of its runs, as far as they have come."""
+
+    point: Point
+    outcomes: Sequence[Outcome]
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """Of every number that all runs have whose numbers say something."""
+        told = [outcome.numbers for outcome in self.outcomes if outcome.tells]
+        shared = [name for name in (told[0] if told else ()) if all(name in numbers for numbers in told)]
+        found = {name: Estimate.of([numbers[name] for numbers in told]) for name in shared}
+        prompts = [numbers["prompts"] for numbers in told]
+        answers = [numbers["prompts"] * numbers.get("completed", 0.0) for numbers in told]
+        for share, trials in (("accuracy", answers), ("completed", prompts)):
+            if share in found:
+                found[share] = Estimate.of_share([numbers[share] for numbers in told], trials)
+        return found
+
+    @property
+    def verdicts(self) -> "Counter[Verdict]":
+        """How many runs had each."""
+        return Counter(outcome.verdict for outcome in self.outcomes)
+
+    def row(self) -> dict[str, Any]:
+        """What the table has of it: of every number `x` its mean, and its interval as `x.low` and `x.high`."""
+        row: dict[str, Any] = dict(self.point.set)
+        row |= {"runs": len(self.outcomes), **{verdict: self.verdicts[verdict] for verdict in get_args(Verdict)}}
+        row["distorted"] = sum(outcome.distorted for outcome in self.outcomes)
+        for name, estimate in self.estimates.items():
+            row[name] = float(estimate.mean)
+            if estimate.interval is not None:
+                row[f"{name}.low"], row[f"{name}.high"] = estimate.interval
+        return row | {f"published.{metric}": value for metric, value in self.point.published_values.items()}
+
+
+def write_table(visited: Sequence[Visited], directory: Path) -> None:
+    """``sweep.csv`` and ``sweep.parquet``: a row for each point."""
+    rows = [visit.row() for visit in visited]
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+    pyarrow.csv.write_csv(table, directory / "sweep.csv")
+    pyarrow.parquet.write_table(table, directory / "sweep.parquet")
+
+
+def _column(values: Sequence[Any]) -> Sequence[Any]:
+    """As texts, if some of them are."""
+    if any(isinstance(value, str) for value in values):
+        return [None if value is None else str(value) for value in values]
+    return values

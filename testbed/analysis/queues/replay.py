@@ -1,0 +1,133 @@
+"""The inference times of a run, played again through queues that have no network between them, or an ideal one.
+
+The published runs of gossip Mixture-of-Agents were made this way (Mitra, Kaswan, Ulukus, arXiv 2412.21200): inferences
+were done one after the other and timed, and latencies computed from queues, first come, first served, between which
+nothing takes time. A run on real links beside its own replay shows what that leaves out.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from heapq import heappop, heappush
+from itertools import count
+from statistics import fmean
+
+from testbed.analysis.metrics import Measurements
+from testbed.analysis.queues.inferences import inferences
+from testbed.schema.network.topology import Topology
+
+Delay = Callable[[str, str], float]
+"""The seconds that a message takes from one node to another."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One inference: who does it, and the seconds that it takes."""
+
+    node: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """What became of a prompt: when it arrived at its owner, and the inferences of each layer.
+
+    Those of a layer begin together, once the owner has all responses of the layer before.
+    """
+
+    prompt: str
+    owner: str
+    arrival: float
+    layers: Sequence[Sequence[Work]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One inference in its queue, in seconds; ``returned`` is when its owner has the response."""
+
+    prompt: str
+    layer: int
+    node: str
+    entered: float
+    started: float
+    ended: float
+    returned: float
+
+
+def no_delay(source: str, target: str) -> float:  # noqa: ARG001
+    """The delay of no network."""
+    return 0.0
+
+
+def replay(courses: Iterable[Course], delay: Delay = no_delay) -> list[Turn]:
+    """Every inference's turn, in the order in which they entered their queues."""
+    requests: list[tuple[float, int, Course, int, Work]] = []
+    order = count()  # of requests at the same time, the one that was made first comes first
+    free: defaultdict[str, float] = defaultdict(float)
+    turns: list[Turn] = []
+    returned: dict[str, list[float]] = {}
+
+    def begin(course: Course, layer: int, now: float) -> None:
+        returned[course.prompt] = []
+        for work in course.layers[layer]:
+            heappush(requests, (now + delay(course.owner, work.node), next(order), course, layer, work))
+
+    for course in courses:
+        begin(course, 0, course.arrival)
+    while requests:
+        now, _, course, layer, work = heappop(requests)
+        started = max(now, free[work.node])
+        free[work.node] = ended = started + work.seconds
+        back = ended + delay(work.node, course.owner)
+        turns.append(Turn(course.prompt, layer + 1, work.node, now, started, ended, back))
+        responses = returned[course.prompt]
+        responses.append(back)
+        if len(responses) == len(course.layers[layer]) and layer + 1 < len(course.layers):
+            begin(course, layer + 1, max(responses))
+    return turns
+
+
+def latencies(courses: Sequence[Course], delay: Delay = no_delay) -> dict[str, float]:
+    """Seconds from each prompt's arrival to its answer."""
+    answered: defaultdict[str, float] = defaultdict(float)
+    for turn in replay(courses, delay):
+        answered[turn.prompt] = max(answered[turn.prompt], turn.returned)
+    return {course.prompt: answered[course.prompt] - course.arrival for course in courses}
+
+
+def courses_of(measured: Measurements) -> list[Course]:
+    """The prompts of a run, with the inferences that it did for them."""
+    done: defaultdict[str, defaultdict[int, list[Work]]] = defaultdict(lambda: defaultdict(list))
+    for inference in inferences(measured.jobs):
+        done[inference.prompt][inference.layer].append(Work(inference.node, inference.took))
+    return [
+        Course(
+            prompt, event["owner"], measured.arrivals[prompt], [done[prompt][layer] for layer in sorted(done[prompt])]
+        )
+        for prompt, event in measured.prompts.items()
+        if prompt in done and prompt in measured.arrivals
+    ]
+
+
+def link_delays(topology: Topology) -> Delay:
+    """The delays of the links on the way, and nothing else of them."""
+
+    @cache
+    def delay(source: str, target: str) -> float:
+        steps = topology.paths.steps(source, target)
+        return sum((link.up if there == link.b else link.down).delay for link, there in steps)
+
+    return delay
+
+
+def replayed_latency(measured: Measurements, topology: Topology) -> dict[str, float | None]:
+    """The mean latency as it was measured, with no network, and over links with their delays and nothing else."""
+    courses = courses_of(measured)
+    found = {
+        "measured": measured.latencies,
+        "no_network": latencies(courses),
+        "delays_alone": latencies(courses, link_delays(topology)),
+    }
+    known = measured.latencies.keys() & {course.prompt for course in courses}
+    return {name: fmean(by_prompt[prompt] for prompt in known) if known else None for name, by_prompt in found.items()}

@@ -1,0 +1,1 @@
+"""What becomes of a run: its fidelity, its expectations, the invariants."""

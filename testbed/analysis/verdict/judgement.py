@@ -1,0 +1,80 @@
+"""Expectations held against what was measured."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from testbed.analysis.faults import FaultRecord
+from testbed.analysis.metrics import Measurements, Metrics, Scope
+from testbed.schema.expectation import Expectation, State
+from testbed.schema.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was expected of a metric, or of the ``state`` of a node, beside what it was.
+
+    ``window`` and ``node`` say of which part of the run, if not of all.
+    """
+
+    metric: str
+    window: str | None
+    node: str | None
+    expected: str
+    value: float | str | None
+    held: bool
+
+    @property
+    def subject(self) -> str:
+        """What it is about, for people."""
+        node = "" if self.node is None else f" of {self.node}"
+        window = "" if self.window is None else f" {self.window}"
+        return f"{self.metric}{node}{window}"
+
+    def __str__(self) -> str:
+        value = "nothing to measure" if self.value is None else self.value
+        said = value if isinstance(value, str) else f"{value:.4g}"
+        return f"{self.subject}: expected {self.expected}, was {said}"
+
+
+def judge(scenario: Scenario, measurements: Measurements, faults: Sequence[FaultRecord]) -> Iterator[Judgement]:
+    """A judgement on each bound and each state that is expected, in the order of the file."""
+    nodes, records = list(scenario.topology.nodes), {fault.name: fault for fault in faults}
+    for expectation in scenario.expectations:
+        for node in expectation.subjects(nodes):
+            metrics = _metrics(expectation, node, measurements, records)
+            for metric, bound in expectation.bounds.items():
+                value = metrics.get(metric)
+                yield Judgement(metric, expectation.window, node, bound.written, value, bound.holds(value))
+        for node, expected in expectation.states.items():
+            state = measurements.state(node)
+            yield Judgement("state", None, node, expected, state, _is(state, expected))
+
+
+def _metrics(
+    expectation: Expectation, node: str | None, measurements: Measurements, faults: Mapping[str, FaultRecord]
+) -> Metrics:
+    """The metrics of the part of a run that is meant; none if it never came to that."""
+    nodes = None if node is None else {node}
+    if expectation.window is None:
+        return measurements.metrics(Scope(nodes=nodes))
+    begin, end = _times(expectation, faults)
+    if begin is None or begin >= min(end, measurements.duration):
+        return {}
+    return measurements.metrics(Scope(begin, end, nodes))
+
+
+def _times(expectation: Expectation, faults: Mapping[str, FaultRecord]) -> tuple[float | None, float]:
+    """When a window begins, None if it never does, and when it ends."""
+    if expectation.during is not None:
+        fault = faults[expectation.during]
+        return fault.began, math.inf if fault.ended is None else fault.ended
+    if expectation.after is not None:
+        over = faults[expectation.after].over
+        return over, math.inf if over is None or expectation.within is None else over + expectation.within
+    return expectation.begin or 0.0, math.inf if expectation.end is None else expectation.end
+
+
+def _is(state: str, expected: State) -> bool:
+    """Whether a node that ended as ``state`` says, or runs, ended as expected."""
+    return state == expected or (expected == "exited" and state != "running")

@@ -1,0 +1,1 @@
+"""What every part of the testbed may use, and nothing of it uses the testbed."""

@@ -1,0 +1,83 @@
+"""Whether this host has what the nodes of a scenario need, and how slowly time must run for that."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from testbed.core.errors import HostError
+from testbed.core.units import SIZE
+from testbed.host.devices import Device
+from testbed.host.machine import host_cpus, host_memory
+from testbed.schema.scenario import Scenario
+
+_FOR_THE_HOST: Final = 0.2
+"""The part of its cores that ``dilation: auto`` leaves to links, runner and Docker's engine."""
+
+_SMALLEST_SHARE: Final = 0.001
+"""Of a core: 1 ms in 1 s. The kernel takes no smaller quota (min_cfs_quota_period) and no longer period."""
+
+
+def threads(cores: float) -> int:
+    """How many threads a node computes with that may use so many of the host's cores: the whole ones, at least one."""
+    return max(1, int(cores))
+
+
+def asked_cpus(devices: Iterable[Device]) -> float:
+    """Cores that all nodes have together, without what summing rounds: twenty times a tenth are two."""
+    return math.fsum(device.cpus for device in devices)
+
+
+def settle_dilation(scenario: Scenario, devices: Mapping[str, Device]) -> float:
+    """The dilation that is asked for, as a number; raises HostError if the nodes need more than the host has then."""
+    fitting = fitting_dilation(devices.values(), host_cpus())
+    dilation = fitting if scenario.dilation == "auto" else scenario.dilation
+    slower = f"let time run slower (`dilation: auto`, which is {fitting:g} here)"
+    for name, device in devices.items():
+        _check_share(name, device, dilation, slower)
+    if oversubscribed(devices, dilation) and not scenario.oversubscribe:
+        asked = asked_cpus(devices.values())
+        of_host = "" if dilation == 1 else f", {asked / dilation:.4g} of this host's at a dilation of {dilation:g},"
+        raise HostError(
+            f"the nodes ask for {asked:.4g} CPUs{of_host} and this host has {host_cpus()}; {slower}, lower their "
+            "`cpus`, or set `oversubscribe: true` and have it noted in the result"
+        )
+    return dilation
+
+
+def _check_share(name: str, device: Device, dilation: float, slower: str) -> None:
+    share = device.cpus / dilation
+    if share < _SMALLEST_SHARE:
+        raise HostError(
+            f"node {name!r} would have {share:.3g} of a core of this host, and the kernel gives no less than "
+            f"{_SMALLEST_SHARE:g}; give it more, or take a smaller `dilation`"
+        )
+    if device.speed is not None and share > 1:
+        raise HostError(
+            f"node {name!r} would need {share:.3g} cores of this host and computes with one: {device.speed}; "
+            f"{slower}, or take a slower device"
+        )
+
+
+def fitting_dilation(devices: Collection[Device], cores: float) -> float:
+    """The smallest factor, in tenths, with which nodes fit on so many ``cores`` and leave some to the host.
+
+    If that is not 1, no node has more than one core then, since it uses only whole ones of several.
+    """
+    everything = asked_cpus(devices) / (cores * (1 - _FOR_THE_HOST))
+    factor = max([everything, *(device.cpus for device in devices if device.speed)])
+    return 1.0 if factor <= 1 else math.ceil(10 * max([factor, *(device.cpus for device in devices)])) / 10
+
+
+def oversubscribed(devices: Mapping[str, Device], dilation: float) -> bool:
+    """Whether the nodes may use more CPU than the host has."""
+    return asked_cpus(devices.values()) / dilation > host_cpus()
+
+
+def check_memory(devices: Mapping[str, Device]) -> None:
+    """Raises HostError if the nodes ask for more memory than the host has."""
+    asked = sum(device.memory for device in devices.values())
+    if asked > host_memory():
+        raise HostError(
+            f"the nodes ask for {SIZE.readable(asked)} of memory and this host has "
+            f"{SIZE.readable(host_memory())}; lower their `memory`"
+        )

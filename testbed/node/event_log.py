@@ -1,0 +1,40 @@
+"""The events of one node, one JSON object a line.
+
+Every event has ``t``, in seconds of the run's clock (:mod:`testbed.core.clock`), which tells all nodes and the host the
+same time, so that no event has to be corrected. When :meth:`Trace.emit` returns, the kernel has the event: a node that
+is killed loses none. docs/results.md lists the events and what they carry.
+
+A job is called ``PROMPT.LAYER@NODE`` after the node whose model does it; a message ``JOB/request`` or
+``JOB/response``. So a prompt's events join by ``prompt``, a job's by ``job``, a message's two ends by ``message``.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from testbed.core.clock import Clock
+
+
+class Trace:
+    """The event file of the node called ``name``."""
+
+    def __init__(self, path: Path, name: str, clock: Clock) -> None:
+        self._name = name
+        self._clock = clock
+        # A single write to a descriptor opened for appending is atomic, from any thread.
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def emit(self, event: str, **fields: object) -> None:
+        """Record ``event`` as happening now."""
+        record = {"t": self._clock.now(), "node": self._name, "event": event, **fields}
+        os.write(self._descriptor, _encoded(record) + b"\n")
+
+
+def _encoded(record: dict[str, object]) -> bytes:
+    """As JSON. After an inference caches are cold, and pydantic's encoder takes half the time of Python's own."""
+    try:
+        return to_json(record)
+    except PydanticSerializationError:  # half a character, of a model that ended there
+        return json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace")

@@ -1,0 +1,1 @@
+"""Which neighbours a node counts on (SWIM)."""

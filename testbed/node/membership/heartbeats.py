@@ -1,0 +1,90 @@
+"""The messages of :mod:`.membership`: one UDP datagram each, in JSON, over the emulated network."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import ValidationError
+
+from testbed.core import seeds
+from testbed.node.config import HEARTBEAT_PORT, NodeConfig
+from testbed.node.event_log import Trace
+from testbed.node.membership.swim import Alive, Change, Lost, Membership, Message, Send, Step, Suspected
+from testbed.patterns.protocol import MembershipOptions
+
+_EVENTS: Final = {Alive: "neighbour_back", Suspected: "neighbour_suspected", Lost: "neighbour_lost"}
+
+
+class Heartbeats(asyncio.DatagramProtocol):
+    """The neighbourhood of a node that watches it. It answers others at once, and pings once it has begun."""
+
+    def __init__(self, config: NodeConfig, options: MembershipOptions, trace: Trace) -> None:
+        self._addresses = config.neighbours
+        draw = seeds.stream(config.seed, "membership", config.name)
+        self._membership = Membership(config.name, list(config.neighbours), options, draw)
+        self._trace = trace
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._losses = {neighbour: asyncio.Event() for neighbour in config.neighbours}
+
+    async def listen(self, address: str = "0.0.0.0") -> None:
+        """Open the socket."""
+        await self._loop.create_datagram_endpoint(lambda: self, (address, HEARTBEAT_PORT))
+
+    def begin(self) -> None:
+        """Ping from now on."""
+        if self._timer is None:
+            self._tick()
+
+    def close(self) -> None:
+        """Be silent from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.close()
+
+    def present(self) -> Sequence[str]:
+        """Neighbours that are not so much as suspected."""
+        return [name for name in self._addresses if isinstance(self._membership.state(name), Alive)]
+
+    def suspect(self, neighbour: str) -> None:
+        """A neighbour that did not answer a request is pinged at once, and not asked before it answers that."""
+        self._carry_out(self._membership.suspect(neighbour, self._loop.time()))
+
+    async def gone(self, neighbour: str) -> None:
+        """Wait until a neighbour is lost."""
+        await self._losses[neighbour].wait()
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        """The socket is open."""
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str | int, int]) -> None:  # noqa: ARG002
+        """Something came in; what is no message of ours is not taken."""
+        try:
+            message = Message.model_validate_json(data)
+        except ValidationError:
+            return
+        self._carry_out(self._membership.receive(message, self._loop.time()))
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._carry_out(self._membership.tick(self._loop.time()))
+        self._timer = self._loop.call_at(self._membership.due, self._tick)
+
+    def _carry_out(self, step: Step) -> None:
+        for action in step:
+            match action:
+                case Send(to, message):
+                    self._transport.sendto(message.model_dump_json().encode(), (self._addresses[to], HEARTBEAT_PORT))
+                case Change(neighbour, state):
+                    self._note(neighbour, state)
+        if self._timer is not None:  # it has begun, and may be due sooner now
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._membership.due, self._tick)
+
+    def _note(self, neighbour: str, state: Alive | Suspected | Lost) -> None:
+        self._trace.emit(_EVENTS[type(state)], peer=neighbour)
+        if isinstance(state, Lost):
+            self._losses[neighbour].set()
+        else:
+            self._losses[neighbour].clear()

@@ -1,0 +1,1 @@
+"""What a node sends to other nodes, and how it asks again."""

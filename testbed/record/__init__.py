@@ -1,0 +1,1 @@
+"""What is taken down while a run goes on, and where it lies."""

@@ -1,0 +1,87 @@
+"""What is looked at in every run to tell its fidelity: the links before and after play, host and links during it."""
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import asdict
+from typing import Final
+
+from testbed.analysis.verdict.fidelity import Fidelity, Finding, Mode
+from testbed.record.link_fidelity import Seen, as_figures, judge_links
+from testbed.record.recording import Recording
+from testbed.world.network.links.backend import Health
+from testbed.world.network.probe import FULL, QUICK, Effort, measure
+from testbed.world.world import World
+
+EFFORTS: Final[Mapping[Mode, Effort | None]] = {"off": None, "quick": QUICK, "full": FULL}
+"""How the modes measure links."""
+
+# The relay of the userspace backend was late by 4 ms at worst on an idle host, and by up to 9 ms beside busy loops:
+# single frames that waited for another process's turn on the core. Twice that is no such accident any more.
+_LATEST: Final = 0.020  # seconds
+
+
+class Inspection:
+    """The inspection of one run."""
+
+    def __init__(self, world: World, mode: Mode) -> None:
+        self._world = world
+        self._mode = mode
+        self._effort = EFFORTS[mode]
+        self._before: Seen | None = None
+        self._after: Seen = {}
+        self._health: Health | None = None
+        self._findings: list[Finding] = []
+
+    def before_play(self) -> None:
+        """Measure the links. To be called once they are ready, and before anything is counted."""
+        self._before = self._measure()
+        self._world.links.health()  # what measuring did to them is no part of play
+
+    def after_play(self) -> None:
+        """Measure the links again, unless they are gone."""
+        if not self._world.evenly_capped():
+            self._findings.append(Finding("distorted", "the metronome ended, so nodes had their CPU in lumps"))
+        self._health = self._world.links.health()
+        if self._health.failure is None:
+            self._after = self._measure() or {}
+
+    def _measure(self) -> Seen | None:
+        if self._effort is None:
+            return None
+        try:
+            return measure(self._world.links.current(), self._effort, self._world.clock)
+        except OSError as error:  # an interface that is gone
+            self._findings.append(Finding("invalid", f"the links cannot be measured: {error}"))
+            return None
+
+    def judge(self, recording: Recording) -> Fidelity:
+        """The fidelity as far as it is known, with what was recorded of nodes, faults and host."""
+        health, host = self._health or self._world.links.health(), recording.host_load
+        links = self._world.plan.scenario.topology.resolved_links
+        idle = {link.name for link in links if not recording.ended.isdisjoint((link.a, link.b))}
+        findings = [*self._findings, *_health_findings(health, idle)]
+        findings += (Finding("invalid", reason) for reason in recording.failed_faults)
+        if self._world.plan.oversubscribed:
+            findings.append(Finding("distorted", "the nodes may use more CPU together than the host has"))
+        if self._effort is None:
+            return Fidelity(self._mode, findings)
+        findings += judge_links(self._before or {}, "before play")
+        findings += judge_links(self._after, "after play")
+        findings += host.findings() if host else ()
+        return Fidelity(
+            self._mode,
+            findings,
+            links=None if self._before is None else as_figures(self._before, self._after),
+            host=None if host is None else {**asdict(host), "throttled": recording.throttled},
+            health=asdict(health),
+        )
+
+
+def _health_findings(health: Health, idle: Set[str]) -> Iterator[Finding]:
+    """What was not as asked of the links; of those in ``idle`` an end was gone, and frames with it."""
+    if health.failure is not None:
+        yield Finding("invalid", health.failure)
+    if health.lateness is not None and health.lateness > _LATEST:
+        yield Finding("distorted", f"a frame left its link {health.lateness * 1e3:.1f} ms late during play")
+    for link, frames in health.lost.items():
+        if frames and link not in idle:
+            yield Finding("distorted", f"link {link} lost {frames} frames during play that nothing asked it to lose")

@@ -1,0 +1,86 @@
+"""What a run was made of, so that another can be told to be the same."""
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from testbed.analysis.verdict.fidelity import Fidelity
+from testbed.world.plan import Plan
+
+_PACKAGES: Final = (
+    "testbed",
+    "aiohttp",
+    "docker",
+    "llama-cpp-python",
+    "mininet",
+    "psutil",
+    "pyarrow",
+    "pydantic",
+    "pyroute2",
+)
+
+_NOT_REPRODUCED: Final = (
+    "how long anything takes, and so the order of jobs that come to a queue at nearly the same time",
+    "a layer's responses, where a neighbour was late",
+)
+
+
+def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str, Any]:
+    """The manifest of a run; ``zero`` is the beginning of play on the run's clock."""
+    image = plan.docker.images.get(plan.image)
+    began = plan.clock.real(zero)
+    return {
+        "run": run,
+        "scenario": plan.scenario.name,
+        "seed": plan.scenario.seed,
+        "not_reproduced_by_the_seed": list(_NOT_REPRODUCED),
+        "play_began": datetime.fromtimestamp(time.time() - time.monotonic() + began, UTC).isoformat(),
+        "clock": {"name": "CLOCK_MONOTONIC", "play_began": began},
+        "dilation": plan.clock.dilation,
+        "host": {
+            "name": platform.node(),
+            "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
+            "kernel": platform.release(),
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+            "memory": psutil.virtual_memory().total,
+            "cgroups": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
+        },
+        "links": plan.links.name,
+        "oversubscribed": plan.oversubscribed,
+        "fidelity": {"verdict": fidelity.verdict, "reasons": fidelity.reasons, "mode": fidelity.mode},
+        "versions": {
+            "python": platform.python_version(),
+            "docker_engine": plan.docker.version()["Version"],
+            **{package: version(package) for package in _PACKAGES},
+        },
+        "image": {"tag": plan.image, "id": image.id},
+        "devices": {
+            node: {"cpus": device.cpus, "memory": device.memory, **(device.speed.as_dict() if device.speed else {})}
+            for node, device in plan.devices.items()
+        },
+        "models": {
+            node: {
+                "reference": model.reference,
+                "sha256": model.sha256,
+                "bytes": model.size,
+                "synthetic": model.synthetic,
+            }
+            for node, model in plan.models.items()
+        },
+        "stages": {node: holding.reason for node, holding in plan.holdings.items() if holding.reason},
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()

@@ -1,0 +1,1 @@
+"""Runs from start to end: one, a campaign of several, a sweep, chaos."""

@@ -1,0 +1,190 @@
+"""One scenario at many points, at each as often as asked for. What has been played already is not played again."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shutil import rmtree
+from typing import Final
+
+from testbed.analysis.comparison.visits import Outcome, Visited, write_table
+from testbed.core.errors import SpecError, TestbedError
+from testbed.models.holdings import model_mistakes
+from testbed.run import runner
+from testbed.run.campaign import Campaign
+from testbed.schema.keys import full_key
+from testbed.schema.points import Point
+from testbed.schema.scenario import Scenario, load_scenario, scenario_text, write_scenario
+from testbed.show.sweep_figure import draw
+
+_BESIDES_PLAY: Final = 15.0
+"""Seconds that a run takes besides its play, roughly; they matter only until one has been played."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run of a sweep: its point and a seed."""
+
+    point: Point
+    scenario: Scenario
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """``layers=1 proposers=3, seed 7``"""
+        return f"{self.point.name}, seed {self.scenario.seed}"
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take."""
+        dilation = 1.0 if self.scenario.dilation == "auto" else self.scenario.dilation
+        return self.scenario.extent.seconds * dilation + _BESIDES_PLAY
+
+    def outcome(self) -> Outcome | None:
+        """What came of it; None if it has not come to its end. Raises SpecError if something else is in its place."""
+        if not self.directory.exists():
+            return None
+        if not self._asked.is_file() or self._asked.read_text(encoding="utf-8") != scenario_text(self.scenario):
+            raise SpecError.of(
+                "--out", f"{self.directory} is not of this sweep, whose scenario has changed; name another directory"
+            )
+        return Outcome.load(self.directory, self.scenario.seed)
+
+    def clear(self) -> None:
+        """Make room for it, and write down what it is; raises SpecError where that cannot be."""
+        try:
+            if self.directory.exists():
+                rmtree(self.directory)  # it was interrupted
+            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            write_scenario(self.scenario, self._asked)
+        except OSError as error:
+            raise SpecError.of(
+                "--out", f"{error.filename} cannot be written ({error.strerror}); name another directory"
+            ) from None
+
+    @property
+    def _asked(self) -> Path:
+        """The scenario before its run: that in the run's directory says also what was drawn and found out."""
+        return self.directory.with_suffix(".yaml")
+
+
+@dataclass
+class Pace:
+    """How far a sweep has come: runs in all, those that are done, and the seconds that the others may take."""
+
+    total: int
+    done: int
+    expected: float
+    _began: float = field(default_factory=lambda: time.monotonic())
+    _expected_of_done: float = 0.0
+    _spent: float = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """From now on, if the others are as much slower or faster than expected as those that were played."""
+        factor = self._spent / self._expected_of_done if self._expected_of_done else 1.0
+        return max(0.0, self.expected * factor - (time.monotonic() - self._began - self._spent))
+
+    def move_on(self, expected: float) -> None:
+        """A run is done that was expected to take so long."""
+        self.done += 1
+        self.expected -= expected
+        self._expected_of_done += expected
+        self._spent = time.monotonic() - self._began
+
+
+Watch = Callable[[str, Pace], AbstractContextManager[runner.View]]
+"""Makes a view of a run, which it is told the name of, and how far the sweep has come."""
+
+
+class Sweep:
+    """The runs of a sweep, ``POINT/seed-N`` in a directory of their own."""
+
+    def __init__(
+        self, path: Path, assignments: Sequence[str], points: Sequence[Point], repeat: int, options: runner.Options
+    ) -> None:
+        """At ``points``, or at those in the file if there are none; raises SpecError if any of them is wrong."""
+        base = load_scenario(path, assignments, model_mistakes)
+        points = points or base.sweep or ()
+        if not points:
+            raise SpecError.of("--grid", f"is missing, and {path} has no `sweep`; write it like --grid layers=0,1,2")
+        self.directory = options.out or Path("runs") / f"{base.name}-sweep"
+        self._options = options
+        self._runs = [
+            Planned(point, scenario.model_copy(update={"seed": seed, "sweep": None}), directory / f"seed-{seed}")
+            for point, scenario in zip(points, _scenarios(path, assignments, points), strict=True)
+            for directory in [self.directory / point.directory]
+            for seed in range(scenario.seed, scenario.seed + repeat)
+        ]
+        if len({run.directory for run in self._runs}) < len(self._runs):
+            raise SpecError.of("sweep", "has one point twice, or two whose names differ in special characters alone")
+        self._outcomes = {run.directory: outcome for run in self._runs if (outcome := run.outcome())}
+        self.interrupted = False
+
+    def play(self, watch: Watch) -> None:
+        """Play what has not been played, one run after the other, until one is interrupted."""
+        waiting = [run for run in self._runs if run.directory not in self._outcomes]
+        pace = Pace(len(self._runs), len(self._outcomes), sum(run.seconds for run in waiting))
+        for run in waiting:
+            outcome = self._play(run, watch, pace)
+            if outcome is None:
+                self.interrupted = True
+                return
+            self._outcomes[run.directory] = outcome
+            pace.move_on(run.seconds)
+
+    def _play(self, run: Planned, watch: Watch, pace: Pace) -> Outcome | None:
+        """What came of a run, None if it was interrupted; one that cannot be played says why, and the others go on."""
+        run.clear()
+        campaign = Campaign(run.scenario, replace(self._options, out=run.directory))
+        try:
+            campaign.play(lambda _: watch(run.name, pace))
+        except SpecError:  # an option that is wrong is so for all
+            raise
+        except TestbedError as error:
+            return Outcome(run.scenario.seed, "impossible", [str(error)], error.exit_code)
+        return Outcome.load(run.directory, run.scenario.seed)
+
+    def write(self) -> None:
+        """``sweep.csv``, ``sweep.parquet`` and ``sweep.svg``, of the points that the sweep has come to."""
+        if self.visited:
+            write_table(self.visited, self.directory)
+            (self.directory / "sweep.svg").write_text(draw(self.visited), encoding="utf-8")
+
+    @property
+    def exit_code(self) -> int:
+        """The highest of all runs'."""
+        return max((outcome.exit_code for outcome in self._outcomes.values()), default=0)
+
+    @property
+    def visited(self) -> list[Visited]:
+        """The points that the sweep has come to, and what came of their runs so far."""
+        outcomes: defaultdict[str, list[Outcome]] = defaultdict(list)
+        points = {run.point.name: run.point for run in self._runs if run.directory in self._outcomes}
+        for run in self._runs:
+            if run.directory in self._outcomes:
+                outcomes[run.point.name].append(self._outcomes[run.directory])
+        return [Visited(points[name], found) for name, found in outcomes.items()]
+
+
+def _scenarios(path: Path, assignments: Sequence[str], points: Sequence[Point]) -> list[Scenario]:
+    """The scenario at each point; raises SpecError with all that is wrong."""
+    full_keys = {key: full_key("sweep", key) for point in points for key in point.set}
+    short = {full: key for key, full in full_keys.items()}
+    for key, full in full_keys.items():
+        if short[full] != key:
+            raise SpecError.of("sweep", f"`{key}` and `{short[full]}` are the same key; leave one of the two out")
+    scenarios, problems = [], []
+    for point in points:
+        own = [f"{full_keys[key]}={text}" for key, text in point.texts.items()]
+        try:
+            scenarios.append(load_scenario(path, [*assignments, *own], model_mistakes))
+        except SpecError as error:
+            problems += [
+                replace(problem, message=f"with {point.name}: {problem.message}") for problem in error.problems
+            ]
+    if problems:
+        raise SpecError(problems)
+    return scenarios

@@ -1,0 +1,71 @@
+"""A bound on a metric, like ``< 15s``."""
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, PlainSerializer, WithJsonSchema
+
+from testbed.core.units import DURATION, SIZE
+from testbed.schema.metric import METRICS
+
+_OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_BOUND = re.compile(r"\s*(<=|>=|==|<|>)\s*(\S.*?)\s*")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a value must be by ``comparison`` with ``limit``, which is in the metric's own unit."""
+
+    comparison: str
+    limit: float
+    written: str
+
+    @classmethod
+    def parse(cls, metric: str, written: str) -> "Bound":
+        """From what stands in a file for ``metric``; raises ValueError with what would be right."""
+        match = _BOUND.fullmatch(written)
+        if match is None:
+            raise ValueError(
+                f'{written!r} must be a comparison and a bound, like "< 3" (one of {" ".join(_OPERATORS)})'
+            )
+        return cls(match[1], read_metric(metric, match[2]), written)
+
+    def holds(self, value: float | None) -> bool:
+        """Whether ``value`` keeps the bound. A metric that could not be computed keeps none."""
+        return value is not None and _OPERATORS[self.comparison](value, self.limit)
+
+
+def bound_on(metric: str) -> Any:
+    """The type of a field that holds a bound on ``metric``."""
+    example = {"s": "< 2s", "B": "< 100MiB"}.get(METRICS[metric].unit, "< 3")
+    return Annotated[
+        str,
+        AfterValidator(partial(Bound.parse, metric)),
+        PlainSerializer(lambda bound: bound.written),
+        WithJsonSchema({"type": "string", "pattern": r"^\s*(<=|>=|==|<|>)", "examples": [example]}),
+    ]
+
+
+def read_metric(metric: str, text: str) -> float:
+    """A value of ``metric``, in its own unit; raises ValueError with what would be right."""
+    quantity = {"s": DURATION, "B": SIZE}.get(METRICS[metric].unit)
+    if quantity is not None:
+        return replace(quantity, positive=False).parse(text)  # what is measured may well be nothing
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise ValueError(f"{text!r} is not a number; {metric} has no unit")
+    return value

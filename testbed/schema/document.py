@@ -1,0 +1,135 @@
+"""A YAML file that knows the line of everything in it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from testbed.core.errors import Problem, SpecError
+from testbed.schema.explain import Loc, dotted, explain
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of one file; ``included`` are the files whose content stands under a key of it."""
+
+    path: Path
+    data: Any
+    included: Mapping[str, "Document"] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "Document":
+        """Read a YAML 1.2 file whose top level is a mapping; raises SpecError."""
+        try:
+            data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SpecError.of(path, "there is no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError.of(path, f"cannot be read: {error}") from None
+        except MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 0
+            raise SpecError.of(path, f"is not valid YAML: {error.problem}", line) from None
+        except (YAMLError, ValueError, RecursionError) as error:  # a date that is none, lists nested without end
+            raise SpecError.of(path, f"is not valid YAML: {str(error).splitlines()[0]}") from None
+        if not isinstance(data, CommentedMap):
+            raise SpecError.of(path, "must hold keys and values, like `name: my-run`", 1)
+        return cls(path, data)
+
+    def include(self, key: str) -> "Document":
+        """The document with the path under ``key`` replaced by what that file holds; raises SpecError."""
+        path = self.path.parent / self.data[key]
+        if not path.is_file():
+            raise SpecError([self.problem((key,), f"there is no file {path}")])
+        other = Document.load(path)
+        self.data[key] = other.data
+        return replace(self, included={**self.included, key: other})
+
+    def parse(self, model: type[Model]) -> Model:
+        """The content as ``model``; raises SpecError with every mistake and its line.
+
+        Validators find in their context, by the name of each included part and "" for the rest, the file's directory.
+        """
+        context = {"": self.path.parent, **{key: other.path.parent for key, other in self.included.items()}}
+        try:
+            return model.model_validate(self.data, context=context)
+        except ValidationError as error:
+            mistakes = chain.from_iterable(explain(detail, model) for detail in error.errors())
+            raise SpecError([self.problem(*mistake) for mistake in mistakes]) from None
+
+    def problem(self, loc: Loc, message: str) -> Problem:
+        """A mistake at ``loc``, with its line."""
+        if loc and loc[0] in self.included:
+            return self.included[str(loc[0])].problem(loc[1:], message)
+        place = dotted(loc)
+        return Problem(str(self.path), self._line(loc), f"{place}: {message}" if place else message)
+
+    def _line(self, loc: Loc) -> int:
+        """The 1-based line of ``loc``, or of what stands around it; 0 where the command line put it there."""
+        node, line = self.data, self.data.lc.line + 1 if isinstance(self.data, CommentedMap) else 1
+        for step in loc:
+            if not isinstance(node, CommentedMap | CommentedSeq):
+                break
+            if step in (node.lc.data or {}):
+                line = node.lc.data[step][0] + 1
+            elif isinstance(node, CommentedMap) and step in node:
+                return 0
+            else:
+                break
+            node = node[step]
+        return line
+
+
+def override(document: Document, assignments: Iterable[str]) -> None:
+    """Carry out ``KEY.KEY=VALUE`` assignments from the command line; the values are YAML. Raises SpecError."""
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not all(key.split(".")):
+            raise SpecError.of("--set", f"{assignment!r} must read KEY=VALUE, like pattern.layers=2")
+        _assign(document.data, key, read_value("--set", text))
+
+
+def read_value(option: str, text: str) -> Any:
+    """The YAML value in an option of the command line; raises SpecError."""
+    try:
+        return YAML(typ="safe").load(text)
+    except (YAMLError, ValueError, RecursionError):
+        raise SpecError.of(option, f"{text!r} is not a YAML value") from None
+
+
+def _assign(data: Any, key: str, value: object) -> None:
+    *parents, last = _steps(key)
+    for step in parents:
+        data = _enter(data, step, key)
+    if isinstance(data, CommentedSeq):
+        _enter(data, last, key)
+        data[int(last)] = value
+    else:
+        data[last] = value
+        (data.lc.data or {}).pop(last, None)
+
+
+def _steps(key: str) -> list[str]:
+    """The metrics under ``expect``, or under one of its entries, have dots in their names."""
+    expected = re.fullmatch(r"(expect)\.(?:(\d+)\.)?(.+)", key)
+    return [step for step in expected.groups() if step is not None] if expected else key.split(".")
+
+
+def _enter(data: Any, step: str, key: str) -> Any:
+    """What stands under ``step``; keys that the file leaves to their defaults come into being here."""
+    if isinstance(data, CommentedSeq):
+        if not step.isdecimal() or int(step) >= len(data):
+            raise SpecError.of("--set", f"{key}: `{step}` must be the number of an entry, from 0 to {len(data) - 1}")
+        return data[int(step)]
+    child = data.setdefault(step, CommentedMap())
+    if not isinstance(child, CommentedMap | CommentedSeq):
+        raise SpecError.of("--set", f"{key}: `{step}` has no keys of its own in the file")
+    return child

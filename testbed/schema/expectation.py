@@ -1,0 +1,137 @@
+"""What must hold for a run to pass: bounds on metrics, of the whole run or of a part of it, and how nodes end."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+
+from testbed.core.spec import Spec
+from testbed.core.units import DURATION, Duration
+from testbed.faults.fault import node_mistakes
+from testbed.schema.bound import Bound, bound_on
+from testbed.schema.explain import Mistake, MistakesError
+from testbed.schema.metric import METRICS
+from testbed.schema.network.topology import Topology
+from testbed.schema.timeline import Entry
+
+State = Literal["running", "exited", "out of memory"]
+"""How a node stands at the end of play; one that is out of memory has exited, too."""
+
+_States = Annotated[
+    Annotated[Literal["all"], Tag("[all]")] | Annotated[dict[str, State], Tag("[states]")],
+    Discriminator(lambda written: "[all]" if isinstance(written, str) else "[states]"),
+]
+
+
+class ExpectationEntry(Spec):
+    """Which part of a run is meant, and how nodes end. Besides these keys it has metrics, each with its bound."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    during: str | None = Field(None, description="while the fault of this name is in force")
+    after: str | None = Field(None, description="from when the fault of this name is over, or since it was healed")
+    within: Duration | None = Field(None, gt=0, description="with `after`: for at most so long")
+    begin: Duration | None = Field(None, alias="from", description="from so long after the beginning of play")
+    end: Duration | None = Field(None, alias="to", description="until so long after the beginning of play")
+    node: str | None = Field(None, description="of this node alone")
+    nodes: _States | None = Field(None, description="`all`: of each node by itself; or how nodes end, like {c: exited}")
+
+    @property
+    def bounds(self) -> dict[str, Bound]:
+        """The bounds by metric."""
+        found = {metric: getattr(self, metric, None) for metric in METRICS}
+        return {metric: bound for metric, bound in found.items() if bound is not None}
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """How nodes must end."""
+        return {} if self.nodes is None or self.nodes == "all" else self.nodes
+
+    @property
+    def window(self) -> str | None:
+        """The part of play, for people; None for all of it."""
+        said = {"during": self.during, "after": self.after, "within": self.within, "from": self.begin, "to": self.end}
+        words = [
+            f"{key} {value if isinstance(value, str) else DURATION.format(value)}"
+            for key, value in said.items()
+            if value is not None
+        ]
+        return " ".join(words) or None
+
+    def subjects(self, nodes: Sequence[str]) -> Sequence[str | None]:
+        """The nodes that the bounds hold of, each by itself; None for all of them together."""
+        return nodes if self.nodes == "all" else [self.node]
+
+    def mistakes(self, timeline: Sequence[Entry], topology: Topology) -> Iterator[Mistake]:
+        """What is wrong with it in this scenario."""
+        entries = {entry.label: entry for entry in timeline}
+        for key, label in (("during", self.during), ("after", self.after)):
+            if label is not None and label not in entries:
+                known = ", ".join(entries) or "none"
+                yield (key,), f"the timeline has no entry named {label!r}; known are {known}"
+        if self.during in entries and _is_over_at_once(entries[self.during]):
+            yield ("during",), f"{self.during} is over at once; say `after: {self.during}`"
+        if self.after in entries and _lasts_to_the_end(entries[self.after], timeline):
+            yield ("after",), f"{self.after} lasts until the end of play; say `during`, or end it, by `for` or `heal`"
+        if self.node is not None:
+            yield from node_mistakes(("node",), self.node, topology)
+        for node in self.states:
+            yield from node_mistakes(("nodes", node), node, topology)
+
+    @model_validator(mode="after")
+    def _check(self) -> "ExpectationEntry":
+        contradictions: list[Mistake] = [((), message) for message in self._contradictions()]
+        if found := [*contradictions, *self._meaningless()]:
+            raise MistakesError(found)
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
+        """Keys that do not go together, and ones that are missing."""
+        times = self.begin if self.begin is not None else self.end
+        if sum(window is not None for window in (self.during, self.after, times)) > 1:
+            yield "takes one of `during`, `after`, and `from` with `to`; make an entry of each"
+        if self.within is not None and self.after is None:
+            yield "`within` says for how long after something; say after what, like `after: cut-1`"
+        if self.begin is not None and self.end is not None and self.begin >= self.end:
+            yield "`to` must be later than `from`"
+        if self.node is not None and self.nodes is not None:
+            yield "takes `node` or `nodes`; make an entry of each"
+        if self.states and self.window is not None:
+            yield "how nodes end has no window; make an entry of it by itself"
+        if not (self.bounds or self.states) and (self.window is not None or self._is_of_nodes):
+            yield 'expects nothing; add a metric and its bound, like completed: ">= 1"'
+
+    def _meaningless(self) -> Iterator[Mistake]:
+        """Bounds on what has no value for this part of a run."""
+        for metric in self.bounds:
+            if self.window is not None and not METRICS[metric].of_window:
+                yield (metric,), "is known of the whole of play only; move it to an entry without a window"
+            if self._is_of_nodes and not METRICS[metric].of_node:
+                yield (metric,), "is known of all nodes together only; move it to an entry without `node` and `nodes`"
+
+    @property
+    def _is_of_nodes(self) -> bool:
+        return self.node is not None or self.nodes == "all"
+
+
+def _is_over_at_once(entry: Entry) -> bool:
+    return entry.fault is None or entry.fault.momentary
+
+
+def _lasts_to_the_end(entry: Entry, timeline: Sequence[Entry]) -> bool:
+    ended = entry.lasts is not None or entry.label in [other.heal for other in timeline]
+    return not ended and not _is_over_at_once(entry)
+
+
+if TYPE_CHECKING:  # the metrics' names have dots, so that no class can list them
+    Expectation = ExpectationEntry
+else:
+    Expectation = create_model(
+        "Expectation", __base__=ExpectationEntry, **{metric: (bound_on(metric) | None, None) for metric in METRICS}
+    )
+
+Expectations = Annotated[
+    Annotated[Expectation, Tag("[one]")] | Annotated[list[Expectation], Tag("[several]")],
+    Discriminator(lambda written: "[several]" if isinstance(written, list) else "[one]"),
+]
+"""What stands under ``expect``: one entry, or a list of them."""

@@ -1,0 +1,246 @@
+"""What a link is asked to be, as files and command lines say it.
+
+Every property is one direction's. It may be said for both directions or for one, on the link, in a preset or in the
+defaults; the most specific place that says it counts:
+
+    defaults  <  the link's preset  <  the link's own keys  <  the preset and the keys of its `up` or `down`
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from functools import cache
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from ruamel.yaml import YAML
+
+from testbed.core.errors import Problem, SpecError
+from testbed.core.spec import Spec
+from testbed.core.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quantity, Share
+from testbed.schema.document import read_value
+from testbed.schema.explain import dotted, explain
+from testbed.schema.network.link import Direction, Jitter, Loss, Queue, Way
+from testbed.schema.network.trace import read_trace
+
+_UNLIMITED = "unlimited"
+_LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # bit/s; a frame takes seconds by then
+
+
+def _read_bandwidth(written: object) -> float:
+    return math.inf if written == _UNLIMITED else _LINK_BANDWIDTH.parse(written)
+
+
+def _write_bandwidth(bandwidth: float) -> str:
+    return _UNLIMITED if math.isinf(bandwidth) else BANDWIDTH.format(bandwidth)
+
+
+def _read_queue(written: object) -> Queue:
+    if _has_unit_of(PACKETS, written) and (packets := PACKETS.parse(written)).is_integer():
+        return Queue(packets=int(packets))
+    if _has_unit_of(SIZE, written):
+        return Queue(bytes=round(SIZE.parse(written)))
+    if _has_unit_of(DURATION, written) and (seconds := DURATION.parse(written)) > 0:
+        return Queue(seconds=seconds)
+    examples = ", ".join(quantity.example for quantity in (PACKETS, SIZE, DURATION))
+    raise ValueError(f"{written!r} is no queue; write it in whole packets, bytes or time above zero: {examples}")
+
+
+def _has_unit_of(quantity: Quantity, written: object) -> bool:
+    return any(str(written).strip().endswith(unit) for unit in quantity.units)
+
+
+def _write_queue(queue: Queue) -> str:
+    if queue.packets is not None:
+        return PACKETS.format(queue.packets)
+    return SIZE.format(queue.bytes) if queue.bytes is not None else DURATION.format(queue.seconds or 0.0)
+
+
+class Entry(Spec):
+    """A property that can be said in one word, which is then what its first field says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_word(cls, written: object) -> object:
+        return written if isinstance(written, dict | BaseModel) else {next(iter(cls.model_fields)): written}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "string"}]}
+
+
+class JitterEntry(Entry):
+    """Jitter in a file: ``5ms``, or with all that can be said of it."""
+
+    deviation: Delay = Field(description="standard deviation of the delay")
+    distribution: Literal["normal", "uniform", "pareto"] = "normal"
+    correlation: Share = Field(0.0, lt=1, description="between the delays of one frame and the next")
+
+    def meant(self) -> Jitter:
+        """What the code holds."""
+        return Jitter(self.deviation, self.distribution, self.correlation)
+
+
+class LossEntry(Entry):
+    """Loss in a file: ``0.1%``, or a channel that is now good, now bad (Gilbert and Elliott)."""
+
+    in_good: Share = Field(0.0, description="share of frames that the good channel loses")
+    in_bad: Share = Field(1.0, description="share of frames that the bad channel loses")
+    to_bad: Share = Field(0.0, description="probability, at each frame, that the good channel turns bad")
+    to_good: Share = Field(1.0, gt=0, description="probability, at each frame, that the bad channel turns good")
+
+    def meant(self) -> Loss:
+        """What the code holds."""
+        return Loss(self.to_bad, self.to_good, self.in_good, self.in_bad)
+
+
+class Properties(Spec):
+    """Properties of a link. What is not said here is taken from around it."""
+
+    bandwidth: (
+        Annotated[
+            float,
+            BeforeValidator(_read_bandwidth),
+            PlainSerializer(_write_bandwidth),
+            WithJsonSchema({"type": "string", "examples": ["10mbit", _UNLIMITED]}),
+        ]
+        | None
+    ) = None
+    delay: Delay | None = None
+    jitter: JitterEntry | None = None
+    loss: LossEntry | None = None
+    duplicate: Share | None = None
+    reorder: Share | None = Field(None, description="share of frames that skip the delay")
+    corrupt: Share | None = Field(None, description="share of frames that arrive with one bit wrong")
+    queue: (
+        Annotated[
+            Queue,
+            BeforeValidator(_read_queue),
+            PlainSerializer(_write_queue),
+            WithJsonSchema({"type": "string", "examples": ["100packets", "64KiB", "50ms"]}),
+        ]
+        | None
+    ) = None
+    trace: str | None = Field(None, description="file of delivery opportunities, in place of a bandwidth")
+
+    @field_validator("trace")
+    @classmethod
+    def _anchor(cls, trace: str | None, info: ValidationInfo) -> str | None:
+        """A trace is looked for from the directory of the file that names it; it must be readable."""
+        if trace is None:
+            return None
+        path = Path(trace).expanduser()
+        if info.context:
+            path = info.context.get("topology", info.context[""]) / path
+        return read_trace(path.absolute()).path
+
+    @model_validator(mode="after")
+    def _check(self) -> "Properties":
+        if self.bandwidth is not None and self.trace is not None:
+            raise ValueError("`bandwidth` and `trace` exclude each other; leave one out")
+        return self
+
+    def said(self) -> dict[str, Any]:
+        """What is said here."""
+        said = {key: value for key in Properties.model_fields if (value := getattr(self, key)) is not None}
+        for key in said.keys() & {"jitter", "loss"}:
+            said[key] = said[key].meant()
+        if self.trace is not None:
+            said |= {"trace": read_trace(Path(self.trace)), "bandwidth": None}
+        if self.bandwidth is not None:
+            said |= {"bandwidth": None if math.isinf(self.bandwidth) else self.bandwidth, "trace": None}
+        return said
+
+
+class Preset(Properties):
+    """Properties that have a name, and where their numbers come from."""
+
+    source: str = Field(min_length=1)
+    up: Properties = Properties()
+    down: Properties = Properties()
+
+    def layers(self, way: Way) -> Iterator[dict[str, Any]]:
+        """First nothing at all, for a preset says everything; then what both directions share, and what the one has."""
+        yield {field.name: field.default for field in fields(Direction) if field.name != "cut"}
+        yield self.said()
+        yield getattr(self, way).said()
+
+
+class Shape(Properties):
+    """What a link, or a direction of it, is asked to be."""
+
+    preset: str | None = Field(None, description="name of ready-made properties, on which the others are laid")
+
+    @field_validator("preset")
+    @classmethod
+    def _is_known(cls, preset: str | None) -> str | None:
+        if preset is not None and preset not in presets():
+            raise ValueError(f"there is no preset {preset!r}; known are {', '.join(presets())}")
+        return preset
+
+    def said_of(self, way: Way) -> dict[str, Any]:
+        """What is said of one direction, in the terms of :class:`Direction`, once all layers are on each other."""
+        said: dict[str, Any] = {}
+        for layer in self.layers(way):
+            said |= layer
+        return said
+
+    def layers(self, way: Way) -> Iterator[dict[str, Any]]:
+        """First the preset, then what is said here."""
+        if self.preset is not None:
+            yield from presets()[self.preset].layers(way)
+        yield self.said()
+
+
+class TwoWayShape(Shape):
+    """A shape for both directions, refined by ``up`` and ``down``. Up is from the first endpoint to the second."""
+
+    up: Shape = Shape()
+    down: Shape = Shape()
+
+    def layers(self, way: Way) -> Iterator[dict[str, Any]]:
+        """First what both directions share, then what the one has of its own."""
+        yield from super().layers(way)
+        yield from getattr(self, way).layers(way)
+
+
+def direction(way: Way, *shapes: Shape) -> Direction:
+    """What ``shapes``, of which the later count more, make of one direction; raises ValueError if they do not fit."""
+    said: dict[str, Any] = {}
+    for shape in shapes:
+        said |= shape.said_of(way)
+    return Direction(**said)
+
+
+def read_shape(given: Mapping[str, str]) -> Shape:
+    """A shape from the options of a command line, whose values are YAML; raises SpecError."""
+    written = {key: read_value(f"--{key}", text) for key, text in given.items()}
+    try:
+        return Shape.model_validate(written)
+    except ValidationError as error:
+        mistakes = chain.from_iterable(explain(detail, Shape) for detail in error.errors())
+        raise SpecError([Problem(f"--{dotted(loc[:1]) or 'trace'}", 0, message) for loc, message in mistakes]) from None
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """The presets that come with the testbed, by name; ``presets.yaml`` says where their numbers are from."""
+    text = (files("testbed.schema.network") / "presets.yaml").read_text(encoding="utf-8")
+    return TypeAdapter(dict[str, Preset]).validate_python(YAML(typ="safe").load(text))

@@ -1,0 +1,225 @@
+"""The topology file: devices, switches and links; no behaviour."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from testbed.core.spec import Spec, matching
+from testbed.core.units import SIZE, Size
+from testbed.schema.explain import Mistake, MistakesError
+from testbed.schema.network.device import Profile, profiles
+from testbed.schema.network.link import Link
+from testbed.schema.network.routing import Paths
+from testbed.schema.network.shape import TwoWayShape, direction
+
+# Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes
+# and keeps three names for itself.
+NodeName = Annotated[
+    str, *matching("[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "at most 32 small letters, digits and inner hyphens")
+]
+SwitchName = Annotated[
+    str,
+    *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
+]
+_MODELS = "zoo/NAME, synthetic:NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf"
+ModelName = Annotated[str, *matching("(zoo/|synthetic:|path:|hf:).+", _MODELS)]
+
+_MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux bridge takes 1,023 (BR_PORT_BITS)
+
+
+class Node(Spec):
+    """A device and the model it holds. With a profile it is as fast as that, unless it says how much CPU it has."""
+
+    model: ModelName = Field(description=_MODELS)
+    device: str | None = Field(None, description="a profile, whose speed and memory it has unless it says otherwise")
+    cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
+    memory: Size = Field(description="cap on all that the node's processes use; there is no swap")
+    context: int = Field(512, ge=64, description="tokens that the model can attend to")
+
+    @field_validator("model")
+    @classmethod
+    def _anchor(cls, model: str, info: ValidationInfo) -> str:
+        """A model's file is looked for from the directory of the file that names it."""
+        if not model.startswith("path:") or not info.context:
+            return model
+        directory = info.context.get("topology", info.context[""])
+        return f"path:{(directory / Path(model.removeprefix('path:')).expanduser()).absolute()}"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Node":
+        if self.cpus is None and self.device is None:
+            raise ValueError("`cpus` is missing; say how much CPU it has, or name a `device`")
+        return self
+
+
+class LinkEntry(TwoWayShape):
+    """A link in the file."""
+
+    endpoints: list[str] = Field(min_length=2, max_length=2)
+
+
+class Defaults(Spec):
+    """What holds wherever nothing else is said."""
+
+    link: TwoWayShape = TwoWayShape()
+
+
+class Topology(Spec):
+    """A topology file."""
+
+    name: str = Field(min_length=1)
+    devices: str | None = Field(None, description="file of device profiles, besides those that come with the testbed")
+    defaults: Defaults = Defaults()
+    nodes: dict[NodeName, Node] = Field(min_length=1)
+    switches: list[SwitchName] = Field(default_factory=list)
+    links: list[LinkEntry] = Field(default_factory=list)
+
+    @cached_property
+    def resolved_links(self) -> tuple[Link, ...]:
+        """The links, each with a full shape for both directions."""
+        return tuple(
+            Link(a, b, up=direction("up", around, entry), down=direction("down", around, entry))
+            for around in [self.defaults.link]
+            for entry in self.links
+            for a, b in [entry.endpoints]
+        )
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The shortest paths between nodes and switches, over nodes and switches."""
+        return Paths(self.resolved_links)
+
+    def route(self, source: str, target: str) -> list[Link]:
+        """The links that packets from one node to another take, in their order; the way back is the same."""
+        return self.paths.path(source, target)
+
+    def neighbours(self, node: str) -> list[str]:
+        """The nodes that ``node`` can reach, in the order of the file."""
+        reached = self.paths.reachable(node)
+        return [other for other in self.nodes if other in reached and other != node]
+
+    def linked(self, node: str) -> list[str]:
+        """The neighbours of ``node`` that a link or switches join to it, with no further node between."""
+        reached, ends = {node}, [node]
+        for end in ends:
+            beyond = {other for link in self.resolved_links if end in (link.a, link.b) for other in (link.a, link.b)}
+            ends += [other for other in beyond - reached if other in self.switches]
+            reached |= beyond
+        return [other for other in self.nodes if other in reached and other != node]
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        """The devices that nodes may be."""
+        return profiles(None if self.devices is None else Path(self.devices))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _equip(cls, written: Any, info: ValidationInfo) -> Any:
+        """Find the file of profiles from the topology's directory, and give nodes the memory of their devices."""
+        if not isinstance(written, dict) or not isinstance(written.get("nodes"), dict):
+            return written
+        own = written.get("devices")
+        if isinstance(own, str):
+            context = info.context or {"": Path()}
+            own = (context.get("topology", context[""]) / Path(own).expanduser()).absolute()
+            written = {**written, "devices": str(own)}
+        known, nodes = profiles(own if isinstance(own, Path) else None), written["nodes"]
+        if unknown := list(_unknown_devices(nodes, known)):
+            raise MistakesError(unknown)
+        return {**written, "nodes": {name: _equipped(node, known) for name, node in nodes.items()}}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Topology":
+        """Find what single values cannot show."""
+        found = [
+            *self._name_mistakes(),
+            *self._endpoint_mistakes(),
+            *self._repetitions(),
+            *self._property_mistakes(),
+            *self._loops(),
+        ]
+        if found:
+            raise MistakesError(found)
+        if islands := list(self._islands()):  # which nothing above was the reason of
+            raise MistakesError(islands)
+        return self
+
+    def _name_mistakes(self) -> Iterator[Mistake]:
+        for name, times in Counter([*self.nodes, *self.switches]).items():
+            if times > 1:
+                yield ("switches",), f"the name {name!r} is taken twice; nodes and switches need names of their own"
+
+    def _endpoint_mistakes(self) -> Iterator[Mistake]:
+        ports: Counter[str] = Counter()
+        for index, link in enumerate(self.links):
+            for end, name in enumerate(link.endpoints):
+                if name not in self.nodes and name not in self.switches:
+                    known = ", ".join([*self.nodes, *self.switches])
+                    yield ("links", index, "endpoints", end), f"there is no {name!r} to link to; known are {known}"
+            if len(set(link.endpoints)) == 1 and link.endpoints[0] in self.nodes:
+                yield ("links", index, "endpoints"), f"links {link.endpoints[0]!r} to itself; name two different ends"
+            ports.update(link.endpoints)
+        for index, name in enumerate(self.switches):
+            if ports[name] > _MOST_PORTS:
+                yield ("switches", index), f"{name!r} has {ports[name]} links; a switch can have {_MOST_PORTS}"
+
+    def _repetitions(self) -> Iterator[Mistake]:
+        """Links that the same two ends have already (between switches, those are loops), or whose name is taken."""
+        ends: dict[frozenset[str], int] = {}
+        names: dict[str, int] = {}
+        for index, link in enumerate(self.links):
+            pair, name = frozenset(link.endpoints), "-".join(link.endpoints)
+            first = ends.setdefault(pair, index)
+            if first != index and not pair <= set(self.switches):
+                yield ("links", index), f"links the same two ends as links[{first}]; leave one of the two out"
+            namesake = names.setdefault(name, index)
+            if namesake not in (index, first):
+                yield ("links", index), f"would be called {name!r}, as links[{namesake}] is; swap the ends of one"
+
+    def _islands(self) -> Iterator[Mistake]:
+        mainland, *others = self.nodes
+        reached = self.paths.reachable(mainland)
+        for name in others:
+            if name not in reached:
+                yield ("nodes", name), f"cannot be reached from {mainland!r}; a link between the two sides is missing"
+                reached |= self.paths.reachable(name)
+
+    def _property_mistakes(self) -> Iterator[Mistake]:
+        for index, link in enumerate(self.links):
+            try:
+                direction("up", self.defaults.link, link), direction("down", self.defaults.link, link)
+            except ValueError as error:
+                yield ("links", index), str(error)
+
+    def _loops(self) -> Iterator[Mistake]:
+        """Bridges without a spanning tree forward a broadcast for ever round a loop."""
+        root = {name: name for name in self.switches}
+        for index, link in enumerate(self.links):
+            if not set(link.endpoints) <= set(self.switches):
+                continue
+            first, second = (root[end] for end in link.endpoints)
+            if first == second:
+                yield ("links", index), "closes a loop of switches; leave one of its links out"
+            root = {name: first if group == second else group for name, group in root.items()}
+
+
+def _device(node: Any) -> str | None:
+    """The device of a node as it is written, if it says one."""
+    device = node.get("device") if isinstance(node, dict) else None
+    return device if isinstance(device, str) else None
+
+
+def _unknown_devices(nodes: Mapping[Any, Any], known: Mapping[str, Profile]) -> Iterator[Mistake]:
+    for name, node in nodes.items():
+        if (device := _device(node)) is not None and device not in known:
+            yield ("nodes", str(name), "device"), f"there is no device {device!r}; known are {', '.join(known)}"
+
+
+def _equipped(node: Any, known: Mapping[str, Profile]) -> Any:
+    """A node as it is written, with the memory of its device if it says nothing else."""
+    profile = known.get(_device(node) or "")
+    return node if profile is None else {"memory": SIZE.format(profile.memory), **node}

@@ -1,0 +1,201 @@
+"""The scenario file: what the nodes of a topology do together, and what must hold.
+
+Patterns bring their own schema; this module collects them. Those of faults are collected by the timeline.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from ruamel.yaml import YAML
+
+from testbed.core.errors import SpecError
+from testbed.core.spec import Spec, matching
+from testbed.core.units import Rate
+from testbed.patterns import Pattern
+from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
+from testbed.schema.document import Document, override
+from testbed.schema.expectation import Expectation, Expectations
+from testbed.schema.explain import Loc, Mistake, MistakesError
+from testbed.schema.network.topology import Topology
+from testbed.schema.points import Point
+from testbed.schema.random_faults import drawn
+from testbed.schema.timeline import Entry, Extent, named, timeline_mistakes
+
+_MOST_DILATION: Final = 100.0
+
+
+def _read_dilation(written: object) -> object:
+    if written == "auto":
+        return written
+    if isinstance(written, int | float) and not isinstance(written, bool) and 1 <= written <= _MOST_DILATION:
+        return float(written)
+    raise ValueError(f"{written!r} is no dilation; write a number from 1 to {_MOST_DILATION:g}, or auto")
+
+
+Dilation = Annotated[
+    float | Literal["auto"],
+    BeforeValidator(_read_dilation),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 1, "maximum": _MOST_DILATION}, {"const": "auto"}]}),
+]
+"""How many times slower than the host's clock time runs for the nodes; ``auto``: as little as the host allows."""
+
+
+class Sampling(Spec):
+    """How a model draws its tokens; the names are those of the OpenAI API."""
+
+    temperature: float = Field(0.7, ge=0, le=2)
+    max_tokens: int = Field(24, ge=1)
+
+
+class Arrivals(Spec):
+    """When prompts arrive: at every owner a Poisson process of its own, with ``rate`` prompts per second."""
+
+    process: Literal["poisson"] = "poisson"
+    rate: Rate
+
+
+class Workload(Spec):
+    """Which prompts arrive where and when. ``count`` is over all nodes."""
+
+    prompts: Literal["worldfacts"]
+    arrivals: Arrivals
+    count: int = Field(ge=1)
+
+
+class Scenario(Spec):
+    """A scenario file together with the topology that it names."""
+
+    name: Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens, like my-run")]
+    topology: Topology
+    seed: int = Field(0, ge=0)
+    pattern: Pattern
+    queue: QueueOptions = QueueOptions()
+    retry: RetryOptions = RetryOptions()
+    membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
+    sampling: Sampling = Sampling()
+    workload: Workload
+    timeline: list[Entry] = Field(default_factory=list, description="what goes wrong, and when")
+    expect: Expectations = Field(default_factory=Expectation, description="what must hold for the run to pass")
+    baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
+    dilation: Dilation = Field(1.0, description="how many times slower time runs for the nodes, or auto")
+    oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
+    sweep: list[Point] | None = Field(None, description="points that `testbed sweep` visits; a run has no use for them")
+
+    @property
+    def owners(self) -> Sequence[str]:
+        """The nodes that prompts arrive at."""
+        return self.pattern.owners(list(self.topology.nodes))
+
+    @property
+    def expectations(self) -> list[Expectation]:
+        """The entries of ``expect``."""
+        return [expectation for _, expectation in self.placed_expectations]
+
+    @property
+    def placed_expectations(self) -> list[tuple[Loc, Expectation]]:
+        """The entries of ``expect``, each with its place in the file."""
+        if isinstance(self.expect, list):
+            return [(("expect", number), expectation) for number, expectation in enumerate(self.expect)]
+        return [(("expect",), self.expect)]
+
+    @property
+    def extent(self) -> Extent:
+        """What is known of its play beforehand."""
+        workload = self.workload
+        seconds = workload.count / (workload.arrivals.rate * len(self.owners))
+        return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
+
+    def neighbours(self, node: str) -> list[str]:
+        """The nodes that ``node`` asks, in the order of the topology."""
+        return self.topology.linked(node) if self.pattern.neighbours == "linked" else self.topology.neighbours(node)
+
+    def drawn(self) -> "Scenario":
+        """The same with what its seed draws in place of ``random`` in its timeline."""
+        return self.model_copy(update={"timeline": drawn(self.timeline, self.extent, self.seed)})
+
+    @field_validator("baseline")
+    @classmethod
+    def _anchor_baseline(cls, baseline: str | None, info: ValidationInfo) -> str | None:
+        """A baseline is looked for from the scenario's directory."""
+        if baseline is None:
+            return None
+        path = ((info.context or {}).get("", Path()) / Path(baseline).expanduser()).absolute()
+        if not path.is_dir():
+            raise ValueError(f"there is no directory {path}; name one that earlier runs have left")
+        return str(path)
+
+    @field_validator("timeline")
+    @classmethod
+    def _name_faults(cls, timeline: list[Entry]) -> list[Entry]:
+        return named(timeline)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Scenario":
+        if found := list(self._mistakes()):
+            raise MistakesError(found)
+        return self
+
+    def _mistakes(self) -> Iterator[Mistake]:
+        """What does not fit together."""
+        for loc, message in self.pattern.mistakes(list(self.topology.nodes)):
+            yield ("pattern", *loc), message
+        for loc, message in timeline_mistakes(self.timeline, self.extent):
+            yield ("timeline", *loc), message
+        known = [entry for entry in self.timeline if entry.random is None]
+        for place, expectation in self.placed_expectations:
+            for loc, message in expectation.mistakes(known, self.topology):
+                yield (*place, *loc), message
+        needed = self.pattern.peers_needed
+        missing = {node: needed - len(self.neighbours(node)) for node in self.topology.nodes}
+        for node in [node for node in missing if missing[node] > 0][:1]:
+            yield ("pattern",), f"needs {needed} neighbours a node; {node!r} lacks {missing[node]}"
+
+
+def load_scenario(
+    path: Path, assignments: Iterable[str] = (), check: Callable[[Scenario], Iterable[Mistake]] = lambda _: ()
+) -> Scenario:
+    """Read a scenario and its topology, with ``KEY=VALUE`` assignments in place; raises SpecError with all mistakes.
+
+    ``check`` finds mistakes that take more than the files to see.
+    """
+    assignments = list(assignments)
+    document = Document.load(path)
+    override(document, [assignment for assignment in assignments if assignment.startswith("topology=")])
+    if isinstance(document.data.get("topology"), str):
+        document = document.include("topology")
+    override(document, [assignment for assignment in assignments if not assignment.startswith("topology=")])
+    scenario = document.parse(Scenario)
+    if problems := [document.problem(*mistake) for mistake in check(scenario)]:
+        raise SpecError(problems)
+    return scenario
+
+
+def scenario_text(scenario: Scenario) -> str:
+    """A scenario, its topology included, as a file that :func:`load_scenario` reads."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    text = StringIO()
+    yaml.dump(_without_empty(scenario.model_dump(mode="json", exclude_none=True)), text)
+    return text.getvalue()
+
+
+def write_scenario(scenario: Scenario, path: Path) -> None:
+    """Write such a file."""
+    path.write_text(scenario_text(scenario), encoding="utf-8")
+
+
+def _without_empty(value: Any) -> Any:
+    """Leave out mappings that say nothing."""
+    if not isinstance(value, dict):
+        return [_without_empty(item) for item in value] if isinstance(value, list) else value
+    return {key: kept for key, item in value.items() if (kept := _without_empty(item)) != {}}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario file, in which the topology may also be the path of its file."""
+    schema = Scenario.model_json_schema()
+    schema["properties"]["topology"] = {"anyOf": [{"type": "string"}, schema["properties"]["topology"]]}
+    return schema

@@ -1,0 +1,1 @@
+"""For people: the terminal, the live view, reports, figures, Perfetto, drawings of topologies."""

@@ -1,0 +1,234 @@
+"""What a run looks like while it goes on: a live table in a terminal, plain lines elsewhere."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from testbed.analysis.board import NodeBoard
+from testbed.core.units import DURATION
+from testbed.run.runner import View
+from testbed.run.sweep import Pace
+
+_SPARKS: Final = "▁▂▃▄▅▆▇█"
+_SECONDS: Final = 12  # of a queue's past
+_AROUND: Final = 6  # lines of the screen that others need
+_NARROW: Final = 39  # columns of the screen for a node, where they stand side by side
+_FULL: Final = 0.9  # share of the cap beyond which memory is a matter of concern
+
+
+@contextmanager
+def watching(console: Console, scenario: str, pace: Pace | None = None) -> Iterator[View]:
+    """A view of a run for as long as it lasts, and of the sweep that it is part of."""
+    if not console.is_terminal:
+        if pace is not None:
+            console.print(_pace(pace), soft_wrap=True)
+        yield PlainView(console, scenario)
+        return
+    view = LiveView(scenario, pace)
+    with Live(console=console, get_renderable=view.render, refresh_per_second=8, transient=True):
+        yield view
+
+
+class PlainView:
+    """One line for each stage and step."""
+
+    def __init__(self, console: Console, scenario: str) -> None:
+        self._console = console
+        self._scenario = scenario
+
+    def stage(self, name: str) -> None:
+        """Print it."""
+        self._console.print(f"{self._scenario}: {name}", highlight=False)
+
+    def step(self, what: str) -> None:
+        """Print it."""
+        self._console.print(f"  {what}", highlight=False)
+
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
+        """Say how much there is to do."""
+        del faults
+        slower = "" if dilation == 1 else f", {_slower(dilation)}"
+        self._console.print(f"  {prompts} prompts for {len(boards)} nodes{slower}", highlight=False)
+
+
+class LiveView:
+    """The stages so far, the nodes, the faults that are active, and how far the prompts have come."""
+
+    def __init__(self, scenario: str, pace: Pace | None = None) -> None:
+        self._scenario = scenario
+        self._pace = pace
+        self._stages: list[tuple[str, float]] = []
+        self._nodes: NodesView | None = None
+        self._faults: Mapping[str, str] = {}
+        self._dilation = 1.0
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        )
+        self._waiting = self._progress.add_task("", total=None)
+
+    def stage(self, name: str) -> None:
+        """Put it on the screen."""
+        self._stages.append((name, time.monotonic()))
+        self._progress.reset(self._waiting, total=None, description=name)
+
+    def step(self, what: str) -> None:
+        """Put it on the screen."""
+        self._progress.reset(self._waiting, total=None, description=what)
+
+    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
+        """Show the nodes from now on."""
+        around = _AROUND if self._pace is None else _AROUND + 1
+        self._nodes, self._faults, self._dilation = NodesView(boards, around), faults, dilation
+        self._progress.reset(self._waiting, total=prompts, description="prompts")
+
+    def render(self) -> RenderableType:
+        """The screen as of now."""
+        parts: list[RenderableType] = [self._headline()]
+        if self._pace is not None:
+            parts.insert(0, _bar(self._pace))
+        if self._nodes:
+            self._nodes.look(time.monotonic())
+            self._progress.update(self._waiting, completed=self._nodes.ended)
+            parts.append(self._nodes)
+        if faults := dict(self._faults):  # this is another thread than that which changes them
+            parts.append(Text("  ".join(f"{name} ({what})" for name, what in faults.items()), "yellow"))
+        return Group(*parts, self._progress)
+
+    def _headline(self) -> Text:
+        line = Text.assemble((self._scenario, "bold"), "  ")
+        for (name, begin), (_, end) in pairwise([*self._stages, ("now", time.monotonic())]):
+            line.append(f"{name} {end - begin:.1f}s  ", "dim")
+        if self._dilation != 1:
+            line.append(_slower(self._dilation), "yellow")
+        return line
+
+
+def _slower(dilation: float) -> str:
+    return f"time runs {dilation:g} times slower"
+
+
+def _bar(pace: Pace) -> RenderableType:
+    line = Table.grid(padding=(0, 1))
+    line.add_row(_pace(pace), ProgressBar(total=pace.total, completed=pace.done, width=24))
+    return line
+
+
+def _pace(pace: Pace) -> str:
+    return f"run {pace.done + 1} of {pace.total}, about {DURATION.readable(pace.seconds_left)} left"
+
+
+class NodesView:
+    """A line for each node, or, where they are too many for that, several side by side.
+
+    Each with the jobs in its queue over the last seconds and now, its memory against its cap, the tokens that it writes
+    per second of inference, and the job that it is at, or else how it stands.
+    """
+
+    def __init__(self, boards: Mapping[str, NodeBoard], around: int = _AROUND) -> None:
+        """``around`` are the lines of the screen that others need."""
+        self._boards = boards
+        self._around = around
+        self._queues: dict[str, deque[int]] = {name: deque([0] * _SECONDS, _SECONDS) for name in boards}
+        self._second = 0
+
+    @property
+    def ended(self) -> int:
+        """How many prompts have ended, answered or not."""
+        return sum(board.answered + board.failed for board in self._boards.values())
+
+    def look(self, now: float) -> None:
+        """Take in how the queues stand, often: of each second the longest is shown."""
+        for name, board in self._boards.items():
+            past = self._queues[name]
+            if int(now) != self._second:
+                past.append(0)
+            past[-1] = max(past[-1], board.queue)
+        self._second = int(now)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As many columns of nodes as it takes, and as there is room for; then as many nodes as there is room for."""
+        room = max(1, options.size.height - self._around)
+        names = list(self._boards)
+        if len(names) <= room:
+            yield self._wide()
+            return
+        columns = max(1, options.max_width // _NARROW)
+        shown = names[: room * columns]
+        yield self._narrow(shown, min(columns, -(-len(shown) // room)))
+        if len(names) > len(shown):
+            yield Text(f"and {len(names) - len(shown)} more nodes", "dim")
+
+    def _wide(self) -> Table:
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        table.add_column("node", max_width=12, no_wrap=True)
+        table.add_column("queue")
+        table.add_column("memory, MiB", no_wrap=True)
+        table.add_column("tok/s", justify="right")
+        table.add_column("done", justify="right")
+        table.add_column("job", max_width=18, no_wrap=True)
+        for name, board in self._boards.items():
+            used = f" {board.memory / 2**20:.0f} of {board.memory_cap / 2**20:.0f}"
+            table.add_row(
+                Text(name, "bold"),
+                self._queue(name, _SECONDS, 3),
+                Text.assemble(_memory(board, 8), used),
+                f"{board.decoding_rate:.0f}",
+                f"{board.answered}" + (f" −{board.failed}" if board.failed else ""),
+                _job(board),
+            )
+        return table
+
+    def _narrow(self, names: Sequence[str], columns: int) -> Table:
+        """Down the first column, then down the next."""
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for _ in range(columns):
+            table.add_column("node    queue     mem   tok/s job", width=_NARROW - 2, no_wrap=True)
+        rows = -(-len(names) // columns)
+        for row in range(rows):
+            table.add_row(*(self._cell(name) for name in names[row::rows]))
+        return table
+
+    def _cell(self, name: str) -> Text:
+        board = self._boards[name]
+        called = Text(name, "bold")
+        called.truncate(7, overflow="ellipsis", pad=True)
+        rate = f" {board.decoding_rate:5.0f} "
+        return Text.assemble(called, " ", self._queue(name, 6, 2), " ", _memory(board, 5), rate, _job(board))
+
+    def _queue(self, name: str, seconds: int, digits: int) -> Text:
+        """Its past, drawn against the longest of all nodes, or against as many jobs as there are signs; and now."""
+        past = list(self._queues[name])[-seconds:]
+        longest = max(len(_SPARKS) - 1, *(max(queue) for queue in self._queues.values()))
+        drawn = "".join(_SPARKS[-(-length * (len(_SPARKS) - 1) // longest)] for length in past)
+        return Text.assemble((drawn, "yellow"), f" {self._boards[name].queue:>{digits}}")
+
+
+def _memory(board: NodeBoard, width: int) -> Text:
+    share = board.memory / board.memory_cap if board.memory_cap else 0.0
+    full = min(width, round(share * width))
+    return Text.assemble(("█" * full, "red" if share > _FULL else "magenta"), ("░" * (width - full), "dim"))
+
+
+def _job(board: NodeBoard) -> Text:
+    """The one that it began last."""
+    at_work = list(board.at_work)
+    if board.state == "inferring" and at_work:
+        return Text(at_work[-1].partition("@")[0], "green")
+    return Text(board.state, {"idle": "dim"}.get(board.state, "red"))

@@ -1,0 +1,156 @@
+"""The page of several runs side by side."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from testbed.analysis.comparison.changes import Change, Comparison, compare_scenarios, unit
+from testbed.analysis.recorded import RecordedRun, load_runs
+from testbed.schema.metric import METRICS
+from testbed.show.report.page import REPORT
+from testbed.show.report.rendering import quantity, render, write_page
+from testbed.show.report.svg import COLUMNS, line_path, ticks
+
+_SHOWN: Final = ("accuracy", "completed", "latency.mean", "latency.p95", "queue.mean", "tokens_per_second")
+_VERDICT_TONES: Final = {"better": "good", "worse": "bad", "different": "warn"}
+
+
+def write_comparison(base: Path, new: Sequence[Path], out: Path) -> None:
+    """Write the page of the runs in directories, of which the first is what the others are held against."""
+    comparisons = compare_scenarios(load_runs([base]), load_runs(new))
+    pages = [ComparisonPage(comparison, out.parent) for comparison in comparisons]
+    title = ", ".join(comparison.scenario for comparison in comparisons)
+    write_page(out, render("comparison.html", f"{title}: compared", pages=pages, shown=_SHOWN))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How far chance could have moved a change, in percent of the width of its figure; ``at`` is the change itself."""
+
+    low: float
+    high: float
+    at: float
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """What became of a metric, as people read it. There is no interval where the base is zero, or too little known."""
+
+    metric: str
+    base: str
+    new: str
+    by: str
+    interval: Interval | None
+    verdict: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run; ``report`` is where its own page is, empty if there is none."""
+
+    side: str
+    name: str
+    report: str
+    seed: int
+    verdict: str
+    fidelity: str
+    values: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ComparisonPage:
+    """What the page says of the runs of one scenario. It is to be in ``directory``."""
+
+    comparison: Comparison
+    directory: Path
+
+    @property
+    def regressed(self) -> bool:
+        """Whether anything is worse."""
+        return bool(self.comparison.regressions)
+
+    @property
+    def found(self) -> str:
+        """How many metrics are worse, better and different."""
+        verdicts = [change.verdict for change in self.comparison.changes]
+        counts = [(verdicts.count(verdict), verdict) for verdict in ("worse", "better", "different")]
+        return ", ".join(f"{count} {verdict}" for count, verdict in counts if count) or "no difference found"
+
+    @property
+    def changes(self) -> Iterator[ChangeRow]:
+        """All metrics."""
+        for change in self.comparison.changes:
+            yield ChangeRow(
+                change.metric,
+                quantity(change.base, unit(change.metric)),
+                quantity(change.new, unit(change.metric)),
+                "–" if change.relative is None else "{:+.0%} to {:+.0%}".format(*change.relative),
+                self._interval(change),
+                change.verdict,
+                _VERDICT_TONES.get(change.verdict, "quiet"),
+            )
+
+    @property
+    def reach(self) -> float:
+        """The change at the edges of the figures, as a share: no more than the base's own value."""
+        ends = [abs(end) for change in self.comparison.changes for end in change.relative or ()]
+        return min(1.0, max(ends, default=0.0)) or 1.0
+
+    def _interval(self, change: Change) -> Interval | None:
+        if change.relative is None or not change.base or change.new is None:
+            return None
+        low, high = change.relative
+        return Interval(*(self._place(share) for share in (low, high, change.new / change.base - 1)))
+
+    def _place(self, share: float) -> float:
+        return round(50 + 50 * max(-1.0, min(1.0, share / self.reach)), 2)
+
+    @property
+    def runs(self) -> Iterator[RunRow]:
+        """Every run with what it came to."""
+        for side, runs in (("base", self.comparison.base), ("new", self.comparison.new)):
+            for run in runs:
+                report = run.path / REPORT
+                yield RunRow(
+                    side,
+                    run.path.name,
+                    os.path.relpath(report, self.directory) if report.exists() else "",
+                    run.seed,
+                    run.verdict,
+                    run.fidelity,
+                    [quantity(run.totals.get(metric), METRICS[metric].unit) for metric in _SHOWN],
+                )
+
+    @cached_property
+    def slowest(self) -> float:
+        """The longest latency of any prompt; the figure of latencies is as wide."""
+        return max((latencies[-1] for latencies in self._latencies if latencies), default=0.0)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Where the axis of seconds is marked."""
+        return ticks(self.slowest)
+
+    @property
+    def latencies(self) -> list[str]:
+        """The paths of base and new: the share of prompts that were answered within so many seconds."""
+        return [_distribution(latencies) for latencies in self._latencies]
+
+    @cached_property
+    def _latencies(self) -> tuple[list[float], list[float]]:
+        return _sorted_latencies(self.comparison.base), _sorted_latencies(self.comparison.new)
+
+
+def _sorted_latencies(runs: Sequence[RecordedRun]) -> list[float]:
+    return sorted(seconds for run in runs for seconds in run.columns["latency"] if not math.isnan(seconds))
+
+
+def _distribution(latencies: Sequence[float]) -> str:
+    count = len(latencies)
+    ranks = sorted({round(number * (count - 1) / COLUMNS) for number in range(COLUMNS + 1)}) if count else []
+    return line_path([(latencies[rank], (rank + 1) / count) for rank in ranks])

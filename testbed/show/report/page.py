@@ -1,0 +1,256 @@
+"""The page of one run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from markupsafe import Markup
+
+from testbed.analysis.faults import FaultRecord
+from testbed.analysis.latency import Split, splits
+from testbed.analysis.recorded import RunFiles, whole_run
+from testbed.analysis.verdict.judgement import Judgement
+from testbed.schema.metric import METRICS, Metric
+from testbed.schema.network.topology import Topology
+from testbed.schema.scenario import load_scenario
+from testbed.show.perfetto import trace_json
+from testbed.show.report.composition import PARTS, Composition, composition, spent
+from testbed.show.report.lanes import FaultBar, NodeRow, fault_bars, node_rows
+from testbed.show.report.links import DirectionRow, direction_rows
+from testbed.show.report.prompts import PromptRow, prompt_rows
+from testbed.show.report.rendering import quantity, render, write_page
+from testbed.show.report.svg import ticks
+from testbed.show.topologies.svg import draw
+
+REPORT: Final = "report.html"
+TRACE: Final = "trace.json"
+
+TONES: Final = {"passed": ("good", "✓"), "failed": ("bad", "✗"), "invalid": ("warn", "!"), "interrupted": ("warn", "!")}
+FIDELITY_TONES: Final = {"valid": "good", "distorted": "warn", "invalid": "bad", "unmeasured": "quiet"}
+
+
+class Figure(NamedTuple):
+    """A number as people read it, with what else there is to say of it."""
+
+    name: str
+    value: str
+    detail: str = ""
+    tone: str = ""
+
+
+class Group(NamedTuple):
+    """Figures that belong together."""
+
+    name: str
+    figures: Sequence[Figure]
+
+
+def write_report(path: Path) -> None:
+    """Write the trace and the page of a run into its directory, from what else is there; raises SpecError."""
+    with whole_run(path):
+        run = RunFiles.load(path)
+        scenario = load_scenario(path / "scenario.yaml", ["baseline=null"])  # which may be gone by now
+        page = RunPage(run, scenario.topology)
+        written = render("run.html", page.title, page=page, parts=PARTS)
+        trace = trace_json(run.measured, run.faults)
+    write_page(path / REPORT, written)
+    write_page(path / TRACE, trace)
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """What the page of a run says, part by part."""
+
+    run: RunFiles
+    topology: Topology
+
+    @property
+    def title(self) -> str:
+        """Of the window."""
+        return f"{self.scenario}: {self.verdict}"
+
+    @property
+    def scenario(self) -> str:
+        """Its name."""
+        return str(self.run.summary["scenario"])
+
+    @property
+    def verdict(self) -> str:
+        """What the run came to."""
+        return str(self.run.summary["verdict"])
+
+    @property
+    def tone(self) -> tuple[str, str]:
+        """How the verdict looks: its class and its sign."""
+        return TONES[self.verdict]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the run did not pass."""
+        return list(self.run.summary["reasons"])
+
+    @property
+    def facts(self) -> list[str]:
+        """Which run it was."""
+        manifest, metrics, dilation = self.run.manifest, self.run.summary["metrics"], self.run.summary["dilation"]
+        began = datetime.fromisoformat(manifest["play_began"])
+        slower = [] if dilation == 1 else [f"time ran {dilation:g} times slower"]
+        return [
+            f"run {self.run.summary['run']}",
+            f"{began:%-d %B %Y, %H:%M} UTC",
+            f"seed {manifest['seed']}",
+            f"{len(self.topology.nodes)} nodes",
+            f"{metrics['prompts']} prompts",
+            f"{quantity(self.seconds, 's')} of play",
+            *slower,
+        ]
+
+    @property
+    def headlines(self) -> Iterator[Figure]:
+        """The numbers that are looked for first."""
+        metrics = self.run.summary["metrics"]
+        interval = metrics["accuracy.interval"]
+        likely = "" if interval is None else "{:.2f} to {:.2f} with 95 %".format(*interval)
+        yield Figure("accuracy", _metric("accuracy", metrics["accuracy"]), likely)
+        yield Figure("completed", _metric("completed", metrics["completed"]), f"of {metrics['prompts']} prompts")
+        slower = quantity(metrics["latency.p95"], "s")
+        yield Figure("latency", quantity(metrics["latency.mean"], "s"), f"mean; 95 % within {slower}")
+        yield Figure("queue", _metric("queue.mean", metrics["queue.mean"]), f"mean; most {metrics['queue.max']}")
+        yield Figure("tokens per second", _metric("tokens_per_second", metrics["tokens_per_second"]), "all nodes")
+        verdict, tone, _ = self.fidelity
+        yield Figure("fidelity", verdict, f"{self.run.manifest['links']} links", "" if tone == "good" else tone)
+
+    @property
+    def metrics(self) -> list[Figure]:
+        """All of them."""
+        return [Figure(name, _metric(name, self.run.summary["metrics"][name])) for name in METRICS]
+
+    @property
+    def expectations(self) -> Iterator[tuple[str, str, str, bool]]:
+        """What was expected of each subject, what it was, and whether that held; last, what holds of every run."""
+        for entry in self.run.summary["expectations"]:
+            judgement = Judgement(**entry)
+            was, metric = judgement.value, METRICS.get(judgement.metric, Metric())
+            said = was if isinstance(was, str) else quantity(was, metric.unit)
+            yield judgement.subject, judgement.expected, said, judgement.held
+        broken = len(self.run.summary["invariants"])
+        yield "invariants", "all hold", f"{broken} broken" if broken else "all hold", not broken
+
+    @property
+    def seconds(self) -> float:
+        """How long play took."""
+        return self.run.measured.duration
+
+    @property
+    def ticks(self) -> list[float]:
+        """Where the axis of time is marked."""
+        return ticks(self.seconds)
+
+    def percent(self, seconds: float) -> float:
+        """A time or a duration as a part of the axis."""
+        return round(100 * seconds / self.seconds, 3) if self.seconds else 0.0
+
+    @property
+    def rows(self) -> list[NodeRow]:
+        """The nodes' lanes."""
+        return node_rows(self.run, self.topology)
+
+    @cached_property
+    def bars(self) -> list[FaultBar]:
+        """The faults that came to be in force."""
+        return fault_bars(self.run)
+
+    @property
+    def faults(self) -> list[FaultRecord]:
+        """The whole timeline."""
+        return self.run.faults
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """What each prompt's latency was spent on."""
+        return splits(self.run.measured)
+
+    @cached_property
+    def composition(self) -> Composition | None:
+        """What latencies were made of; None where nothing was answered."""
+        return composition(self.run.measured, self.splits, self.topology.nodes) if self.splits else None
+
+    @property
+    def drawing(self) -> Markup:
+        """The topology; the text in it is escaped by whoever draws it."""
+        return Markup(draw(self.topology))
+
+    @property
+    def directions(self) -> Iterator[DirectionRow]:
+        """The links."""
+        return direction_rows(self.run.summary, {link.name: (link.a, link.b) for link in self.topology.resolved_links})
+
+    @cached_property
+    def prompts(self) -> list[PromptRow]:
+        """All of them."""
+        return list(prompt_rows(self.run.measured, self.splits))
+
+    def spent(self, split: Split) -> str:
+        """The parts of a prompt's latency, drawn against that of the slowest prompt."""
+        return spent(split, self._longest)
+
+    @cached_property
+    def _longest(self) -> float:
+        return max(split.total for split in self.splits.values())
+
+    @property
+    def fidelity(self) -> tuple[str, str, list[str]]:
+        """The verdict on the emulation, how it looks, and why."""
+        fidelity = self.run.summary["fidelity"]
+        return fidelity["verdict"], FIDELITY_TONES[fidelity["verdict"]], fidelity["reasons"]
+
+    @property
+    def emulation(self) -> Iterator[Group]:
+        """The figures behind that verdict."""
+        fidelity = self.run.summary["fidelity"]
+        if host := fidelity["host"]:
+            yield Group("Host during play", list(_host(host)))
+            yield Group("Waited behind the cap", [Figure(n, quantity(s, "s")) for n, s in host["throttled"].items()])
+        if health := fidelity["health"]:
+            yield Group("Links during play", list(_health(health)))
+
+    @property
+    def made_of(self) -> Iterator[Group]:
+        """Host, versions, models, and how long the stages took."""
+        manifest = self.run.manifest
+        host = {**manifest["host"], "memory": quantity(manifest["host"]["memory"], "B")}
+        yield Group("Host", _figures({**host, "links": manifest["links"]}))
+        yield Group("Versions", _figures({**manifest["versions"], "image": manifest["image"]["tag"]}))
+        models = {node: f"{model['reference']} {model['sha256'][:12]}" for node, model in manifest["models"].items()}
+        yield Group("Models", _figures(models))
+        yield Group("Stages", [Figure(n, quantity(s["seconds"], "s")) for n, s in self.run.summary["stages"].items()])
+
+
+def _metric(name: str, value: float | None) -> str:
+    return quantity(value, METRICS[name].unit)
+
+
+def _figures(values: Mapping[str, object]) -> list[Figure]:
+    return [Figure(name.replace("_", " "), str(value)) for name, value in values.items()]
+
+
+def _host(host: Mapping[str, Any]) -> Iterator[Figure]:
+    for name, figure in (
+        ("idle", "idle"),
+        ("idle in the worst second", "idle_least"),
+        ("seconds with next to no idle time", "saturated"),
+        ("taken by a hypervisor", "stolen"),
+        ("some task waited for a core", "pressure"),
+    ):
+        yield Figure(name, "–" if host[figure] is None else f"{host[figure]:.0%}")
+
+
+def _health(health: Mapping[str, Any]) -> Iterator[Figure]:
+    yield Figure("latest frame", quantity(health["lateness"], "s"))
+    lost = {link: frames for link, frames in health["lost"].items() if frames}
+    yield Figure("frames lost unasked", ", ".join(f"{link} {frames}" for link, frames in lost.items()) or "none")
+    if health["failure"] is not None:
+        yield Figure("ended", health["failure"])

@@ -1,0 +1,173 @@
+"""Several runs for people, in the terminal: over all of them, and two sets side by side."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from testbed.analysis.comparison.changes import Change, Comparison, unit
+from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited
+from testbed.analysis.summary import Summary
+from testbed.core.units import DURATION
+from testbed.schema.metric import METRICS
+from testbed.schema.scenario import Scenario
+from testbed.schema.timeline import Entry
+from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable, with_margin
+
+_SWEPT: Final = ("accuracy", "latency.mean", "queue.mean")
+"""The metrics that are shown of a sweep; its files have all."""
+
+_CHANGE_STYLES: Final = {
+    "better": "green",
+    "worse": "bold red",
+    "different": "yellow",
+    "no difference found": "",
+    "not tested": "dim",
+}
+
+
+def print_repetitions(summaries: Sequence[Summary], console: Console) -> None:
+    """A line for each run, why runs failed, and the metrics over all of them."""
+    passed = sum(summary.verdict == "passed" for summary in summaries)
+    console.print(Text.assemble((summaries[0].scenario.name, "bold"), f" {passed} of {len(summaries)} runs passed"))
+    for summary in summaries:
+        emulation = summary.fidelity.verdict
+        console.print(
+            Text.assemble(
+                f"  seed {summary.scenario.seed}  ",
+                (summary.verdict, VERDICT_STYLES[summary.verdict]),
+                "  emulation ",
+                (emulation, FIDELITY_STYLES[emulation]),
+                (f"  {summary.directory}", "dim"),
+            ),
+            soft_wrap=True,
+        )
+        for reason in summary.reasons:
+            console.print(Text(f"    ✗ {reason}", "red"))
+    console.print(_metrics(summaries))
+
+
+def _metrics(summaries: Sequence[Summary]) -> Table:
+    table = _table("metric", "mean", "deviation", "least", "most")
+    for metric in METRICS:
+        values = [value for summary in summaries if (value := summary.metrics[metric]) is not None]
+        if not values:
+            table.add_row(metric, *"––––")
+            continue
+        held_in = METRICS[metric].unit
+        spread = readable(stdev(values), held_in) if len(values) > 1 else "–"
+        table.add_row(
+            metric,
+            readable(fmean(values), held_in),
+            spread,
+            readable(min(values), held_in),
+            readable(max(values), held_in),
+        )
+    return table
+
+
+def print_sweep(visited: Sequence[Visited], console: Console) -> None:
+    """A line for each point, and why runs gave no numbers."""
+    keys = list(dict.fromkeys(key for visit in visited for key in visit.point.texts))
+    table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
+    for heading in (*keys, *_SWEPT, "load"):
+        table.add_column(heading, justify="right")
+    for visit in visited:
+        values = (visit.point.texts.get(key, "–") for key in keys)
+        table.add_row(*values, *(_estimate(visit, metric) for metric in _SWEPT), _load(visit))
+    console.print(table)
+    _print_notes(visited, console)
+
+
+def _estimate(visit: Visited, metric: str) -> str:
+    """The mean with its margin, and below it in brackets what others have published."""
+    estimate, published = visit.estimates.get(metric), visit.point.published_values.get(metric)
+    unit = METRICS[metric].unit
+    said = "–" if estimate is None else with_margin(estimate.mean, estimate.margin, unit)
+    return said if published is None else f"{said}\n({readable(published, unit)})"
+
+
+def _load(visit: Visited) -> Text:
+    """That of the busiest node, and how many queues grew."""
+    load, unstable = visit.estimates.get(UTILISATION), visit.estimates.get(UNSTABLE)
+    if load is None:
+        return Text("–")
+    if unstable is None or not unstable.mean:
+        return Text(f"{load.mean:.2f}")
+    return Text(f"{load.mean:.2f}, {unstable.mean:.2g} grow", "bold red")
+
+
+def _print_notes(visited: Sequence[Visited], console: Console) -> None:
+    notes = ["±: 95 % interval", "load: of the busiest node"]
+    notes += ["in brackets: published"] if any(visit.point.published for visit in visited) else []
+    distorted = sum(outcome.distorted for visit in visited for outcome in visit.outcomes)
+    notes += [f"{distorted} of {sum(len(visit.outcomes) for visit in visited)} runs are distorted"] if distorted else []
+    console.print(Text("  " + "; ".join(notes), "dim"))
+    wrong: defaultdict[str, list[str]] = defaultdict(list)
+    for visit in visited:
+        for outcome in visit.outcomes:
+            if outcome.verdict != "passed":
+                why = f"{outcome.verdict}: {'; '.join(outcome.reasons)}"
+                wrong[why].append(f"{visit.point.name}, seed {outcome.seed}")
+    for why, runs in wrong.items():
+        others = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        console.print(Text(f"  {runs[0]}{others}: {why}", "red"), soft_wrap=True)
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """The metrics side by side, and what they rest on."""
+    console.print(Text.assemble((comparison.scenario, "bold"), "  ", _totals(comparison)))
+    table = _table("metric", "base", "new", "change", "")
+    for change in comparison.changes:
+        values = ["–" if value is None else readable(value, unit(change.metric)) for value in (change.base, change.new)]
+        table.add_row(change.metric, *values, _relative(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
+    console.print(table)
+    pairing = "paired by seed" if comparison.paired else "not paired: the seeds or the prompts differ"
+    runs = f"{len(comparison.base)} and {len(comparison.new)} runs"
+    console.print(Text(f"  {runs}, {pairing}; resampled: {comparison.resampled}", "dim"))
+    for name, side in (("base", comparison.base), ("new", comparison.new)):
+        distorted = sum(run.fidelity == "distorted" for run in side)
+        if distorted:
+            console.print(
+                Text(f"  {distorted} {name} runs are distorted: times are compared over five runs or more", "yellow")
+            )
+
+
+def print_breach(broken: Sequence[str], smallest: Scenario, path: Path, console: Console) -> None:
+    """What broke that holds of every run, and the smallest timeline that breaks it, in a scenario file at ``path``."""
+    console.print(Text.assemble((smallest.name, "bold"), " ", ("broken", "bold red"), f", seed {smallest.seed}, by"))
+    for entry in smallest.timeline:
+        console.print(Text(f"  {_happening(entry)}"))
+    if not smallest.timeline:
+        console.print("  no fault at all")
+    for sentence in broken:
+        console.print(Text(f"  ✗ {sentence}", "red"))
+    console.print(Text(f"to play it again: testbed run {path}", "dim"), soft_wrap=True)
+
+
+def _happening(entry: Entry) -> str:
+    lasting = "" if entry.lasts is None else f", for: {DURATION.format(entry.lasts)}"
+    return f"{entry.label} ({entry.subject}), {entry.awaited}{lasting}"
+
+
+def _totals(comparison: Comparison) -> Text:
+    verdicts = [change.verdict for change in comparison.changes]
+    found = [(verdicts.count(verdict), verdict) for verdict in ("worse", "better", "different")]
+    said = ", ".join(f"{count} {verdict}" for count, verdict in found if count)
+    return Text(said or "no difference found", "bold red" if comparison.regressions else "")
+
+
+def _relative(change: Change) -> str:
+    return "–" if change.relative is None else "{:+.0%} to {:+.0%}".format(*change.relative)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 2), header_style="dim")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
+    return table

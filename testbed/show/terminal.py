@@ -1,0 +1,187 @@
+"""Results for people, in the terminal."""
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from testbed.analysis.faults import FaultRecord
+from testbed.analysis.metrics import wilson_interval
+from testbed.analysis.queues.figures import QueueFigures
+from testbed.analysis.summary import Summary
+from testbed.analysis.verdict.fidelity import Fidelity
+from testbed.core.units import DURATION, SIZE
+from testbed.host.devices import Speed
+from testbed.host.doctor import Finding
+from testbed.models.source import Model
+from testbed.models.split import Split, written
+from testbed.models.synthetic import Recipe
+from testbed.schema.metric import METRICS
+from testbed.schema.network.device import Profile
+
+VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
+FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yellow", "unmeasured": "dim"}
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """The verdict first, then why, then the numbers."""
+    dilation = summary.scenario.dilation
+    slower = "" if dilation == 1 else f"  in virtual time, {dilation:g} times slower than the host's"
+    verdict = (summary.verdict, VERDICT_STYLES[summary.verdict])
+    console.print(Text.assemble((summary.scenario.name, "bold"), " ", verdict, (slower, "dim")))
+    for judgement in summary.judgements:
+        console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
+    for reason in (*summary.broken, *summary.regressions):
+        console.print(Text(f"  ✗ {reason}", "red"))
+    _print_fidelity(summary.fidelity, console)
+    for fault in summary.faults:
+        console.print(_fault(fault))
+    for name, speed in summary.speeds.items():
+        console.print(_speed(name, speed, summary.nodes[name].get("writing_rate")))
+    for prompt, reason in summary.measurements.failures.items():
+        console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
+    if summary.synthetic:
+        console.print(Text(f"  random weights in {', '.join(summary.synthetic)}: no answer is judged", "yellow"))
+    console.print(_metrics(summary), _nodes(summary))
+    if summary.queues:
+        console.print(_queues(summary.queues))
+    stages = "  ".join(f"{name} {stage.seconds:.1f}s" for name, stage in summary.stages.items())
+    console.print(Text(f"{stages}\n{summary.directory}", "dim"))
+
+
+def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
+    """One line, and another for each thing that was not as asked."""
+    style = FIDELITY_STYLES[fidelity.verdict]
+    known = [f"{len(fidelity.links)} links measured"] if fidelity.links else []
+    known += [f"host {fidelity.host['idle']:.0%} idle"] if fidelity.host else []
+    detail = f" ({', '.join(known)})" if known else ""
+    console.print(Text.assemble("  emulation ", (fidelity.verdict, style), (detail, "dim")))
+    for reason in fidelity.reasons:
+        console.print(Text(f"    {reason}", style))
+
+
+def _fault(fault: FaultRecord) -> Text:
+    """When it was in force; one that never was is no failure of the run, but surely not what was meant."""
+    what = f"  {fault.name} ({fault.subject})"
+    if fault.failure is not None:
+        return Text(f"{what} failed", "bold yellow")  # why is among the reasons of the fidelity
+    if fault.began is None:
+        return Text(f"{what} never happened: play was over before it came to {fault.awaited}", "bold yellow")
+    until = "" if fault.ended is None else f" to {fault.ended:.2f} s"
+    return Text(f"{what} {'from' if until else 'at'} {fault.began:.2f} s{until}", "dim")
+
+
+def _speed(name: str, speed: Speed, measured: float | None) -> Text:
+    """How fast a node was that is emulated as a device."""
+    wrote = "wrote nothing" if measured is None else f"wrote {measured:.4g} tokens/s"
+    what = f"  {name} ({speed.device}) {wrote}, asked {speed.asked:.4g}"
+    return Text(f"{what}: {speed.cpus:.3g} of a core that writes {speed.host:.4g}", "dim")
+
+
+def _metrics(summary: Summary) -> Table:
+    table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
+    for name, value in summary.metrics.items():
+        table.add_row(name, "–" if value is None else readable(value, METRICS[name].unit))
+    right = summary.measurements.right
+    if interval := wilson_interval(sum(right.values()), len(right)):
+        table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
+    return table
+
+
+def _nodes(summary: Summary) -> Table:
+    table = Table("node", "state", "inferences", "queue mean", "max", "memory peak", box=None, padding=(0, 2, 0, 2))
+    table.header_style = "dim"
+    for name, node in summary.nodes.items():
+        peak = node["memory"]["peak"]
+        queue = node["queue"]
+        table.add_row(
+            name,
+            node["state"],
+            str(node["inferences"]),
+            f"{queue['mean']:.2f}",
+            str(queue["max"]),
+            "–" if peak is None else readable(peak, "B"),
+        )
+    return table
+
+
+def _queues(queues: Mapping[str, QueueFigures]) -> Table:
+    """Each queue while prompts came, beside theory; beyond saturation there is no mean to expect."""
+    headings = ("queue of", "load", "theorem", "mean", "expected", "growth per second", "")
+    table = Table(*headings, box=None, padding=(0, 1, 0, 2), header_style="dim")
+    for name, queue in queues.items():
+        table.add_row(
+            name,
+            _two_digits(queue.utilisation),
+            _two_digits(queue.theorem),
+            _two_digits(queue.mean_under_load),
+            _two_digits(queue.model),
+            "–" if queue.trend is None else "{:+.2g} to {:+.2g}".format(*queue.trend.interval),
+            Text(queue.verdict or "", "bold red" if queue.verdict == "unstable" else "green"),
+        )
+    return table
+
+
+def _two_digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def readable(value: float, unit: str) -> str:
+    """Three digits and the unit that suits them."""
+    quantity = {"s": DURATION, "B": SIZE}.get(unit)
+    return f"{value:.4g}" if quantity is None else quantity.readable(value)
+
+
+def with_margin(value: float, margin: float | None, unit: str) -> str:
+    """``81.2 ± 3.4 ms``"""
+    quantity = {"s": DURATION, "B": SIZE}.get(unit)
+    scaled, name = (value, "") if quantity is None else quantity.scaled(value)
+    half = "" if margin is None else f" ± {margin * (scaled / value if value else 1.0):.2g}"
+    return f"{scaled:.3g}{half} {name}".rstrip()
+
+
+def print_findings(findings: Iterable[Finding], console: Console) -> None:
+    """One line for each thing that was looked at, and how to mend it."""
+    for finding in findings:
+        mark = ("✗", "red") if finding.problem else ("✓", "green")
+        console.print(Text.assemble(mark, f" {finding.subject}: {finding.problem or finding.state}"))
+        if finding.problem:
+            console.print(f"    to mend it: {finding.mend}", markup=False)
+
+
+def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:
+    """A line for each device, and below them where the numbers are from."""
+    table = Table("device", "cores", "memory", "tokens/s", "with", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name, profile in profiles.items():
+        model = f"{profile.model} ({SIZE.readable(profile.weights)})"
+        memory, speed = SIZE.readable(profile.memory), f"{profile.tokens_per_second:g}"
+        table.add_row(Text(name, "bold"), str(profile.cores), memory, speed, model)
+    console.print(table)
+    for name, profile in profiles.items():
+        console.print(Text(f"{name}: {profile.source}", "dim"))
+
+
+def print_models(models: Iterable[Model], recipes: Iterable[Recipe], console: Console) -> None:
+    """A line for each model, and for each that can be drawn."""
+    table = Table("model", "size", "layers", "vocabulary", "sha256", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for model in models:
+        table.add_row(
+            model.reference, readable(model.size, "B"), str(model.layers), str(model.vocabulary), model.sha256[:12]
+        )
+    for recipe in recipes:
+        shape = recipe.shape
+        table.add_row(
+            recipe.reference, readable(recipe.size, "B"), str(shape.layers), str(shape.vocabulary), "random weights"
+        )
+    console.print(table)
+
+
+def print_split(split: Split, console: Console) -> None:
+    """A line for each file, the front's first, and where they are."""
+    table = Table("stage", "layers", "size", "file", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_row("front", "", readable(split.front.stat().st_size, "B"), split.front.name)
+    for number, stage in enumerate(split.stages):
+        table.add_row(str(number), written(stage.layers), readable(stage.size, "B"), stage.path.name)
+    console.print(table)
+    console.print(Text(str(split.front.parent), "dim"), soft_wrap=True)

@@ -1,0 +1,73 @@
+"""The numbers of links and nodes as people read them, in a drawing or a table."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from testbed.core.units import BANDWIDTH, DURATION, SIZE
+from testbed.schema.network.link import Direction, Link, Queue
+from testbed.schema.network.topology import Node
+
+
+def bandwidth(way: Direction) -> str:
+    """``10 mbit``; the name of the file for a recorded link."""
+    if way.trace:
+        return Path(way.trace.path).name
+    return BANDWIDTH.readable(way.bandwidth) if way.bandwidth else "unlimited"
+
+
+def delay(way: Direction) -> str:
+    """``20 ms ± 5 ms``"""
+    jitter = f" ± {_duration(way.jitter.deviation)}" if way.jitter.deviation else ""
+    return f"{_duration(way.delay)}{jitter}"
+
+
+def loss(way: Direction) -> str:
+    """``0.1 %``, or ``1 % in bursts``; nothing where nothing is lost."""
+    bursts = " in bursts" if way.loss.to_bad else ""
+    return f"{_share(way.loss.mean)}{bursts}" if way.loss.mean else ""
+
+
+def others(way: Direction) -> str:
+    """What few links have."""
+    return ", ".join(_others(way))
+
+
+def short(way: Direction) -> str:
+    """Everything in one line."""
+    return " · ".join(text for text in (bandwidth(way), delay(way), loss(way), others(way)) if text)
+
+
+def directions(link: Link) -> list[tuple[str, str, str, Direction]]:
+    """The directions as (from, sign, to, what it is like): one for both where they do not differ."""
+    if link.up == link.down:
+        return [(link.a, "↔", link.b, link.up)]
+    return [(link.a, "→", link.b, link.up), (link.b, "→", link.a, link.down)]
+
+
+def device(node: Node) -> str:
+    """``0.3 CPUs, 160 MiB``, or the name of a profile in place of the first."""
+    cpus = node.device if node.cpus is None else f"{node.cpus:g} CPUs"
+    return f"{cpus}, {SIZE.readable(node.memory)}"
+
+
+def _others(way: Direction) -> Iterator[str]:
+    shares = {"duplicated": way.duplicate, "reordered": way.reorder, "corrupted": way.corrupt}
+    yield from (f"{_share(share)} {word}" for word, share in shares.items() if share)
+    if way.queue:
+        yield f"queue {_queue(way.queue)}"
+    if way.cut:
+        yield "cut"
+
+
+def _queue(queue: Queue) -> str:
+    if queue.packets is not None:
+        return f"{queue.packets} packets"
+    return SIZE.readable(queue.bytes) if queue.bytes is not None else _duration(queue.seconds or 0.0)
+
+
+def _duration(seconds: float) -> str:
+    return DURATION.readable(seconds) if seconds else "0"
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:.3g} %"

@@ -1,0 +1,1 @@
+"""A running world: containers, a network between them, and what is left when a run dies."""

@@ -1,0 +1,1 @@
+"""The network of a world: namespaces, interfaces, routes, links, and a probe that measures them."""

@@ -1,0 +1,325 @@
+"""The network of a run: Mininet's hosts, switches and links, where a host's network is a container's.
+
+    container a ─ eth0 ══ link ══ s1-eth1 ─ bridge s1 ─ s1-eth2 ══ link ══ eth0 ─ container b ─ eth1 ══ link ══ eth0 ─ c
+    └ its own namespace                     └ the run's namespace           └ its own namespace
+
+Mininet keeps the graph and runs commands in the nodes; the links are made by a backend. Nothing here costs a process:
+what the kernel is asked for, it is asked by netlink, by a thread that enters the namespaces; a node's shell starts when
+somebody first gives it a command.
+
+A node has one address, however many interfaces, on its loopback as a router's would be. Its routes say over which
+interface which addresses are: on the link itself where switches join them (10.0.0.0/16 dev eth0 in a), or through the
+node at the link's other end (10.0.0.0/16 via 10.0.0.2 dev eth0 onlink in c). A node with several links forwards. Two
+nodes talk over the same path both ways, so no reverse-path filter drops anything, and ARP is answered by the interface
+that the answer is routed over (arp_filter), also if a node has two on one segment.
+"""
+
+import socket
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from subprocess import Popen
+from typing import Any, Final
+
+from mininet.link import Intf
+from mininet.link import Link as MininetLink
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+from mininet.node import Host, Node, Switch
+from pyroute2 import IPRoute
+from pyroute2.netlink.rtnl import rt_proto, rt_scope
+from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK
+
+from testbed.schema.network.link import Link
+from testbed.schema.network.topology import Topology
+from testbed.world.network.links.backend import End
+from testbed.world.network.links.running import RunningLinks
+from testbed.world.network.namespace import Counters, Namespace
+from testbed.world.network.routes import SUBNET, Route, addresses, interface_names, routing_tables
+
+# ip-rule(8): rules are followed in the order of their priorities. The kernel's own first one is that of the addresses
+# that a node has; what a node is deaf to must come before it.
+_LOCAL: Final = {"table": 255, "protocol": rt_proto["kernel"]}
+_DEAF_PRIORITY, _LOCAL_AFTER_DEAF = 1, 2
+
+_PROTOCOLS: Final = (socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+"""What a node can be deaf to. A rule for all protocols would hold for ARP as well, and so for what is forwarded."""
+
+# linux/Documentation/networking/ip-sysctl.rst. What `default` says, interfaces that are made later begin with.
+_NO_IPV6: Final = {
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+}
+_FORWARD: Final = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/arp_filter": "1",
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+}
+
+
+class NamespaceNode(Node):  # type: ignore[misc]
+    """A Mininet node in a network namespace that is there already, with the programs and files of this machine."""
+
+    namespace: Namespace
+
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 (Mininet's name)
+        """Called by Mininet for every node that is made: not yet."""
+
+    def cmd(self, *args: Any, **kwargs: Any) -> str:
+        """The output of a command."""
+        self._need_shell()
+        output: str = super().cmd(*args, **kwargs)
+        return output
+
+    def sendCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802 (Mininet's name)
+        """Start a command, whose output is read later."""
+        self._need_shell()
+        super().sendCmd(*args, **kwargs)
+
+    def popen(self, *args: Any, **kwargs: Any) -> "Popen[bytes]":
+        """Start a process in the namespace; no shell takes part."""
+        process: Popen[bytes] = super().popen(*args, **{"mncmd": [], **kwargs})
+        return process
+
+    def _need_shell(self) -> None:
+        if self.shell is None:
+            super().startShell()
+
+    def _popen(self, cmd: list[str], **params: Any) -> "Popen[bytes]":
+        # Mininet's own way in, `mnexec -a`, enters the mount namespace as well, where the image has no tools.
+        process: Popen[bytes] = super()._popen(["nsenter", f"--net={self.namespace.path}", *cmd], **params)
+        return process
+
+
+class ContainerHost(NamespaceNode, Host):  # type: ignore[misc]
+    """A Mininet host in the network namespace of a container."""
+
+    def __init__(self, name: str, namespace: Namespace, address: str, routes: Sequence[Route], **params: Any) -> None:
+        self.namespace = namespace
+        self._address = address
+        self._routes = routes
+        # Mininet would make a namespace and move interfaces into it; the container's is there, and its links' backend
+        # puts the interfaces straight into it.
+        super().__init__(name, inNamespace=False, **params)
+
+    def config(self, **_: object) -> dict[str, str]:
+        """Called by Mininet once the links are there: bring all up, with address and routes."""
+        with self.namespace.entered(), IPRoute() as ip:
+            loopback, *interfaces = (socket.if_nametoindex(name) for name in ("lo", *self.intfNames()))
+            for index in (loopback, *interfaces):
+                ip.link("set", index=index, state="up")
+            ip.addr("add", index=loopback, address=self._address, prefixlen=SUBNET.max_prefixlen)
+            for route in self._routes:
+                self._add(ip, route)
+        for interface in self.intfList():
+            interface.ip, interface.prefixLen = self._address, SUBNET.max_prefixlen  # what Mininet's IP() tells
+        return {}
+
+    def _add(self, ip: IPRoute, route: Route) -> None:
+        hop = route.hop
+        # The next node is at the other end of the link, or on the segment: the kernel need not look for a route to it.
+        way = {"gateway": hop.via, "flags": RTNH_F_ONLINK} if hop.via else {"scope": rt_scope["link"]}
+        ip.route("add", dst=str(route.prefix), oif=socket.if_nametoindex(hop.interface), prefsrc=self._address, **way)
+
+
+class Bridge(NamespaceNode, Switch):  # type: ignore[misc]
+    """A Linux bridge in the run's namespace, which is started by a thread that is there."""
+
+    controlIntf = None  # noqa: N815 (Mininet's name)
+
+    def __init__(self, name: str, namespace: Namespace, **params: Any) -> None:
+        self.namespace = namespace
+        # With this Mininet asks for no control interface, which it would bring up with a shell. Nothing is moved: links
+        # put their ends where they belong. The number is an OpenFlow id, of which a bridge makes no use.
+        super().__init__(name, dpid="1", **{**params, "inNamespace": True})
+        self.inNamespace = False  # its shell, should it get one, needs no namespace of its own
+
+    def start(self, _controllers: object) -> None:
+        """Make the bridge with its ports. It looks into no multicast, of which it would send reports of its own."""
+        with IPRoute() as ip:
+            ip.link("add", ifname=self.name, kind="bridge", br_mcast_snooping=0, state="up")
+            index = socket.if_nametoindex(self.name)
+            for port in self.intfNames():
+                ip.link("set", index=socket.if_nametoindex(port), master=index, state="up")
+
+
+class Interface(Intf):  # type: ignore[misc]
+    """A Mininet interface that is configured together with the others of its node."""
+
+    def config(self, **_: object) -> dict[str, str]:
+        """Called by Mininet for every interface that is made: not yet, and by no command."""
+        return {}
+
+
+class EmulatedLink(MininetLink):  # type: ignore[misc]
+    """A Mininet link whose interfaces come from a link backend."""
+
+    def __init__(self, a: NamespaceNode, b: NamespaceNode, link: Link, links: RunningLinks, **params: Any) -> None:
+        self._link = link
+        self._links = links
+        self._ends = (a, b)
+        super().__init__(a, b, **params)
+
+    def makeIntfPair(self, name1: str, name2: str, *_: object, **__: object) -> None:  # noqa: N802 (Mininet's name)
+        """Called by Mininet between naming the interfaces and configuring them."""
+        a, b = (End(name, node.namespace) for name, node in zip((name1, name2), self._ends, strict=True))
+        self._links.connect(self._link, a, b)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that a link has carried: ``up`` from its first end to its second, ``down`` back."""
+
+    up: int
+    down: int
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Where a link's bytes are counted: at the interface of one of its ends."""
+
+    link: Link
+    interface: str
+    at_b: bool
+
+    def read(self, counters: Mapping[str, Counters]) -> Traffic:
+        """From the counters beside it; an interface that is gone went with its link's relay."""
+        here = counters.get(self.interface, Counters(0, 0, 0))
+        return Traffic(up=here.received, down=here.sent) if self.at_b else Traffic(up=here.sent, down=here.received)
+
+
+class Network:
+    """The network of one run."""
+
+    def __init__(
+        self, topology: Topology, home: Namespace, containers: Mapping[str, Namespace], links: RunningLinks
+    ) -> None:
+        """``home`` is the run's namespace; ``containers`` are those of the nodes' containers, by the node's name."""
+        setLogLevel("error")  # its warnings are of cases that are meant, such as a node without a link
+        Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
+        self.mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
+        """The same network to Mininet's own programs; commands in its nodes start a shell there."""
+        self._topology = topology
+        self._links = links
+        self._namespaces = {**containers, **dict.fromkeys(topology.switches, home)}
+        try:
+            with home.entered():
+                self._build()
+        except BaseException:
+            self.stop()
+            raise
+        self._meters = self._place_meters()
+
+    def _build(self) -> None:
+        _set(_NO_IPV6)
+        self._add_hosts()
+        for name in self._topology.switches:
+            self.mininet.addSwitch(name, namespace=self._namespaces[name])
+        interfaces = interface_names(self._topology)
+        for link in self._topology.resolved_links:
+            a, b = interfaces[link.name]
+            # Without a MAC address of Mininet's it is the kernel that draws one.
+            self.mininet.addLink(
+                link.a,
+                link.b,
+                cls=EmulatedLink,
+                link=link,
+                links=self._links,
+                intfName1=a,
+                intfName2=b,
+                addr1=None,
+                addr2=None,
+            )
+        self.mininet.build()
+        self.mininet.start()
+
+    def _add_hosts(self) -> None:
+        address, tables = addresses(self._topology), routing_tables(self._topology)
+        for name in self._topology.nodes:
+            self._prepare(name)
+            namespace = self._namespaces[name]
+            self.mininet.addHost(
+                name, cls=ContainerHost, namespace=namespace, address=address[name], routes=tables[name]
+            )
+
+    def _prepare(self, node: str) -> None:
+        """Set how the kernel treats packets in a node's namespace."""
+        ends = Counter(end for link in self._topology.resolved_links for end in (link.a, link.b))
+        with self._namespaces[node].entered():
+            _set(_NO_IPV6)
+            if ends[node] > 1:
+                _set(_FORWARD)
+
+    def _place_meters(self) -> dict[Namespace, list[Meter]]:
+        """Where each link is counted: at a switch if it has one, as the switches are all in one namespace."""
+        meters = defaultdict(list)
+        for link, made in zip(self._topology.resolved_links, self.mininet.links, strict=True):
+            at_b = link.b in self._topology.switches or link.a not in self._topology.switches
+            end, interface = (link.b, made.intf2) if at_b else (link.a, made.intf1)
+            meters[self._namespaces[end]].append(Meter(link, interface.name, at_b))
+        return meters
+
+    def deafen(self, node: str, before: frozenset[str], after: frozenset[str]) -> None:
+        """Let a node be deaf to the nodes ``after`` and no longer to those ``before``.
+
+        Packets from them to it are dropped where they arrive, in silence as on a broken path; what it forwards passes.
+        """
+        address = addresses(self._topology)
+        with self._namespaces[node].entered(), IPRoute() as ip:
+            if not before:
+                _move_local_rule(ip, 0, _LOCAL_AFTER_DEAF)
+            for change, others in (("add", after - before), ("del", before - after)):
+                for other, protocol in product(others, _PROTOCOLS):
+                    ip.rule(
+                        change,
+                        priority=_DEAF_PRIORITY,
+                        action="blackhole",
+                        src=address[other],
+                        src_len=32,
+                        dst=address[node],
+                        dst_len=32,
+                        ip_proto=protocol,
+                    )
+            if not after:
+                _move_local_rule(ip, _LOCAL_AFTER_DEAF, 0)
+
+    def move(self, node: str, pid: int) -> None:
+        """Move a node into the namespace of process ``pid``, with its links, address and routes."""
+        host, namespace = self.mininet[node], self._namespaces[node]
+        with Namespace.of_process(pid).path.open() as there, namespace.entered(), IPRoute() as ip:
+            for name in host.intfNames():
+                ip.link("set", index=socket.if_nametoindex(name), net_ns_fd=there.fileno())
+        namespace.replace(pid)
+        self._prepare(node)
+        self._links.moved(namespace)
+        host.config()
+
+    def traffic(self) -> dict[str, Traffic]:
+        """What every link has carried so far, by the link's name, as counted at one end of it."""
+        carried = {}
+        for namespace, meters in self._meters.items():
+            counters = namespace.counters()
+            carried.update({meter.link.name: meter.read(counters) for meter in meters})
+        return {link.name: carried[link.name] for link in self._topology.resolved_links}
+
+    def stop(self) -> None:
+        """End Mininet's shells. The links go on; interfaces and bridges go with the namespaces that they are in."""
+        for node in self.mininet.hosts + self.mininet.switches:
+            node.terminate()
+
+
+def _set(settings: Mapping[str, str]) -> None:
+    """Write what the kernel has settings for, in the namespace of this thread."""
+    for name, value in settings.items():
+        setting = Path("/proc/sys/net", name)
+        if setting.exists():
+            setting.write_text(value)
+
+
+def _move_local_rule(ip: IPRoute, before: int, after: int) -> None:
+    """Give the rule of the node's own addresses another priority; there is one at any time."""
+    ip.rule("add", priority=after, **_LOCAL)
+    ip.rule("del", priority=before, **_LOCAL)

@@ -1,0 +1,1 @@
+"""The nodes of a world, as the host holds them."""

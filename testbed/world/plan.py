@@ -1,0 +1,110 @@
+"""The check before a run: can this host build what the scenario asks for, and out of what?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import docker
+
+from testbed.core.clock import Clock
+from testbed.core.errors import HostError, SpecError
+from testbed.faults.fault import Fault
+from testbed.host.capacity import check_memory, oversubscribed, settle_dilation
+from testbed.host.devices import Device, devices
+from testbed.host.image import ensure_image
+from testbed.host.machine import connect_docker
+from testbed.host.speed import core_speed
+from testbed.models.holdings import Holding, provide, resolve_all
+from testbed.models.source import Model
+from testbed.schema.explain import dotted
+from testbed.schema.network.topology import Topology
+from testbed.schema.scenario import Scenario
+from testbed.schema.timeline import timeline_mistakes
+from testbed.world.network.links.backend import LinkBackend
+from testbed.world.network.links.running import BACKENDS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is built from: by node its device, its model and what it holds of that; and the scenario with its
+    dilation as a number, that of ``clock``."""
+
+    scenario: Scenario
+    clock: Clock
+    devices: dict[str, Device]
+    models: dict[str, Model]
+    holdings: dict[str, Holding]
+    links: LinkBackend
+    image: str
+    docker: docker.DockerClient
+
+    @property
+    def oversubscribed(self) -> bool:
+        """Whether the nodes may use more CPU than the host has."""
+        return oversubscribed(self.devices, self.clock.dilation)
+
+    @property
+    def synthetic(self) -> tuple[str, ...]:
+        """The nodes whose models have random weights. What they respond may be in every answer."""
+        return tuple(node for node, model in self.models.items() if model.synthetic)
+
+
+def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]) -> Plan:
+    """Resolve models, backend and image; raises TestbedError for what cannot be had, before anything is started.
+
+    ``links`` names a backend; without it the host is asked. ``report`` is told of steps that take time.
+    """
+    models = resolve_all(scenario)
+    if any(node.cpus is None for node in scenario.topology.nodes.values()):
+        report("measuring how fast this host runs the models")
+    equipped = devices(scenario.topology, models, core_speed)
+    _check_faults(scenario, equipped)
+    check_memory(equipped)
+    dilation = settle_dilation(scenario, equipped)
+    holdings = provide(scenario, models, {name: device.cpus for name, device in equipped.items()}, report)
+    backend = choose_backend(links, scenario.topology, _faults(scenario))
+    client = connect_docker()
+    settled = scenario.model_copy(update={"dilation": dilation})
+    return Plan(settled, Clock(dilation), equipped, models, holdings, backend, ensure_image(client, report), client)
+
+
+def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault] = ()) -> LinkBackend:
+    """The link backend called ``name``, or else the first that this host can have and that can do all that is asked.
+
+    Raises SpecError if there is no such backend or it cannot do that, HostError if the host lacks it.
+    """
+    candidates = [backend for backend in BACKENDS if name in (None, backend.name)]
+    if not candidates:
+        known = ", ".join(backend.name for backend in BACKENDS)
+        raise SpecError.of("--links", f"{name!r} is no link backend; known are {known}")
+    beyond = {backend.name: reason for backend in candidates if (reason := _beyond(backend, topology, faults))}
+    if name in beyond:
+        raise SpecError.of("--links", beyond[name])
+    missing = {backend.name: reason for backend in candidates if (reason := backend.missing())}
+    for backend in candidates:
+        if backend.name not in {*beyond, *missing}:
+            return backend
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in {**missing, **beyond}.items())
+    raise HostError(f"no link can be made; {reasons}")
+
+
+def _beyond(backend: LinkBackend, topology: Topology, faults: Sequence[Fault]) -> str | None:
+    """The first thing asked of a link, from the beginning or by a fault, that the backend cannot do."""
+    for link in topology.resolved_links:
+        for asked in (link, *(fault.changed(link) for fault in faults)):
+            for _, reason in backend.refusals(link, asked):
+                return f"link {link.name}: the {backend.name} backend {reason}"
+    return None
+
+
+def _faults(scenario: Scenario) -> list[Fault]:
+    return [entry.fault for entry in scenario.timeline if entry.fault]
+
+
+def _check_faults(scenario: Scenario, equipped: Mapping[str, Device]) -> None:
+    """Hold the timeline against what nodes have that is known only here; raises SpecError."""
+    nodes = {
+        name: node.model_copy(update={"cpus": equipped[name].cpus}) for name, node in scenario.topology.nodes.items()
+    }
+    extent = replace(scenario.extent, topology=scenario.topology.model_copy(update={"nodes": nodes}))
+    for loc, message in timeline_mistakes(scenario.timeline, extent):
+        raise SpecError.of(dotted(("timeline", *loc)), message)
