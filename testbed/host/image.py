@@ -54,6 +54,7 @@ _LOCK = "images/node/requirements.lock"
 _LLAMA_LOCK = "images/node/llama-cpp-python.lock"
 _PACKAGES_DOCKERFILE = "images/node/Dockerfile.packages"
 _CODE_DOCKERFILE = "images/node/Dockerfile"
+_PACKAGES = (_PACKAGES_DOCKERFILE, _LOCK, _LLAMA_LOCK)
 _PROJECT = Path(__file__).parents[2]
 
 _AGAIN = "sudo ./tb image"
@@ -88,7 +89,7 @@ def ensure_image(client: docker.DockerClient, report: Callable[[str], None], bas
 
 def _ensure_layers(client: docker.DockerClient, report: Callable[[str], None], base: str) -> str:
     base_tag = f"testbed-base:{_digest(_base_recipe())}" if base in _LOCAL else _named_base(client, report, base)
-    packages_tag = f"testbed-packages:{_digest([base_tag, *_contents([_PACKAGES_DOCKERFILE, _LOCK, _LLAMA_LOCK])])}"
+    packages_tag = f"testbed-packages:{_digest([base_tag, _llama_recipe(), *_contents(_PACKAGES)])}"
     node_tag = f"{_NODE}:{_digest([packages_tag, *_contents([_CODE_DOCKERFILE, *NODE_CODE])])}"
     if _present(client, node_tag):
         _mark_used(client, node_tag)
@@ -120,6 +121,12 @@ def _present(client: docker.DockerClient, tag: str) -> bool:
 
 def _base_recipe() -> list[str | bytes]:
     return [_release(), platform.machine(), *BASE_PACKAGES, *_BASE_WITHOUT]
+
+
+def _llama_recipe() -> str:
+    """What `tb` built the wheel of llama-cpp-python from; empty where somebody else built it."""
+    recipe = cache_folder() / "wheels" / "llama-cpp-python.recipe"
+    return recipe.read_text() if recipe.exists() else ""
 
 
 def _contents(paths: Sequence[str], root: Path = _PROJECT) -> list[str | bytes]:
