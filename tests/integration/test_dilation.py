@@ -1,4 +1,4 @@
-"""A run in slow motion: what it asks for and what it tells is in the nodes' time."""
+"""A dilated run: what it asks for and what it reports is in virtual time."""
 
 import json
 from collections.abc import Callable
@@ -33,9 +33,9 @@ def test_its_links_are_measured_as_they_were_asked(dilated: FinishedRun) -> None
 
 
 def test_play_took_as_much_longer_than_it_says(dilated: FinishedRun) -> None:
-    last = max(event["t"] for event in dilated.events if event["node"])
-    assert dilated.summary["stages"]["play"]["seconds"] >= FACTOR * last
     answers, arrivals = dilated.times("answer", "prompt"), dilated.times("arrival", "prompt")
+    # Play ends with the last answer. The host may record more after it: the restarted node is ready seconds later.
+    assert dilated.summary["stages"]["play"]["seconds"] >= FACTOR * max(answers.values())
     assert min(answers[prompt] - arrivals[prompt] for prompt in answers) >= 0.040, "a neighbour is 20 ms away"
 
 
