@@ -1,7 +1,7 @@
-"""The relay's process: frames get where they must, with sockets in the place of TAP devices, and orders are obeyed."""
+"""The relay's process, with sockets in the place of TAP devices: it delivers frames and obeys orders."""
 
-import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -12,13 +12,13 @@ import pytest
 
 from testbed.schema.network.link import Direction
 from testbed.schema.network.trace import Trace
-from testbed.world.network.links.userspace import Order, What, WireProperties, recordings
+from testbed.world.network.links.userspace import Order, OrderKind, UserspaceLinks, WireProperties, trace_files
 
 AT_ONCE = Direction()
 
 
 class Relay:
-    """A relay in a process of its own, and a client of it."""
+    """A relay process and one client of it."""
 
     def __init__(self, directory: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
@@ -39,9 +39,9 @@ class Relay:
     def order(self, what: int, link: int, up: Direction, down: Direction, files: list[int]) -> int:
         """The answer: 0, or an errno."""
         order = Order(what=what, link=link)
-        order.way = (WireProperties.of(up), WireProperties.of(down))
-        with recordings(up.trace, down.trace) as recorded:
-            socket.send_fds(self.client, [bytes(order)], [*files, *recorded])
+        order.direction = (WireProperties.of(up), WireProperties.of(down))
+        with trace_files(up.trace, down.trace) as traces:
+            socket.send_fds(self.client, [bytes(order)], [*files, *traces])
         return int.from_bytes(self.client.recv(8), sys.byteorder, signed=True)
 
     def link(self, up: Direction = AT_ONCE, down: Direction = AT_ONCE) -> tuple[socket.socket, socket.socket]:
@@ -51,12 +51,12 @@ class Relay:
             inner.setblocking(False)
             outer.settimeout(30)
         with inner_a, inner_b:
-            assert self.order(What.CONNECT, self._links, up, down, [inner_a.fileno(), inner_b.fileno()]) == 0
+            assert self.order(OrderKind.CONNECT, self._links, up, down, [inner_a.fileno(), inner_b.fileno()]) == 0
         self._links += 1
         return a, b
 
     def shape(self, link: int, up: Direction = AT_ONCE, down: Direction = AT_ONCE) -> int:
-        return self.order(What.SHAPE, link, up, down, [])
+        return self.order(OrderKind.SHAPE, link, up, down, [])
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_a_change_sends_on_what_waits(relay: Relay) -> None:
     assert (b.recv(65535), b.recv(65535)) == (bytes(1000), b"next")
 
 
-def test_a_recorded_link_carries_frames_when_it_could(relay: Relay) -> None:
-    """The recordings come by file descriptors, one for each direction that has one."""
+def test_a_link_with_a_trace_carries_frames_when_it_could(relay: Relay) -> None:
+    """Traces arrive as file descriptors, one for each direction that has a trace."""
     in_an_hour, each_millisecond = Trace("dead", (3_600_000,)), Trace("alive", (1,))
     a, b = relay.link(up=Direction(trace=in_an_hour), down=Direction(trace=each_millisecond))
     a.send(b"up")
@@ -145,23 +145,55 @@ def test_an_end_that_is_gone_takes_no_other_link_down(relay: Relay) -> None:
     assert d.recv(65535) == b"frame"
 
 
-def test_orders_that_cannot_be_carried_out_are_refused_and_leave_nothing_open(relay: Relay) -> None:
+def _open_files(relay: Relay) -> int:
+    return len(list(Path(f"/proc/{relay.process.pid}/fd").iterdir()))
+
+
+def test_orders_that_cannot_be_carried_out_are_refused_and_leave_nothing_open(relay: Relay, tmp_path: Path) -> None:
     relay.link()
-    descriptors = Path(f"/proc/{relay.process.pid}/fd")
-    before = len(list(descriptors.iterdir()))
+    before = _open_files(relay)
     for _ in range(5):
-        assert relay.order(What.CONNECT, 1, AT_ONCE, AT_ONCE, []) != 0, "no devices"
+        assert relay.order(OrderKind.CONNECT, 1, AT_ONCE, AT_ONCE, []) != 0, "no devices"
         assert relay.shape(7) != 0, "no such link"
-        with (descriptors.parent / "stat").open() as file:  # no recording, and of no use
-            order = relay.order(What.SHAPE, 7, AT_ONCE, AT_ONCE, [file.fileno()])
-        assert order != 0
-    assert len(list(descriptors.iterdir())) == before
+        with (tmp_path / "file").open("w") as file:
+            number = file.fileno()
+            assert relay.order(OrderKind.CONNECT, 1, AT_ONCE, AT_ONCE, [number]) != 0, "one device"
+            assert relay.order(OrderKind.CONNECT, 1, AT_ONCE, AT_ONCE, [number, number]) != 0, "no devices but files"
+            assert relay.order(OrderKind.SHAPE, 7, AT_ONCE, AT_ONCE, [number]) != 0, "no trace, and no such link"
+    assert _open_files(relay) == before
+    a, b = relay.link()
+    a.send(b"after all refusals")
+    assert b.recv(65535) == b"after all refusals"
 
 
-def test_what_is_no_order_ends_the_conversation_and_nothing_else(relay: Relay) -> None:
+def test_files_that_come_with_what_needs_none_are_closed(relay: Relay) -> None:
+    relay.link()
+    before = _open_files(relay)
+    with Path("/proc/self/stat").open() as file:
+        socket.send_fds(relay.client, [bytes(Order(what=OrderKind.HEALTH))], [file.fileno()])
+        assert relay.client.recv(16) == bytes(16)
+        with relay.connect() as stranger:
+            socket.send_fds(stranger, [b"no order"], [file.fileno()])
+            assert stranger.recv(8) == b""
+    assert _open_files(relay) == before
+
+
+@pytest.mark.parametrize(
+    "order",
+    [b"noise" * 20, bytes(Order(what=OrderKind.HEALTH)) + b"more", bytes(Order(what=9))],
+    ids=["noise", "too long", "of no kind"],
+)
+def test_what_is_no_order_ends_the_conversation_and_nothing_else(relay: Relay, order: bytes) -> None:
     a, b = relay.link()
     with relay.connect() as stranger:
-        stranger.send(os.urandom(100))
+        stranger.send(order)
         assert stranger.recv(8) == b""
     a.send(b"undisturbed")
     assert b.recv(65535) == b"undisturbed"
+
+
+def test_a_relay_that_stands_still_is_a_failure_and_not_waited_for_without_end(relay: Relay, tmp_path: Path) -> None:
+    links = UserspaceLinks(tmp_path, answer_timeout=0.05)
+    assert links.health([]).failure is None
+    relay.process.send_signal(signal.SIGSTOP)
+    assert links.health([]).failure == "the relay of the links did not answer within 0.05 s"

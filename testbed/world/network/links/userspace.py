@@ -1,6 +1,6 @@
-"""Links made by a process: a pair of TAP devices, and one relay for all links of a run that forwards between them.
+"""The userspace backend: each link is a pair of TAP devices, and one relay process per run forwards between all pairs.
 
-a ──tap── relay: waits its turn, takes size ÷ bandwidth, then the delay ──tap── b      and the same from b to a
+a ──tap── relay: queue, then size ÷ bandwidth, then delay ──tap── b      and the same from b to a
 """
 
 import array
@@ -31,11 +31,15 @@ _IFF_NO_PI: Final = 0x1000
 _SIOCSIFTXQLEN: Final = 0x8943
 
 _DEVICE_QUEUE: Final = 10_000
-"""Frames that a TAP device holds for the relay. With the usual 500 a burst on a fast link would be lost unasked."""
+"""Frames that a TAP device holds for the relay. Linux's default of 500 would drop bursts on fast links."""
 
 _NO_LIMIT: Final = 2**62
 _SOCKET: Final = "relay.sock"
 _ENDED: Final = "the relay of the links ended, and the links with it"
+_SILENT: Final = "the relay of the links did not answer within {:g} s"
+
+ANSWER_TIMEOUT: Final = 30.0
+"""Seconds. The relay answers within microseconds; even a host that is overloaded a thousandfold keeps to this."""
 
 
 class WireProperties(ctypes.Structure):
@@ -56,41 +60,40 @@ class WireProperties(ctypes.Structure):
         ("queue_frames", ctypes.c_int64),
         ("queue_bytes", ctypes.c_int64),
         ("opportunities", ctypes.c_int64),
-        ("recording", ctypes.c_int64),
+        ("trace", ctypes.c_int64),
         ("cut", ctypes.c_int64),
         ("quantiles", ctypes.c_float * QUANTILES),
     )
 
     @classmethod
-    def of(cls, way: Direction) -> "WireProperties":
-        """What the relay is to make of a direction."""
-        room = way.room
+    def of(cls, direction: Direction) -> "WireProperties":
+        room = direction.room
         queue_bytes = room.bytes
         if room.seconds is not None:
-            queue_bytes = round(min(room.seconds * way.rate / 8, _NO_LIMIT))
+            queue_bytes = round(min(room.seconds * direction.rate / 8, _NO_LIMIT))
         return cls(
-            ns_per_byte=8e9 / way.bandwidth if way.bandwidth else 0.0,
-            delay=round(way.delay * 1e9),
-            jitter=way.jitter.deviation * 1e9,
-            correlation=way.jitter.correlation,
-            to_bad=way.loss.to_bad,
-            to_good=way.loss.to_good,
-            in_good=way.loss.in_good,
-            in_bad=way.loss.in_bad,
-            duplicate=way.duplicate,
-            reorder=way.reorder,
-            corrupt=way.corrupt,
+            ns_per_byte=8e9 / direction.bandwidth if direction.bandwidth else 0.0,
+            delay=round(direction.delay * 1e9),
+            jitter=direction.jitter.deviation * 1e9,
+            correlation=direction.jitter.correlation,
+            to_bad=direction.loss.to_bad,
+            to_good=direction.loss.to_good,
+            in_good=direction.loss.in_good,
+            in_bad=direction.loss.in_bad,
+            duplicate=direction.duplicate,
+            reorder=direction.reorder,
+            corrupt=direction.corrupt,
             queue_frames=_NO_LIMIT if room.packets is None else room.packets,
             queue_bytes=_NO_LIMIT if queue_bytes is None else queue_bytes,
-            opportunities=len(way.trace.opportunities) if way.trace else 0,
-            recording=zlib.crc32(nanoseconds(way.trace)) if way.trace else 0,
-            cut=way.cut,
-            quantiles=(ctypes.c_float * QUANTILES)(*quantiles(way.jitter.distribution)),
+            opportunities=len(direction.trace.opportunities) if direction.trace else 0,
+            trace=zlib.crc32(nanoseconds(direction.trace)) if direction.trace else 0,
+            cut=direction.cut,
+            quantiles=(ctypes.c_float * QUANTILES)(*quantiles(direction.jitter.distribution)),
         )
 
 
-class What(IntEnum):
-    """The orders that the relay knows."""
+class OrderKind(IntEnum):
+    """``order.what`` of relay.c."""
 
     CONNECT = 1
     SHAPE = 2
@@ -104,20 +107,24 @@ class Order(ctypes.Structure):
         ("what", ctypes.c_int64),
         ("link", ctypes.c_int64),
         ("seed", ctypes.c_uint64 * 2),
-        ("way", WireProperties * 2),
+        ("direction", WireProperties * 2),
     )
 
 
 class UserspaceLinks:
-    """The links of a run, which one relay serves."""
+    """The links of a run, all served by one relay."""
 
-    def __init__(self, directory: Path) -> None:
-        """Speak with the relay whose socket is in ``directory``; raises LinkError if it is gone."""
+    def __init__(self, directory: Path, answer_timeout: float = ANSWER_TIMEOUT) -> None:
+        """Connect to the relay whose socket is in ``directory``.
+
+        Raises LinkError if the relay is gone or does not answer within ``answer_timeout`` seconds, here and in
+        ``connect`` and ``shape``.
+        """
+        self._answer_timeout = answer_timeout
         self._relay = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
+        self._relay.settimeout(answer_timeout)
+        with self._told_of_failures():
             self._relay.connect(str(directory / _SOCKET))
-        except OSError:
-            raise LinkError(_ENDED) from None
 
     @classmethod
     def begin(cls, journal: Journal, directory: Path) -> "UserspaceLinks":
@@ -132,58 +139,70 @@ class UserspaceLinks:
     def connect(self, wiring: Wiring) -> None:
         """Create the two TAP devices and hand them to the relay."""
         with _open_tap(wiring.a) as a, _open_tap(wiring.b) as b:
-            self._order(What.CONNECT, wiring, [a, b])
+            self._order(OrderKind.CONNECT, wiring, [a, b])
 
     def shape(self, wiring: Wiring, _: Collection[Way]) -> None:
-        """Tell the relay, to which a way that is as before is no change."""
-        self._order(What.SHAPE, wiring, [])
+        """Send the relay both directions. For the relay, equal properties are no change."""
+        self._order(OrderKind.SHAPE, wiring, [])
 
     def moved(self, wiring: Wiring, end: End) -> None:
-        """The relay holds the device itself, wherever that is."""
+        """Nothing to mend: the relay holds the device open in whichever namespace it is."""
 
     def health(self, wirings: Sequence[Wiring]) -> Health:
-        """The devices go with the relay, so that nothing is carried without it."""
+        """The relay's own figures. Its failure is the links' failure, since their devices are deleted with it."""
         try:
-            answer = array.array("q", self._exchange(Order(what=What.HEALTH), [], 8 * (len(wirings) + 1)))
+            answer = array.array("q", self._exchange(Order(what=OrderKind.HEALTH), [], 8 * (len(wirings) + 1)))
         except LinkError as error:
             return Health(failure=str(error))
         lost = {wiring.link.name: frames for wiring, frames in zip(wirings, answer[1:], strict=True) if frames}
         return Health(lateness=answer[0] / 1e9, lost=lost)
 
-    def _order(self, what: What, wiring: Wiring, devices: list[int]) -> None:
+    def _order(self, what: OrderKind, wiring: Wiring, devices: list[int]) -> None:
         link = wiring.link
         order = Order(what=what, link=wiring.number)
         order.seed = (wiring.stream("up"), wiring.stream("down"))
-        order.way = (WireProperties.of(link.up), WireProperties.of(link.down))
-        with recordings(link.up.trace, link.down.trace) as files:
+        order.direction = (WireProperties.of(link.up), WireProperties.of(link.down))
+        with trace_files(link.up.trace, link.down.trace) as files:
             (error,) = struct.unpack("q", self._exchange(order, [*devices, *files], 8))
         if error:
             raise LinkError(f"the relay refused the link {link.name}: {os.strerror(error)}")
 
     def _exchange(self, order: Order, files: list[int], size: int) -> bytes:
-        try:
+        """The answer to an order, of ``size`` bytes."""
+        with self._told_of_failures():
             socket.send_fds(self._relay, [bytes(order)], files)
             answer = self._relay.recv(size)
-        except OSError:
-            answer = b""
-        if len(answer) != size:
-            raise LinkError(_ENDED)
-        return answer
+            if len(answer) != size:
+                raise ConnectionResetError
+            return answer
+
+    @contextmanager
+    def _told_of_failures(self) -> Iterator[None]:
+        """Raise LinkError instead of OSError.
+
+        The socket is closed as well: an answer that is late would be taken for that to the next order.
+        """
+        try:
+            yield
+        except OSError as error:
+            self._relay.close()
+            silent = isinstance(error, TimeoutError)
+            raise LinkError(_SILENT.format(self._answer_timeout) if silent else _ENDED) from None
 
 
 def nanoseconds(trace: Trace) -> bytes:
-    """The opportunities of a trace as the relay takes them: 64-bit numbers."""
+    """The opportunities of a trace as the relay reads them: an array of int64."""
     return array.array("q", (time * 1_000_000 for time in trace.opportunities)).tobytes()
 
 
 @contextmanager
-def recordings(*traces: Trace | None) -> Iterator[list[int]]:
-    """Files in memory with the opportunities of each trace, which are gone once nobody has them open."""
+def trace_files(*traces: Trace | None) -> Iterator[list[int]]:
+    """Descriptors of anonymous files with the opportunities of each trace that is not None; closed at the end."""
     files = []
     try:
         for trace in traces:
             if trace is not None:
-                files.append(os.memfd_create("recording"))
+                files.append(os.memfd_create("trace"))
                 os.write(files[-1], nanoseconds(trace))
         yield files
     finally:
@@ -193,7 +212,7 @@ def recordings(*traces: Trace | None) -> Iterator[list[int]]:
 
 @contextmanager
 def _open_tap(end: End) -> Iterator[int]:
-    """A TAP device in the end's namespace; it stays there, and lives as long as anybody has it open."""
+    """A new TAP device in the end's namespace. The kernel deletes it when its last descriptor is closed."""
     with end.namespace.entered(), closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as any_socket:
         descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         try:
@@ -210,8 +229,6 @@ def _open_tap(end: End) -> Iterator[int]:
 
 
 def _missing() -> str | None:
-    """Found by trying."""
-
     def attempt() -> None:
         with Path("/dev/net/tun").open("r+b", buffering=0) as tap:
             fcntl.ioctl(tap, _TUNSETIFF, struct.pack("16sH22x", b"probe0", _IFF_TAP | _IFF_NO_PI))
@@ -226,4 +243,4 @@ def _missing() -> str | None:
 USERSPACE = LinkBackend(
     "userspace", _missing, lambda _: None, lambda _before, _after: None, UserspaceLinks.begin, UserspaceLinks
 )
-"""The backend for kernels without netem."""
+"""For kernels without netem."""

@@ -49,7 +49,7 @@ static bool happens(struct wire *wire, double probability)
     return probability > 0 && uniform(wire) < probability;
 }
 
-/* Whether the channel loses a frame; its state may change after that. */
+/* Whether the Gilbert–Elliott model loses a frame. Its state may change afterwards. */
 static bool loses(struct wire *wire)
 {
     const struct properties *is = &wire->is;
@@ -61,8 +61,8 @@ static bool loses(struct wire *wire)
     return lost;
 }
 
-/* How much a frame's delay differs from the mean. Correlated delays are a stationary sequence of normal deviates (box
- * and Muller; autoregressive of order one), whose distribution is then exchanged for the one that is asked for. */
+/* The difference of a frame's delay from the mean, in ns. Correlated delays start as a stationary first-order
+ * autoregressive sequence of normal deviates (Box–Muller). Their quantiles then index the table of the distribution. */
 static int64_t jitter(struct wire *wire)
 {
     const struct properties *is = &wire->is;
@@ -78,7 +78,7 @@ static int64_t jitter(struct wire *wire)
     return is->jitter * is->quantiles[step < QUANTILES ? step : QUANTILES - 1];
 }
 
-/* -------------------------------------------------------------------------------------------------------- a frame's way */
+/* ------------------------------------------------------------------------------------------------------ transmission */
 
 static int64_t opportunity_time(const struct wire *wire, int64_t number)
 {
@@ -86,7 +86,7 @@ static int64_t opportunity_time(const struct wire *wire, int64_t number)
     return wire->began + number / count * period + wire->times[number % count];
 }
 
-/* The first opportunity, from `number` on, that is not before `since`. */
+/* The first opportunity from `number` on that is at `since` or later. */
 static int64_t opportunity_since(const struct wire *wire, int64_t number, int64_t since)
 {
     int64_t count = wire->is.opportunities, period = wire->times[count - 1];
@@ -103,7 +103,7 @@ static int64_t opportunity_since(const struct wire *wire, int64_t number, int64_
     return low;
 }
 
-/* Where the first waiting frame takes a wire with a recording. */
+/* The place of a wire with a trace after its first waiting frame. */
 static struct place place_after(const struct wire *wire)
 {
     const struct frame *frame = wire->waiting.head;
@@ -118,7 +118,7 @@ static struct place place_after(const struct wire *wire)
     return place;
 }
 
-/* When the first waiting frame has been sent. */
+/* When the first waiting frame will have been sent. */
 static int64_t departure(const struct wire *wire)
 {
     const struct frame *frame = wire->waiting.head;
@@ -128,7 +128,7 @@ static int64_t departure(const struct wire *wire)
     return begin + llround(frame->size * wire->is.ns_per_byte);
 }
 
-/* Put a frame that has been sent on its way, unless chance is against it. */
+/* Decide the loss, corruption, delay and duplication of a frame that has been sent. */
 static void launch(struct wire *wire, struct frame *frame, int64_t sent)
 {
     if (loses(wire)) {
@@ -153,7 +153,7 @@ static void launch(struct wire *wire, struct frame *frame, int64_t sent)
     }
 }
 
-/* Launch all that has been sent by `time`. */
+/* Launch every frame that has been sent by `time`. */
 static void depart(struct wire *wire, int64_t time)
 {
     while (wire->waiting.head) {
@@ -189,7 +189,7 @@ void wire_accept(struct wire *wire, struct frame *frame, int64_t time)
     append(&wire->waiting, frame);
     wire->frames++;
     wire->bytes += frame->size;
-    depart(wire, time); /* at once, where nothing limits the rate */
+    depart(wire, time); /* without a limit of the rate the frame departs at once */
 }
 
 struct frame *wire_arrived(struct wire *wire, int64_t time)
@@ -202,8 +202,8 @@ struct frame *wire_arrived(struct wire *wire, int64_t time)
     return NULL;
 }
 
-/* A frame that waits is looked at when it departs, for then its delay is decided; where all have one delay, that can be
- * done once the first of them arrives. */
+/* A waiting frame is due when it departs, because its delay is decided then. Where all frames have the same delay, it is
+ * due when it arrives, which spares a wake-up. */
 int64_t wire_next_event(const struct wire *wire)
 {
     int64_t event = NEVER;
@@ -218,7 +218,7 @@ int64_t wire_next_event(const struct wire *wire)
     return event;
 }
 
-/* Let the frame that is being sent go on at a new rate from where it is. */
+/* Send the rest of the frame that is being sent at a new rate. */
 static void change_rate(struct wire *wire, double ns_per_byte, int64_t time)
 {
     struct frame *first = wire->waiting.head;
@@ -236,10 +236,10 @@ struct wire *wire_new(uint64_t seed)
     return wire;
 }
 
-/* Begin another recording, unless it is the same. */
-static void change_recording(struct wire *wire, const struct properties *is, const int64_t *times, int64_t time)
+/* Begin another trace at `time`, unless it has the same id. */
+static void change_trace(struct wire *wire, const struct properties *is, const int64_t *times, int64_t time)
 {
-    if (wire->times && times && is->recording == wire->is.recording)
+    if (wire->times && times && is->trace == wire->is.trace)
         return;
     free(wire->times);
     wire->times = NULL;
@@ -260,7 +260,7 @@ void wire_shape(struct wire *wire, const struct properties *is, const int64_t *t
         wire->free = time;
     else if (wire->waiting.head)
         change_rate(wire, is->ns_per_byte, time);
-    change_recording(wire, is, times, time);
+    change_trace(wire, is, times, time);
     wire->is = *is;
     wire->bad &= is->to_bad > 0;
 }
