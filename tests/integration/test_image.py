@@ -12,8 +12,9 @@ import docker
 import pytest
 
 from testbed.core.cache import cache_folder
-from testbed.host import image
 from testbed.host.image import NODE_UID, ImageError, chosen_base, ensure_image
+from testbed.host.image.code import build_code
+from testbed.host.image.stack import mark_used, remove_unused
 
 MEGABYTE = 1_000_000
 
@@ -120,7 +121,7 @@ def test_a_host_with_a_strict_umask_makes_an_image_that_a_node_can_read(client: 
     own = "testbed-test-umask:latest"
     packages = next(name for name in _layers(client, tag) if name.startswith("testbed-packages:"))
     with _umask(0o077):
-        image._build_code(client, own, packages)
+        build_code(client, own, packages)
     try:
         program = "import os, testbed.node, testbed.node.agent; print(os.getuid())"
         assert _inside(client, own, "python3", "-c", program).strip() == str(NODE_UID)
@@ -140,12 +141,12 @@ def test_old_images_go_unless_they_are_young_or_in_use_or_not_ours(client: docke
 
     try:
         now = datetime.now(UTC)
-        image._remove_unused(client, repository, before=now - timedelta(hours=1))
+        remove_unused(client, repository, before=now - timedelta(hours=1))
         assert left() == {unused, used, foreign}
-        image._mark_used(client, unused)
-        image._remove_unused(client, repository, before=now)
+        mark_used(client, unused)
+        remove_unused(client, repository, before=now)
         assert left() == {unused, used, foreign}
-        image._remove_unused(client, repository, before=datetime.now(UTC))
+        remove_unused(client, repository, before=datetime.now(UTC))
         assert left() == {used, foreign}
     finally:
         container.remove()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.host import image
-from testbed.host.image import ImageError
+from testbed.host.image import ImageError, base, building, layer, packages, stack
 
 PROJECT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _digest(folder: Path) -> str:
-    return image._digest(image._contents(["code", "alone.py"], folder))
+    return layer.digest(layer.contents(["code", "alone.py"], folder))
 
 
 def test_a_digest_changes_with_content_name_and_number_of_files(folder: Path) -> None:
@@ -47,13 +47,13 @@ def test_a_digest_does_not_change_with_files_that_are_not_part_of_it(folder: Pat
 
 
 def test_a_digest_sees_the_border_between_two_parts() -> None:
-    assert image._digest(["ab", "c"]) != image._digest(["a", "bc"])
+    assert layer.digest(["ab", "c"]) != layer.digest(["a", "bc"])
 
 
 def test_the_copies_of_a_library_become_links_to_it(tmp_path: Path) -> None:
     for name in ("libx-y.so", "libx-y.so.0", "libx-y.so.0.5.0"):
         (tmp_path / name).write_text("library")
-    image._link_names(tmp_path / "libx-y.so.0.5.0")
+    packages.link_names(tmp_path / "libx-y.so.0.5.0")
     assert (tmp_path / "libx-y.so").readlink() == (tmp_path / "libx-y.so.0").readlink() == Path("libx-y.so.0.5.0")
     assert (tmp_path / "libx-y.so").read_text() == "library"
 
@@ -66,7 +66,7 @@ def test_what_goes_into_the_image_can_be_read_whatever_the_umask(tmp_path: Path)
         (tmp_path / "code" / "gone.py").symlink_to("nowhere")
     finally:
         os.umask(before)
-    image._let_everyone_read(tmp_path)
+    building.let_everyone_read(tmp_path)
     assert (tmp_path / "code").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "code" / "one.py").stat().st_mode & 0o777 == 0o644
 
@@ -81,9 +81,9 @@ def test_a_base_is_remembered_until_the_local_one_is_asked_for(tmp_path: Path, m
             raise ImageError("it is broken")
         return "tag"
 
-    monkeypatch.setattr(image, "_ensure_layers", make_layers)
-    for base in (None, "mine:1", None, "local", None, "mine:1", "", None):
-        image.ensure_image(None, print, base)
+    monkeypatch.setattr(stack, "_ensure_layers", make_layers)
+    for name in (None, "mine:1", None, "local", None, "mine:1", "", None):
+        image.ensure_image(None, print, name)
     assert made == ["", "mine:1", "mine:1", "local", "", "mine:1", "", ""]
     with pytest.raises(ImageError):
         image.ensure_image(None, print, "broken")
@@ -99,7 +99,7 @@ def test_a_release_without_a_code_name_is_a_clear_error(monkeypatch: pytest.Monk
 def test_a_host_without_mmdebstrap_is_told_of_other_bases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ImageError, match=r"mmdebstrap.*\n.*--base IMAGE"):
-        image._build_base(None, "testbed-base:0")
+        base.build_base(None, "testbed-base:0", "")
 
 
 def _imported_modules(source: Path) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _imported_modules(source: Path) -> Iterator[str]:
 
 
 def test_the_image_holds_every_module_of_the_project_that_a_node_imports() -> None:
-    held = set(image._files(image.NODE_CODE))
+    held = set(layer.found_files(image.NODE_CODE, PROJECT))
     for file in held:
         for module in _imported_modules(PROJECT / file):
             path = Path(*module.split("."))
