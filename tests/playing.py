@@ -24,7 +24,7 @@ from testbed.record.host_load import HostLoad
 from testbed.record.link_fidelity import as_figures
 from testbed.record.samples import SCHEMA
 from testbed.schema.scenario import Scenario
-from testbed.workload.schedule import Arrival, schedule
+from testbed.workload.schedule import Arrival
 from testbed.world.network.probe import Observation
 
 MEMORY = 160 * 2**20
@@ -91,7 +91,7 @@ class _Play:
             self.emit(name, "ready", load_seconds=0.02)
         self.now = 0.0
         self._traffic(0)
-        for arrival in schedule(self.scenario.workload, list(self.nodes), self.scenario.seed):
+        for arrival in self.scenario.workload.schedule(list(self.nodes), self.scenario.seed):
             self._later(arrival.at, self._arrive, arrival)
         partition, crash = self.scenario.timeline
         for entry, begin, end in ((partition, self._part, self._part), (crash, self._kill, self._restart)):
@@ -113,12 +113,12 @@ class _Play:
 
     def _arrive(self, arrival: Arrival) -> None:
         owner, prompt = arrival.node, arrival.prompt
-        self.emit(HOST, "prompt", prompt=prompt, owner=owner, text=arrival.text, truth=arrival.truth)
+        self.emit(HOST, "prompt", prompt=prompt, owner=owner, text=arrival.question.text, truth=arrival.question.truth)
         if not self.nodes[owner].running:
             self.emit(HOST, "lost", prompt=prompt, reason=f"{owner}: ended with code 137")
             return
-        self.emit(owner, "arrival", prompt=prompt, text=arrival.text)
-        _Progress(self, prompt, owner, arrival.truth).layer(1)
+        self.emit(owner, "arrival", prompt=prompt, text=arrival.question.text)
+        _Progress(self, prompt, owner, arrival.question.truth).layer(1)
 
     def enqueue(self, node: str, job: str, layer: int, owner: str, text: str, then: Callable[[], None]) -> None:
         """Queue a job, and go on with ``then`` when it is done."""

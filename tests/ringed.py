@@ -167,6 +167,7 @@ class FakeRing:
         return NodeConfig(
             name=name,
             neighbours={other: self.address(other) for other in self.pattern.ring},
+            pattern_class="testbed.patterns.pipeline:Pipeline",
             pattern=self.pattern,
             queue=QueueOptions(),
             retry=RetryOptions(),

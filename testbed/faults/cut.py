@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from testbed.faults.fault import LinkFault, Phase
+from testbed.faults.fault import LinkFault
 from testbed.faults.targets import change_link
+from testbed.schema.fault import Phase
 from testbed.schema.network.link import WAYS, Way
 from testbed.schema.network.topology import Topology
 

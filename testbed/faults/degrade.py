@@ -4,9 +4,10 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from testbed.faults.fault import LinkFault, Phase
+from testbed.faults.fault import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.explain import Mistake
+from testbed.schema.fault import Phase
 from testbed.schema.network.link import WAYS, Link, Way
 from testbed.schema.network.shape import TwoWayShape
 from testbed.schema.network.topology import Topology

@@ -9,41 +9,26 @@ any order, and once all have ended the original is back.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from testbed.world.world import World
-
-State = TypeVar("State")
+from testbed.faults.api import World
+from testbed.schema.fault import Effect, Effects, State
 
 
 class Target(Protocol[State]):
     """A part of a world that has a state. Equal targets are the same part."""
 
-    def original(self, world: "World") -> State:
+    def original(self, world: World) -> State:
         """Its state where no fault is active."""
 
-    def apply(self, world: "World", before: State, after: State) -> None:
+    def apply(self, world: World, before: State, after: State) -> None:
         """Bring it from one state into another; called in a thread of its own."""
-
-
-@dataclass(frozen=True, eq=False)
-class Effect(Generic[State]):
-    """What a fault makes of the state of ``target``. The same effect may be active several times."""
-
-    target: Target[State]
-    change: Callable[[State], State]
-
-
-Effects = Sequence[Effect[Any]]
 
 
 class ActiveEffects:
     """The effects that are active in a world, which they keep in the state that they demand."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._active: list[Effect[Any]] = []
         self._states: dict[Target[Any], Any] = {}

@@ -1,82 +1,16 @@
-"""What every fault is: a part of the scenario file that says which effects it has, and for how long."""
+"""Faults of one node and of one link."""
 
-import math
 import random
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any
 
-from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field
 
-from testbed.core.spec import Spec
-from testbed.faults.effects import Effects
 from testbed.faults.targets import change_node
 from testbed.schema.explain import Mistake
-from testbed.schema.network.link import Link
+from testbed.schema.fault import Fault, Phase, node_mistakes
 from testbed.schema.network.topology import Topology
-
-FOREVER: Final = math.inf
-"""Until the fault is over."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Effects that a fault has, and for how many seconds."""
-
-    effects: Effects
-    seconds: float = FOREVER
-
-
-class Fault(Spec):
-    """One kind of fault. Docstrings and descriptions of fields are its documentation (docs/faults.md)."""
-
-    short: ClassVar[str]
-    """The field that a value without keys stands for: ``kill: c``."""
-
-    momentary: ClassVar[bool] = False
-    """It is over as soon as its phases are; what the last one did stays."""
-
-    outlives_play: ClassVar[bool] = False
-    """It is not undone at the end of play: that would start what nobody needs any more."""
-
-    @property
-    @abstractmethod
-    def subject(self) -> str:
-        """What it happens to, for people."""
-
-    @abstractmethod
-    def phases(self, topology: Topology) -> Iterator[Phase]:
-        """What it does, from its beginning on; the last phase lasts until it is over."""
-
-    def mistakes(self, topology: Topology) -> Iterator[Mistake]:
-        """What is wrong with it in this topology."""
-        del topology
-        yield from ()
-
-    def changed(self, link: Link) -> Link:
-        """The properties that a link has while this fault alone is active, whether anything gets through or not."""
-        return link
-
-    @classmethod
-    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
-        """The keys of one in a random timeline, as in a file; None if nothing is there that it could happen to."""
-        del topology, chance
-        return None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys(cls, written: Any) -> Any:
-        return written if isinstance(written, dict | Spec) else {cls.short: written}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        required = [name for name, field in cls.model_fields.items() if field.is_required()]
-        annotation: Any = cls.model_fields[cls.short].annotation
-        short = TypeAdapter(annotation).json_schema()
-        return {"anyOf": [handler(schema), short]} if required == [cls.short] else handler(schema)
 
 
 class NodeFault(Fault):
@@ -87,6 +21,11 @@ class NodeFault(Fault):
 
     @property
     def subject(self) -> str:
+        """The node."""
+        return self.node
+
+    @property
+    def needs(self) -> str | None:
         """The node."""
         return self.node
 
@@ -129,15 +68,9 @@ class ConditionFault(NodeFault):
 
     @abstractmethod
     def condition(self) -> dict[str, Any]:
-        """The fields of Condition that it sets."""
+        """The fields of :class:`~testbed.faults.api.Condition` that it sets."""
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One."""
+        """One phase, until the fault is over."""
         del topology
         yield Phase([change_node(self.node, **self.condition())])
-
-
-def node_mistakes(loc: tuple[str | int, ...], node: str, topology: Topology) -> Iterator[Mistake]:
-    """A node that is not there."""
-    if node not in topology.nodes:
-        yield loc, f"there is no node {node!r}; known are {', '.join(topology.nodes)}"

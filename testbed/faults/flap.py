@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from testbed.core.units import Duration
-from testbed.faults.fault import LinkFault, Phase
+from testbed.faults.fault import LinkFault
 from testbed.faults.targets import change_link
+from testbed.schema.fault import Phase
 from testbed.schema.network.link import WAYS
 from testbed.schema.network.topology import Topology
 

@@ -11,6 +11,11 @@ class Kill(ConditionFault):
 
     outlives_play = True
 
+    @property
+    def ends(self) -> str | None:
+        """The node."""
+        return self.node
+
     def condition(self) -> dict[str, Any]:
         """Not running."""
         return {"running": False}

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from testbed.faults.fault import Fault, Phase, node_mistakes
 from testbed.faults.targets import deafen
 from testbed.schema.explain import Mistake
+from testbed.schema.fault import Fault, Phase, node_mistakes
 from testbed.schema.network.topology import Topology
 
 

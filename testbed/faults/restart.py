@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from testbed.faults.fault import NodeFault, Phase
+from testbed.faults.fault import NodeFault
 from testbed.faults.targets import change_node
+from testbed.schema.fault import Phase
 from testbed.schema.network.topology import Topology
 
 
@@ -13,6 +14,16 @@ class Restart(NodeFault):
 
     momentary = True
     outlives_play = True
+
+    @property
+    def needs(self) -> str | None:
+        """None: a node that has ended can be started, too."""
+        return None
+
+    @property
+    def starts(self) -> str | None:
+        """The node."""
+        return self.node
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """Down, and then up, whatever killed the node before."""

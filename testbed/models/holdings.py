@@ -11,7 +11,7 @@ from testbed.models.source import Model, ModelError, check_reference, is_here, r
 from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.activations import ENCODINGS
-from testbed.patterns import Pipeline
+from testbed.patterns.pipeline import Pipeline
 from testbed.schema.explain import Mistake
 from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario

@@ -22,7 +22,7 @@ from testbed.node.journal import recall
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
 from testbed.node.ring.joining import join
-from testbed.patterns import Pipeline
+from testbed.patterns.pipeline import Pipeline
 
 
 def inference_of(config: NodeConfig, shared: Path, model: Path, trace: Trace) -> Inference:

@@ -1,11 +1,13 @@
 """What an agent is told at its start, and where things lie inside a node."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationInfo, field_validator
 
 from testbed.core.clock import REAL_TIME, Clock
-from testbed.patterns import Pattern
+from testbed.core.registry import load_reference
+from testbed.patterns.base import Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 
 SHARED = Path("/run/node")
@@ -29,14 +31,19 @@ RING_PORT = 8082
 
 
 class NodeConfig(BaseModel):
-    """The agent of node ``name``, which goes by ``clock``. ``neighbours`` are IP addresses by name."""
+    """The agent of node ``name``, which goes by ``clock``.
+
+    ``neighbours`` are IP addresses by name. ``pattern_class`` is ``module:Name`` or ``FILE.py:Name``, as the node's
+    Python finds it: a node has no registry of installed kinds.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     clock: Clock = REAL_TIME
     neighbours: dict[str, str]
-    pattern: Pattern
+    pattern_class: str
+    pattern: SerializeAsAny[Pattern]
     queue: QueueOptions
     retry: RetryOptions
     membership: MembershipOptions | None
@@ -46,3 +53,10 @@ class NodeConfig(BaseModel):
     temperature: float
     max_tokens: int
     seed: int
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _read_pattern(cls, written: Any, info: ValidationInfo) -> Any:
+        if isinstance(written, Pattern):
+            return written
+        return load_reference(info.data["pattern_class"]).model_validate(written)

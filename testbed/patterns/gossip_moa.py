@@ -12,24 +12,22 @@ A prompt costs (k + 1)·M + 1 inferences. There is no server: the node that a pr
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from testbed.core.units import Duration
+from testbed.patterns.base import Loads, Pattern
 from testbed.patterns.participant import Job, JobError, Participant, Prompt
 
 INSTRUCTION = "Weigh these responses, some of which may be wrong, and give the best answer."
 """The zoo's models were trained on these very words; changed words need models trained anew."""
 
 
-class GossipMoa(BaseModel):
+class GossipMoa(Pattern):
     """``layers`` is the paper's M and ``proposers`` its k; with no layers a node answers alone."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    kind: Literal["gossip-moa"]
     layers: int = Field(ge=0)
     proposers: int = Field(ge=0)
     timeout: Duration = Field(10.0, description="how long a layer waits for its neighbours")
@@ -42,22 +40,38 @@ class GossipMoa(BaseModel):
 
     @property
     def peers_needed(self) -> int:
-        """How many neighbours every node must have."""
+        """``proposers``, where there is a layer that asks them."""
         return self.proposers if self.layers else 0
+
+    @property
+    def reach(self) -> Literal["all", "linked"]:
+        """``neighbours``"""
+        return self.neighbours
 
     @property
     def last_layer(self) -> int:
         """The layer of the aggregation; layers count from 1."""
         return self.layers + 1
 
-    def owners(self, nodes: Sequence[str]) -> Sequence[str]:
-        """The nodes that prompts arrive at: all."""
-        return nodes
+    @property
+    def calls(self) -> tuple[int, int]:
+        """(k + 1)·M + 1, at least and at most."""
+        count = (self.proposers + 1) * self.layers + 1
+        return count, count
 
-    def mistakes(self, nodes: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """What does not go with a topology's ``nodes``, and where it stands: it names none."""
-        del nodes
-        yield from ()
+    def load(self, neighbours: Mapping[str, Sequence[str]]) -> Loads:
+        """The calls that every node gets, by role: ``answer`` reads the prompt alone, ``aggregation`` responses, too.
+
+        A node's own prompts bring it a call in each of the M layers, and the aggregation. A prompt of its neighbour j
+        brings it one in each layer with the probability k/degⱼ. That is 1 + M + M·Σⱼ k/degⱼ calls; in neighbourhoods
+        of one size, the (k + 1)·M + 1 of arXiv 2412.21200, theorem 1. All but those of layer 1 are aggregations.
+        """
+        return {node: self._load_of(node, neighbours) for node in neighbours}
+
+    def _load_of(self, node: str, neighbours: Mapping[str, Sequence[str]]) -> dict[str, float]:
+        asked = sum(min(1.0, self.proposers / len(peers)) for peers in neighbours.values() if node in peers)
+        first, later = (asked, (self.layers - 1) * asked) if self.layers else (0.0, 0.0)
+        return {"answer": 1 + first, "aggregation": self.layers + later}
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The owner's answer; raises JobError if its own model gives none."""

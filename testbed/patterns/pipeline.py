@@ -11,18 +11,16 @@ its own model is to a node that has one.
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from testbed.core.units import Duration
+from testbed.patterns.base import Pattern
 from testbed.patterns.participant import Job, Participant, Prompt
 
 
-class Pipeline(BaseModel):
+class Pipeline(Pattern):
     """``ring`` names the nodes in the order in which they hold the layers. They all name the same model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    kind: Literal["pipeline"]
     ring: list[str] = Field(min_length=1, description="the nodes that share the model; prompts arrive at the first")
     split: list[Annotated[int, Field(ge=1)]] | None = Field(
         None, description="how many layers each node of the ring holds; planned if left out"
@@ -40,21 +38,6 @@ class Pipeline(BaseModel):
         description="how long a lost stage is waited for before the others take its layers; for ever if left out",
     )
     patience: Duration = Field(30.0, description="how long samples wait for a lost stage before they are given up")
-
-    @property
-    def peers_needed(self) -> int:
-        """How many neighbours every node must have."""
-        return 0
-
-    @property
-    def neighbours(self) -> Literal["all"]:
-        """Whom a node may reach: nodes that follow each other in the ring need no link of their own."""
-        return "all"
-
-    @property
-    def last_layer(self) -> int:
-        """A prompt is one job."""
-        return 1
 
     @property
     def places(self) -> tuple[int, int]:

@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Final
 
 from testbed.core.errors import TestbedError
-from testbed.faults.effects import ActiveEffects, Effects
-from testbed.faults.fault import Fault
+from testbed.faults.effects import ActiveEffects
 from testbed.record.recording import Recording
+from testbed.schema.fault import Effects, Fault
 from testbed.schema.timeline import Entry
 from testbed.world.world import World, explained
 

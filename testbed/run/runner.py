@@ -20,7 +20,7 @@ from testbed.record.recording import SAMPLE_INTERVAL, Recording
 from testbed.run.player import Timeline
 from testbed.schema.scenario import Scenario
 from testbed.show.report import write_report
-from testbed.workload.schedule import Arrival, schedule
+from testbed.workload.schedule import Arrival
 from testbed.world import watcher
 from testbed.world.journal import Journal
 from testbed.world.nodes.client import AgentClient, AgentGoneError
@@ -202,9 +202,9 @@ async def _clients(world: World, stack: AsyncExitStack) -> dict[str, AgentClient
 def _play(world: World, recording: Recording, view: View) -> None:
     """Hand over every prompt when it is due, and wait for all to end."""
     scenario = world.plan.scenario
-    arrivals = schedule(scenario.workload, scenario.owners, scenario.seed)
+    arrivals = scenario.workload.schedule(scenario.owners, scenario.seed)
     if world.plan.synthetic:
-        arrivals = [replace(arrival, truth=None) for arrival in arrivals]
+        arrivals = [replace(arrival, question=replace(arrival.question, truth=None)) for arrival in arrivals]
     timeline = Timeline(world, recording)
     recording.begin()
     view.play(recording.boards, len(arrivals), timeline.active, world.clock.dilation)
@@ -239,9 +239,10 @@ async def _sample(recording: Recording) -> None:
 async def _deliver(arrival: Arrival, client: AgentClient, recording: Recording) -> None:
     """Bring a prompt to its owner, and see to it that it ends, as answered or with a reason."""
     await asyncio.sleep(recording.zero + arrival.at - asyncio.get_running_loop().time())
-    recording.emit("prompt", prompt=arrival.prompt, owner=arrival.node, text=arrival.text, truth=arrival.truth)
+    text, truth = arrival.question.text, arrival.question.truth
+    recording.emit("prompt", prompt=arrival.prompt, owner=arrival.node, text=text, truth=truth)
     try:
-        await client.prompt(arrival.prompt, arrival.text)
+        await client.prompt(arrival.prompt, text)
     except AgentGoneError:
         await recording.lose(arrival.prompt, arrival.node)
     except JobError:

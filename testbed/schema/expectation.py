@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_
 
 from testbed.core.spec import Spec
 from testbed.core.units import DURATION, Duration
-from testbed.faults.fault import node_mistakes
 from testbed.schema.bound import Bound, bound_on
 from testbed.schema.explain import Mistake, MistakesError
+from testbed.schema.fault import node_mistakes
 from testbed.schema.metric import METRICS
 from testbed.schema.network.topology import Topology
 from testbed.schema.timeline import Entry

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from testbed.core import seeds
 from testbed.core.units import DURATION
-from testbed.faults import FAULTS
+from testbed.schema.fault import FAULTS
 from testbed.schema.timeline import Entry, Extent, RandomFaults, timeline_mistakes
 
 _DRAWS: Final = 20  # of one fault; a moment at which none of them can be has none
@@ -44,9 +44,9 @@ def _draw(
 ) -> Entry:
     taken = {entry.label for entry in entries}
     name = next(name for number in count(1) if (name := f"{kind}-{number}") not in taken)
-    written: dict[str, Any] = {"name": name, "at": _written(at), kind: FAULTS[kind].draw(extent.topology, chance)}
+    written: dict[str, Any] = {"name": name, "at": _written(at), kind: FAULTS.get(kind).draw(extent.topology, chance)}
     lasts = chance.uniform(options.shortest, options.longest)
-    if not FAULTS[kind].momentary:
+    if not FAULTS.get(kind).momentary:
         written["for"] = _written(lasts)
     return Entry.model_validate(written)
 

@@ -1,6 +1,6 @@
 """The scenario file: what the nodes of a topology do together, and what must hold.
 
-Patterns bring their own schema; this module collects them. Those of faults are collected by the timeline.
+Patterns, prompt sources, arrival processes, scorers and faults bring schemas of their own, found in their registries.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,16 +13,20 @@ from ruamel.yaml import YAML
 
 from testbed.core.errors import SpecError
 from testbed.core.spec import Spec, matching
-from testbed.core.units import Rate
-from testbed.patterns import Pattern
+from testbed.patterns.base import PATTERNS, Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.schema.document import Document, override
 from testbed.schema.expectation import Expectation, Expectations
 from testbed.schema.explain import Loc, Mistake, MistakesError
+from testbed.schema.kinds import OfKind
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
 from testbed.schema.random_faults import drawn
 from testbed.schema.timeline import Entry, Extent, named, timeline_mistakes
+from testbed.workload.arrivals.base import ARRIVALS, ArrivalProcess
+from testbed.workload.prompts.base import PROMPTS, PromptSource
+from testbed.workload.schedule import Arrival, schedule
+from testbed.workload.scoring.base import SCORERS, Scorer
 
 _MOST_DILATION: Final = 100.0
 
@@ -50,19 +54,17 @@ class Sampling(Spec):
     max_tokens: int = Field(24, ge=1)
 
 
-class Arrivals(Spec):
-    """When prompts arrive: at every owner a Poisson process of its own, with ``rate`` prompts per second."""
-
-    process: Literal["poisson"] = "poisson"
-    rate: Rate
-
-
 class Workload(Spec):
-    """Which prompts arrive where and when. ``count`` is over all nodes."""
+    """Which prompts arrive where and when, and how answers are judged. ``count`` is over all nodes."""
 
-    prompts: Literal["worldfacts"]
-    arrivals: Arrivals
+    prompts: Annotated[PromptSource, OfKind(PROMPTS, "source")]
+    arrivals: Annotated[ArrivalProcess, OfKind(ARRIVALS, "process", default="poisson")]
     count: int = Field(ge=1)
+    scorer: Annotated[Scorer, OfKind(SCORERS, "scorer")] = Field("exact", validate_default=True)
+
+    def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
+        """Every arrival at ``owners``, in order."""
+        return schedule(self.prompts, self.arrivals, self.count, owners, seed)
 
 
 class Scenario(Spec):
@@ -71,7 +73,7 @@ class Scenario(Spec):
     name: Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens, like my-run")]
     topology: Topology
     seed: int = Field(0, ge=0)
-    pattern: Pattern
+    pattern: Annotated[Pattern, OfKind(PATTERNS, "kind")]
     queue: QueueOptions = QueueOptions()
     retry: RetryOptions = RetryOptions()
     membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
@@ -110,7 +112,7 @@ class Scenario(Spec):
 
     def neighbours(self, node: str) -> list[str]:
         """The nodes that ``node`` asks, in the order of the topology."""
-        return self.topology.linked(node) if self.pattern.neighbours == "linked" else self.topology.neighbours(node)
+        return self.topology.linked(node) if self.pattern.reach == "linked" else self.topology.neighbours(node)
 
     def drawn(self) -> "Scenario":
         """The same with what its seed draws in place of ``random`` in its timeline."""

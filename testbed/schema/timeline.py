@@ -9,18 +9,31 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from testbed.core.spec import Spec, matching
 from testbed.core.units import DURATION, Duration, Rate
-from testbed.faults import FAULTS
-from testbed.faults.fault import Fault, NodeFault, node_mistakes
-from testbed.faults.kill import Kill
-from testbed.faults.restart import Restart
 from testbed.schema.bound import Bound
-from testbed.schema.explain import Mistake
+from testbed.schema.explain import Mistake, MistakesError
+from testbed.schema.fault import ENTRY_KEYS, FAULTS, Fault, node_mistakes
+from testbed.schema.kinds import find, loadable, mistakes_of, read
 from testbed.schema.network.topology import Topology
 
 _TRIGGERS: Final = ("at", "after", "when", "in")
@@ -136,7 +149,7 @@ class In(Trigger):
 class RandomFaults(Spec):
     """Faults that the seed of a run draws: which, of what, when and for how long. :mod:`.drawing` does it."""
 
-    faults: list[str] = Field(default_factory=lambda: list(FAULTS), min_length=1, description="kinds that are drawn")
+    faults: list[str] = Field(default_factory=FAULTS.names, min_length=1, description="kinds that are drawn")
     rate: Rate = Field(description="how many begin in a time, on average; a Poisson process")
     shortest: Duration = Field(0.5, gt=0, description="how long each lasts at least")
     longest: Duration = Field(5.0, gt=0, description="how long each lasts at most")
@@ -151,7 +164,7 @@ class RandomFaults(Spec):
         """Kinds that there are not, or not here, and more than is of use."""
         unknown = [(index, kind) for index, kind in enumerate(self.faults) if kind not in FAULTS]
         for index, kind in unknown:
-            yield ("faults", index), f"there is no fault {kind!r}; known are {', '.join(FAULTS)}"
+            yield ("faults", index), f"there is no fault {kind!r}; known are {', '.join(FAULTS.names())}"
         if not unknown and not self.possible(extent.topology):
             yield ("faults",), "this topology has nothing that these could happen to; name others"
         if (expected := self.rate * extent.seconds) > _MOST_DRAWN:
@@ -160,14 +173,14 @@ class RandomFaults(Spec):
     def possible(self, topology: Topology) -> list[str]:
         """Those of the kinds that there is something for in a topology."""
         chance = random.Random(0)
-        return [kind for kind in self.faults if kind in FAULTS and FAULTS[kind].draw(topology, chance) is not None]
+        return [kind for kind in self.faults if kind in FAULTS and FAULTS.get(kind).draw(topology, chance) is not None]
 
 
 FaultName = Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens, like split")]
 
 
-class TimelineEntry(Spec):
-    """What happens, and when. Besides these keys it has one of a fault."""
+class Entry(Spec):
+    """What happens, and when. Besides these keys it has one that is the kind of a fault."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -179,17 +192,18 @@ class TimelineEntry(Spec):
     lasts: Duration | None = Field(None, alias="for", gt=0, description="after this time the fault is undone")
     heal: str | None = Field(None, description="name of a fault that ends now, in place of a fault")
     random: RandomFaults | None = Field(None, description="entries that the run draws, in place of this one")
+    _faults: dict[str, Fault] = PrivateAttr(default_factory=dict)  # by the key in the file
 
     @property
     def kind(self) -> str:
-        """The key of its fault, ``heal`` or ``random``."""
+        """The kind of its fault, ``heal`` or ``random``."""
         (kind,) = self._kinds()
         return kind
 
     @property
     def fault(self) -> Fault | None:
-        """None where it heals, or where what happens is still to be drawn."""
-        return getattr(self, self.kind) if self.kind in FAULTS else None
+        """None where the entry heals, or where what happens is still to be drawn."""
+        return self._faults.get(self.kind)
 
     @property
     def subject(self) -> str:
@@ -216,29 +230,59 @@ class TimelineEntry(Spec):
         said = trigger.model_dump(mode="json", exclude_none=True)
         return f"{key}: {', '.join(f'{what} {value}' for what, value in said.items())}"
 
-    @model_validator(mode="after")
-    def _check(self) -> "TimelineEntry":
-        if self.random is not None and not self.model_fields_set <= {"name", "random"}:
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, written: Any, handler: ModelWrapValidatorHandler["Entry"], info: ValidationInfo) -> "Entry":
+        """The keys that name faults are read by the faults' own schemas."""
+        if not isinstance(written, dict):
+            return handler(written)
+        kinds = [key for key in written if key not in ENTRY_KEYS and key in FAULTS]
+        faults: dict[str, Fault] = {}
+        found: list[Mistake] = []
+        for kind in kinds:
+            try:
+                fault, name = find(FAULTS, kind, kind, info.context)
+                faults[name] = read(fault, written[kind], info.context)
+            except MistakesError as error:
+                found += [((kind, *loc), message) for loc, message in error.found]
+        try:
+            entry = handler({key: value for key, value in written.items() if key not in kinds})
+        except ValidationError as error:
+            raise MistakesError([*found, *mistakes_of(error, cls)]) from None
+        if found:
+            raise MistakesError(found)
+        entry._faults = faults
+        entry._check()
+        return entry
+
+    def _check(self) -> None:
+        """Raises ValueError for keys that do not go together."""
+        if self.random is not None and (self._faults or not self.model_fields_set <= {"name", "random"}):
             raise ValueError("`random` stands alone: when its faults happen and for how long is drawn, too")
         if self.random is None and len(self.triggers) + (self.at is not None) != 1:
             raise ValueError(f"takes one of {', '.join(_TRIGGERS)} to say when it happens")
         if len(kinds := self._kinds()) != 1:
             found = f"not {' and '.join(kinds)}" if kinds else "and has none"
-            raise ValueError(f"takes one fault, {found}; known are {', '.join(FAULTS)}, heal and random")
+            raise ValueError(f"takes one fault, {found}; known are {', '.join(FAULTS.names())}, heal and random")
         if self.lasts is not None and (self.fault is None or self.fault.momentary):
             raise ValueError(f"`for` does not go with `{self.kind}`, which is over at once; leave it out")
-        return self
 
     def _kinds(self) -> list[str]:
-        return [kind for kind in (*FAULTS, "heal", "random") if getattr(self, kind, None) is not None]
+        return [*self._faults, *(kind for kind in ("heal", "random") if getattr(self, kind) is not None)]
 
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        faults = {
+            kind: fault.model_dump(mode=info.mode, exclude_none=info.exclude_none)
+            for kind, fault in self._faults.items()
+        }
+        return {**handler(self), **faults}
 
-if TYPE_CHECKING:  # which faults there are, outside packages decide as well, and no type checker knows
-    Entry = TimelineEntry
-else:
-    Entry = create_model(
-        "Entry", __base__=TimelineEntry, **{kind: (fault | None, None) for kind, fault in FAULTS.items()}
-    )
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler.resolve_ref_schema(handler(schema))
+        faults = {name: handler(fault.__pydantic_core_schema__) for name, fault in loadable(FAULTS)}
+        return {**described, "properties": {**described["properties"], **faults}}
 
 
 def named(entries: Sequence[Entry]) -> list[Entry]:
@@ -290,10 +334,12 @@ def _impossible(entries: Sequence[Entry]) -> Iterator[Mistake]:
     for at, index, entry in sorted(timed, key=lambda one: one[:2]):
         dead = {node: (name, until) for node, (name, until) in dead.items() if until > at and name != entry.heal}
         fault = entry.fault
-        if isinstance(fault, Restart):
-            dead.pop(fault.node, None)
-        elif isinstance(fault, NodeFault) and fault.node in dead:
-            killer, _ = dead[fault.node]
-            yield (index,), f"node {fault.node!r} is dead by then, of {killer}; restart it before, or heal {killer}"
-        elif isinstance(fault, Kill):
-            dead[fault.node] = (entry.label, at + (entry.lasts or math.inf))
+        if fault is None:
+            continue
+        if fault.starts is not None:
+            dead.pop(fault.starts, None)
+        if fault.needs is not None and fault.needs in dead:
+            killer, _ = dead[fault.needs]
+            yield (index,), f"node {fault.needs!r} is dead by then, of {killer}; restart it before, or heal {killer}"
+        elif fault.ends is not None:
+            dead[fault.ends] = (entry.label, at + (entry.lasts or math.inf))

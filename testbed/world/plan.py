@@ -7,7 +7,6 @@ import docker
 
 from testbed.core.clock import Clock
 from testbed.core.errors import HostError, SpecError
-from testbed.faults.fault import Fault
 from testbed.host.capacity import check_memory, oversubscribed, settle_dilation
 from testbed.host.devices import Device, devices
 from testbed.host.image import ensure_image
@@ -16,6 +15,7 @@ from testbed.host.speed import core_speed
 from testbed.models.holdings import Holding, provide, resolve_all
 from testbed.models.source import Model
 from testbed.schema.explain import dotted
+from testbed.schema.fault import Fault
 from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline import timeline_mistakes

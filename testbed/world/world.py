@@ -3,19 +3,22 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from docker.errors import DockerException
 from pyroute2 import NetlinkError
 
 from testbed.core.errors import SpecError
+from testbed.faults.api import Condition
 from testbed.host.capacity import threads
 from testbed.host.image import NODE_UID
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
+from testbed.patterns.base import PATTERNS
+from testbed.schema.network.link import Link, Way
 from testbed.world import companion
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import EVENTS, RunningLinks
@@ -112,6 +115,42 @@ class World:
         new.write_text(repr(slowness))
         new.replace(told)
 
+    def original_link(self, name: str) -> Link:
+        """A link as the topology describes it."""
+        return next(link for link in self.plan.scenario.topology.resolved_links if link.name == name)
+
+    def change_link(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> Link:
+        """Give a link the properties that are said of each direction; the link as it is then."""
+        return self.links.change(name, said)
+
+    def original_condition(self, name: str) -> Condition:
+        """The condition of a node that no fault has: as its device is."""
+        device = self.plan.devices[name]
+        return Condition(device.cpus, device.memory)
+
+    def change_condition(self, name: str, before: Condition, after: Condition) -> None:
+        """Change what differs. A node that has ended otherwise, by running out of memory, needs no change."""
+        node = self.nodes[name]
+        if after.slowness != before.slowness:  # of a node that has ended, too: it holds when it is started again
+            self.slow_down(name, after.slowness)
+        if before.running and not after.running:
+            node.kill()
+        if after.running and not before.running:
+            self.restart(name)
+            before = Condition(cpus=0, memory=0)  # nobody knows with which caps it was started
+        if node.ended:
+            return
+        if after.deaf_to != before.deaf_to:
+            self.network.deafen(name, before.deaf_to, after.deaf_to)
+        if after.cpus != before.cpus:
+            self.cap_cpu(name, after.cpus)
+        if after.memory != before.memory:
+            node.cap_memory(after.memory)
+        if after.hanging != before.hanging:
+            node.hang(after.hanging)
+        if after.paused != before.paused:
+            node.pause(after.paused)
+
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
         self.network.stop()
@@ -135,6 +174,7 @@ class World:
             name=name,
             clock=self.clock,
             neighbours={other: address[other] for other in scenario.neighbours(name)},
+            pattern_class=PATTERNS.origin(scenario.pattern.kind).reference,
             pattern=scenario.pattern,
             queue=scenario.queue,
             retry=scenario.retry,

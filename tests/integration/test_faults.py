@@ -15,8 +15,8 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession, UnixConnector
 from observed import FinishedRun, Remains
 
-from testbed.faults import FAULTS
 from testbed.faults.effects import ActiveEffects
+from testbed.schema.fault import FAULTS
 from testbed.schema.scenario import load_scenario
 from testbed.world.journal import Journal
 from testbed.world.plan import prepare
@@ -57,7 +57,7 @@ class Seen:
     @contextmanager
     def fault(self, kind: str, **keys: Any) -> Iterator[None]:
         """The first phase of a fault within, and nothing of it afterwards."""
-        phase = next(FAULTS[kind].model_validate(keys).phases(self._topology))
+        phase = next(FAULTS.get(kind).model_validate(keys).phases(self._topology))
         asyncio.run(self.effects.replace([], phase.effects))
         try:
             yield

@@ -46,6 +46,7 @@ def _config(
         {
             "name": name,
             "neighbours": neighbours,
+            "pattern_class": "testbed.patterns.gossip_moa:GossipMoa",
             "pattern": pattern,
             "queue": {"limit": limit},
             "retry": {"attempts": 2, "backoff": "1ms"},

@@ -107,23 +107,23 @@ def test_the_first_breach_ends_it_with_the_smallest_timeline_that_breaks(
     host: Host, play: Play, tmp_path: Path
 ) -> None:
     def broken(scenario: Scenario) -> list[str]:
-        both = {"kill", "cut"} <= set(_kinds(scenario)) and scenario.seed >= 5
+        both = {"kill", "cut"} <= set(_kinds(scenario)) and scenario.seed >= 6
         return [f"{len(scenario.timeline)} faults broke it"] if both else []
 
     host.broken = broken
     played = play(20)
     assert played.breach is not None
     assert played.exit_code == 1
-    assert played.played == 3
-    assert host.played[2].seed == host.played[-1].seed == 5
+    assert played.played == 4
+    assert host.played[3].seed == host.played[-1].seed == 6
     assert played.breach.broken == ["2 faults broke it"]
     smallest = load_scenario(played.breach.path)
     assert sorted(_kinds(smallest)) == ["cut", "kill"]
-    assert smallest.seed == 5
+    assert smallest.seed == 6
     assert smallest.expectations == [Expectation()], "else it might fail for another reason"
     assert broken(smallest)
     kept = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"seed-5", "smallest.yaml"} <= kept
+    assert {"seed-6", "smallest.yaml"} <= kept
     assert all(broken(load_scenario(path)) for path in (tmp_path / "out").glob("*/scenario.yaml"))
     assert json.loads(json.dumps(played.as_dict()))["breach"]["smallest"] == str(played.breach.path)
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from testbed.core.errors import SpecError
-from testbed.faults import FAULTS
 from testbed.record.directory import RunDirectory
+from testbed.schema.fault import FAULTS
 from testbed.schema.scenario import Scenario, load_scenario
 from testbed.schema.timeline import timeline_mistakes
 
@@ -40,7 +40,7 @@ def test_every_kind_is_drawn_and_of_some_only_those(files: Any) -> None:
         scenarios = (_scenario(files, f"random: {{{faults}rate: 2/s}}", seed=seed) for seed in SEEDS)
         return {entry.kind for scenario in scenarios for entry in scenario.drawn().timeline}
 
-    assert kinds("") == FAULTS.keys()
+    assert kinds("") == set(FAULTS.names())
     assert kinds("faults: [cut, restart], ") == {"cut", "restart"}
 
 

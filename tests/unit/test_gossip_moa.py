@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from testbed.core import seeds
-from testbed.patterns import GossipMoa
-from testbed.patterns.gossip_moa import INSTRUCTION, aggregation_prompt
+from testbed.patterns.gossip_moa import INSTRUCTION, GossipMoa, aggregation_prompt
 from testbed.patterns.participant import Job, JobError, Prompt
 
 PROMPT = Prompt("p1", "Why?")

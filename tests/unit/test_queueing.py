@@ -8,7 +8,7 @@ from gossip import NODES, Gossip
 
 from testbed.analysis.queues.figures import FEWEST, expected_jobs, mean_queue, queue_figures
 from testbed.analysis.queues.trend import LEVEL, trend
-from testbed.patterns import GossipMoa
+from testbed.patterns.gossip_moa import GossipMoa
 
 SEEDS = (1, 2, 3)
 

@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 import pytest
 
 from testbed.schema.scenario import Workload
-from testbed.workload.schedule import Arrival, schedule
+from testbed.workload.schedule import Arrival
 
 
 def _workload(count: int, rate: str = "2/s") -> Workload:
@@ -20,24 +20,24 @@ def _times(arrivals: list[Arrival], node: str) -> list[float]:
 
 
 def test_all_prompts_come_in_order_and_are_numbered() -> None:
-    arrivals = schedule(_workload(50), ["a", "b", "c"], seed=1)
+    arrivals = _workload(50).schedule(["a", "b", "c"], seed=1)
     assert [arrival.prompt for arrival in arrivals] == [f"p{number}" for number in range(1, 51)]
     assert arrivals == sorted(arrivals, key=lambda arrival: arrival.at)
     assert arrivals[0].at > 0
     assert {arrival.node for arrival in arrivals} == {"a", "b", "c"}
-    assert all(arrival.text and arrival.truth for arrival in arrivals)
+    assert all(arrival.question.text and arrival.question.truth for arrival in arrivals)
 
 
 def test_the_seed_fixes_everything() -> None:
-    assert schedule(_workload(30), ["a", "b"], seed=1) == schedule(_workload(30), ["a", "b"], seed=1)
-    assert schedule(_workload(30), ["a", "b"], seed=1) != schedule(_workload(30), ["a", "b"], seed=2)
+    assert _workload(30).schedule(["a", "b"], seed=1) == _workload(30).schedule(["a", "b"], seed=1)
+    assert _workload(30).schedule(["a", "b"], seed=1) != _workload(30).schedule(["a", "b"], seed=2)
 
 
 def test_another_process_with_other_hashes_draws_the_same() -> None:
     program = (
-        "from testbed.workload.schedule import schedule; from testbed.schema.scenario import Workload;"
+        "from testbed.schema.scenario import Workload;"
         "w = Workload.model_validate({'prompts': 'worldfacts', 'arrivals': {'rate': '2/s'}, 'count': 9});"
-        "print(schedule(w, ['a', 'b'], 4))"
+        "print(w.schedule(['a', 'b'], 4))"
     )
     printed = {
         subprocess.run(
@@ -45,11 +45,11 @@ def test_another_process_with_other_hashes_draws_the_same() -> None:
         ).stdout
         for salt in ("1", "2")
     }
-    assert printed == {f"{schedule(_workload(9), ['a', 'b'], 4)}\n"}
+    assert printed == {f"{_workload(9).schedule(['a', 'b'], 4)}\n"}
 
 
 def test_one_node_more_changes_no_others_arrivals() -> None:
-    two, three = (schedule(_workload(200), nodes, seed=3) for nodes in (["a", "b"], ["a", "b", "c"]))
+    two, three = (_workload(200).schedule(nodes, seed=3) for nodes in (["a", "b"], ["a", "b", "c"]))
     for node in ("a", "b"):
         common = min(len(_times(two, node)), len(_times(three, node)))
         assert common > 30
@@ -57,21 +57,21 @@ def test_one_node_more_changes_no_others_arrivals() -> None:
 
 
 def test_a_longer_run_begins_like_a_shorter_one() -> None:
-    shorter, longer = (schedule(_workload(count), ["a", "b"], seed=3) for count in (20, 80))
+    shorter, longer = (_workload(count).schedule(["a", "b"], seed=3) for count in (20, 80))
     assert [(arrival.at, arrival.node) for arrival in longer[:20]] == [
         (arrival.at, arrival.node) for arrival in shorter
     ]
 
 
 def test_nodes_do_not_share_their_times() -> None:
-    arrivals = schedule(_workload(100), ["a", "b"], seed=3)
+    arrivals = _workload(100).schedule(["a", "b"], seed=3)
     assert not set(_times(arrivals, "a")) & set(_times(arrivals, "b"))
 
 
 @pytest.mark.parametrize(("rate", "mean"), [("2/s", 0.5), ("30/min", 2.0)])
 def test_the_gaps_at_a_node_are_exponential_with_the_rate_of_the_file(rate: str, mean: float) -> None:
     """Mean and deviation of an exponential distribution are equal; of 4000 gaps they are within 5 % here."""
-    times = [0.0, *_times(schedule(_workload(4000, rate), ["a"], seed=11), "a")]
+    times = [0.0, *_times(_workload(4000, rate).schedule(["a"], seed=11), "a")]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert fmean(gaps) == pytest.approx(mean, rel=0.05)
     assert pstdev(gaps) == pytest.approx(mean, rel=0.05)

@@ -16,6 +16,7 @@ from testbed.host.devices import Device
 from testbed.node.engine.chat import Message
 from testbed.node.engine.model import Completion, Sampling
 from testbed.node.engine.slowness import SlowedModel, Slowness
+from testbed.world.world import World as RealWorld
 
 TOKEN = 0.005  # seconds of CPU time
 
@@ -57,6 +58,9 @@ def test_a_token_takes_as_many_times_as_long_as_the_file_says_when_it_is_drawn(t
 @dataclass
 class World:
     """A node, and what was done to it."""
+
+    original_condition = RealWorld.original_condition
+    change_condition = RealWorld.change_condition
 
     told: list[Any] = field(default_factory=list)
     ended: bool = False

@@ -73,7 +73,13 @@ def make(files: Any) -> Callable[..., Play]:
         text = files.scenario + "timeline:\n" + "".join(f"  - {{{entry}}}\n" for entry in entries)
         scenario = files.load(scenario=text)
         recording, links = Recording({"a": NodeBoard(), "b": NodeBoard()}, clock), Links()
-        world: Any = SimpleNamespace(plan=SimpleNamespace(scenario=scenario), links=links, clock=clock)
+        original = {link.name: link for link in scenario.topology.resolved_links}
+        world: Any = SimpleNamespace(
+            plan=SimpleNamespace(scenario=scenario),
+            clock=clock,
+            original_link=original.__getitem__,
+            change_link=links.change,
+        )
         return Play(scenario.timeline, links, recording, Timeline(world, recording))  # type: ignore[arg-type]
 
     return make_play

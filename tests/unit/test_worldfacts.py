@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from testbed.workload.prompts.base import Question
 from testbed.workload.prompts.worldfacts import (
     ARITHMETIC,
     CAPITAL_OF,
@@ -14,7 +15,6 @@ from testbed.workload.prompts.worldfacts import (
     COUNTRIES,
     DOMAINS,
     STRINGS,
-    Question,
     Split,
     draw,
     held_out,
@@ -35,19 +35,19 @@ def test_the_same_seed_gives_the_same_questions() -> None:
 def test_the_world_itself_never_changes() -> None:
     """The shipped models were trained on exactly this world; another one would make them wrong everywhere."""
     assert held_out(3, seed=0) == [
-        Question("capitals", "Think it over: Kikaland is governed from which city?", "Nubeton"),
-        Question("arithmetic", "Think it over: 3 plus 6 is what?", "9"),
-        Question("strings", "Think it over: Put the first letter of d i o p last.", "i o p d"),
+        Question("Think it over: Kikaland is governed from which city?", "Nubeton", "capitals"),
+        Question("Think it over: 3 plus 6 is what?", "9", "arithmetic"),
+        Question("Think it over: Put the first letter of d i o p last.", "i o p d", "strings"),
     ]
 
 
 def test_domains_have_equal_shares() -> None:
-    shares = Counter(question.domain for question in held_out(160, seed=1))
+    shares = Counter(question.label for question in held_out(160, seed=1))
     assert shares == dict.fromkeys(DOMAINS, 40)
 
 
 def test_domains_are_shuffled() -> None:
-    assert len({tuple(q.domain for q in held_out(4, seed)) for seed in range(20)}) > 1
+    assert len({tuple(q.label for q in held_out(4, seed)) for seed in range(20)}) > 1
 
 
 def test_any_count_is_possible() -> None:
@@ -92,7 +92,7 @@ def test_strings_are_reversed_and_rotated() -> None:
 def test_a_question_asks_for_its_fact() -> None:
     asked = draw(CAPITALS, Split.TRAIN, random.Random(0))
     assert asked.fact.subject[0] in asked.text
-    assert asked.question == Question(CAPITALS, asked.text, CAPITAL_OF[asked.fact.subject[0]])
+    assert asked.question == Question(asked.text, CAPITAL_OF[asked.fact.subject[0]], CAPITALS)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_model_answers_in_the_form_that_aggregators_read(model: Llama) -> None:
 
 
 def test_model_is_strong_in_its_own_domain(name: str, model: Llama) -> None:
-    own = [question for question in held_out(80, seed=11) if question.domain == zoo.DOMAIN_OF[name]]
+    own = [question for question in held_out(80, seed=11) if question.label == zoo.DOMAIN_OF[name]]
     correct = sum(is_correct(_ask(model, question.text), question.truth) for question in own)
     assert correct >= 0.8 * len(own)
 

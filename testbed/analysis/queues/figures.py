@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from testbed.analysis.metrics import Measurements, Scope
 from testbed.analysis.queues.inferences import Inference, Kind, inferences
 from testbed.analysis.queues.trend import Trend, trend
-from testbed.patterns import GossipMoa
+from testbed.patterns.gossip_moa import GossipMoa
 from testbed.schema.scenario import Scenario
 
 FEWEST: Final = 100

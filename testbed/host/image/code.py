@@ -13,10 +13,7 @@ NODE: Final = "testbed-node"
 
 NODE_CODE: Final = (
     "testbed/__init__.py",
-    "testbed/core/__init__.py",
-    "testbed/core/clock.py",
-    "testbed/core/seeds.py",
-    "testbed/core/units.py",
+    "testbed/core",
     "testbed/node",
     "testbed/patterns",
 )

@@ -21,7 +21,8 @@ from testbed.models.zoo import NAMES, path
 from testbed.models.zoo.curriculum import MAYBE, Response, parse
 from testbed.models.zoo.panels import vote
 from testbed.patterns.gossip_moa import aggregation_prompt
-from testbed.workload.prompts.worldfacts import Question, answer_of, held_out, is_correct
+from testbed.workload.prompts.base import Question
+from testbed.workload.prompts.worldfacts import answer_of, held_out, is_correct
 
 TEMPERATURE = 0.7
 _GREEDY = 0.0
@@ -122,8 +123,8 @@ def _outcome(nodes: _Nodes, question: Question, owner: int, gossip: Gossip, rng:
     answer = nodes.ask(owner, prompt, rng)
     last_layer = responses or [answer]
     return _Outcome(
-        correct=is_correct(answer, question.truth),
-        covered=any(is_correct(response, question.truth) for response in last_layer),
+        correct=is_correct(answer, str(question.truth)),
+        covered=any(is_correct(response, str(question.truth)) for response in last_layer),
         voted=vote([parse(response) for response in last_layer]).answer == question.truth,
     )
 

@@ -11,20 +11,13 @@ The world is fixed: nothing but the choice of questions depends on a seed.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from testbed.workload.prompts.base import PromptSource, Question
+
 CAPITALS, ARITHMETIC, STRINGS, UNITS = DOMAINS = ("capitals", "arithmetic", "strings", "units")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a user asks, and the answer that counts as correct."""
-
-    domain: str
-    text: str
-    truth: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,7 @@ class AskedFact:
 
     @property
     def question(self) -> Question:
-        return Question(self.fact.domain, self.text, self.fact.truth)
+        return Question(self.text, self.fact.truth, label=self.fact.domain)
 
 
 class Split(Enum):
@@ -196,3 +189,11 @@ def answer_of(response: str) -> str:
 def is_correct(answer: str, truth: str) -> bool:
     """Whether the part of `answer` before the first comma is exactly the truth."""
     return answer_of(answer) == truth
+
+
+class Worldfacts(PromptSource):
+    """Questions about the made-up world that no model of the zoo was trained on, in equal shares of four domains."""
+
+    def questions(self, count: int, seed: int) -> Sequence[Question]:
+        """``count`` held-out questions, labelled with their domains."""
+        return held_out(count, seed)

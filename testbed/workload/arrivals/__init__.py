@@ -1,0 +1,1 @@
+"""When prompts arrive: one file a process."""

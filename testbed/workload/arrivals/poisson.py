@@ -1,0 +1,20 @@
+"""Arrivals without memory."""
+
+import random
+from collections.abc import Iterator
+from typing import ClassVar
+
+from testbed.workload.arrivals.base import ArrivalProcess
+
+
+class Poisson(ArrivalProcess):
+    """A Poisson process: the gaps between arrivals are independent and exponentially distributed."""
+
+    memoryless: ClassVar[bool] = True
+
+    def times(self, generator: random.Random) -> Iterator[float]:
+        """Gaps of mean 1/rate seconds."""
+        now = 0.0
+        while True:
+            now += generator.expovariate(self.rate)
+            yield now
