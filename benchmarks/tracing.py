@@ -25,7 +25,7 @@ from testbed.core.clock import REAL_TIME
 from testbed.models import zoo
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.queue import InferenceQueue
-from testbed.node.event_log import Trace
+from testbed.node.event_log import EventWriter
 from testbed.patterns.protocol import QueueOptions
 from testbed.workload.prompts.worldfacts import held_out
 
@@ -34,7 +34,7 @@ MESSAGES: Final = ("receive", "send", "receive")
 """What a node of gossip Mixture-of-Agents writes in the mean, beside its queue's four events of a job."""
 
 
-class Timed(Trace):
+class Timed(EventWriter):
     """A trace that knows how many seconds of CPU time it has taken."""
 
     seconds = 0.0
@@ -61,7 +61,7 @@ async def measure(jobs: int, path: Path) -> dict[str, Any]:
     return {"jobs": jobs, "seconds_of_job": fmean(took), "cost": Estimate.of([fmean(part) for part in _parts(costs)])}
 
 
-async def _do(queue: InferenceQueue, trace: Trace, prompt: str, question: str, seed: int) -> None:
+async def _do(queue: InferenceQueue, trace: EventWriter, prompt: str, question: str, seed: int) -> None:
     job, origin = f"{prompt}.1@a", {"prompt": prompt, "layer": "1", "owner": "a"}
     for event in MESSAGES:
         trace.emit(event, message=f"{job}/request", peer="b", bytes=200)

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 
 from testbed.node.config import NodeConfig
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, Sampling
 from testbed.node.engine.slowness import Slowness
 from testbed.node.engine.stage import Rows, StageError
-from testbed.node.ring.activations import Hidden
 from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation, Station
+from testbed.node.ring.wire.activations import Hidden
 from testbed.patterns.pipeline import Pipeline
 from testbed.patterns.protocol import QueueOptions, RetryOptions
 
@@ -36,15 +36,15 @@ NOWHERE = Path("/nonexistent")
 
 @dataclass
 class FakeLayers:
-    """Those of one stage, ``depth`` of them. ``fails`` is called before each batch, and may raise."""
+    """Those of one stage, ``depth`` of them. ``fails`` is called with the rows of each batch, and may raise."""
 
     depth: int = 1
-    fails: Callable[[], None] = lambda: None
+    fails: Callable[[int], None] = lambda _: None
     cache: dict[int, list[list[float]]] = field(default_factory=dict)
     width: int = WIDTH
 
     def forward(self, rows: Rows, hidden: Hidden) -> Hidden:
-        self.fails()
+        self.fails(len(rows))
         results = []
         for sequence, position, row in zip(rows.sequences, rows.positions, hidden, strict=True):
             value = float(row[0])
@@ -69,7 +69,7 @@ class FakeLayers:
 class FakeFront:
     """A token for each letter."""
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+    def tokenize(self, messages: Sequence[ChatMessage]) -> list[int]:
         return [1 + ord(letter) % (VOCABULARY - 1) for letter in messages[-1]["content"]]
 
     def detokenize(self, tokens: Sequence[int], prompt: Sequence[int]) -> str:
@@ -194,11 +194,12 @@ async def running(pattern: Pipeline, make_trace: Callable[[str], Any]) -> AsyncI
             await ring.stop(name)
 
 
-def failing_once(reason: str) -> Callable[[], None]:
+def failing_once(reason: str) -> Callable[[int], None]:
     """What makes the first batch fail."""
     left = [reason]
 
-    def fail() -> None:
+    def fail(rows: int) -> None:
+        del rows
         if left:
             raise StageError(left.pop())
 

@@ -11,11 +11,11 @@ from llama_cpp import Llama, llama_cpp
 from testbed.models.source import Model
 from testbed.models.split import StagePlan, split
 from testbed.node.engine.front import Front
-from testbed.node.engine.stage import Hidden, LastStage, Limits, Rows, Stage
+from testbed.node.engine.stage import Hidden, InnerStage, LastStage, Limits, Rows
 
 CONTEXT = 256
 
-AnyStage = TypeVar("AnyStage", Stage, LastStage)
+AnyStage = TypeVar("AnyStage", InnerStage, LastStage)
 
 
 def whole(path: Path, prompt: Sequence[int], tokens: int, chunk: int = 512) -> Hidden:
@@ -41,7 +41,7 @@ class Rings:
         self._folder = folder
         self._limits = limits
         self._front: Front | None = None
-        self._loaded: dict[Path, Stage | LastStage] = {}
+        self._loaded: dict[Path, InnerStage | LastStage] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +54,7 @@ class Rings:
     def ring(self, plan: StagePlan) -> "Ring":
         """The ring of a plan, with nothing cached."""
         files = split(self._model, plan, self._folder)
-        stages = [self._load(stage.path, Stage) for stage in files.stages[:-1]]
+        stages = [self._load(stage.path, InnerStage) for stage in files.stages[:-1]]
         self._front = self._front or Front(files.front)
         ring = Ring(self._front, stages, self._load(files.stages[-1].path, LastStage), self._limits)
         ring.free()
@@ -73,7 +73,7 @@ class Ring:
     """The stages of a model, one after the other; activations pass from hand to hand."""
 
     front: Front
-    stages: Sequence[Stage]
+    stages: Sequence[InnerStage]
     last: LastStage
     limits: Limits
 

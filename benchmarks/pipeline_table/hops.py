@@ -12,7 +12,7 @@ from llama_cpp import Llama
 
 from pipeline_table.standing import Setup, standing
 from testbed.models import zoo
-from testbed.node.ring.activations import ENCODINGS
+from testbed.node.ring.wire.activations import ENCODINGS
 from testbed.workload.prompts.worldfacts import held_out
 
 ACTIVATIONS: Final = ("f32", "f16", "q8_0")

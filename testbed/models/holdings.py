@@ -10,7 +10,7 @@ from testbed.models.planner import Load, Member, Placement, place
 from testbed.models.source import Model, ModelError, check_reference, is_here, resolve, resolve_models
 from testbed.models.split import split
 from testbed.node import config as places
-from testbed.node.ring.activations import ENCODINGS
+from testbed.node.ring.wire.activations import ENCODINGS
 from testbed.patterns.pipeline import Pipeline
 from testbed.schema.explain import Mistake
 from testbed.schema.network.topology import Topology

@@ -17,7 +17,7 @@ from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.queue import InferenceQueue
 from testbed.node.engine.slowness import SlowedModel, Slowness
-from testbed.node.event_log import Trace
+from testbed.node.event_log import EventWriter
 from testbed.node.journal import recall
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
@@ -25,14 +25,14 @@ from testbed.node.ring.joining import join
 from testbed.patterns.pipeline import Pipeline
 
 
-def inference_of(config: NodeConfig, shared: Path, model: Path, trace: Trace) -> Inference:
+def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter) -> Inference:
     """What completes chats in this node, with what is in the file ``model`` in memory."""
     slowness = Slowness(shared / places.SLOWNESS)
     match config.pattern:
         case Pipeline(ring=ring) as pattern if config.name in ring:
-            return join(config, pattern, model, slowness, trace)
+            return join(config, pattern, model, slowness, log)
         case _:
-            return InferenceQueue(SlowedModel(load(config, model), slowness), trace, config.queue)
+            return InferenceQueue(SlowedModel(load(config, model), slowness), log, config.queue)
 
 
 def load(config: NodeConfig, path: Path) -> ChatModel:
@@ -45,23 +45,23 @@ def load(config: NodeConfig, path: Path) -> ChatModel:
 async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     """Serve both APIs until SIGTERM."""
     past = recall(shared / places.EVENTS)
-    trace = Trace(shared / places.EVENTS, config.name, config.clock)
+    log = EventWriter(shared / places.EVENTS, config.name, config.clock)
     begin = config.clock.now()
-    inference = inference_of(config, shared, model_path, trace)
+    inference = inference_of(config, shared, model_path, log)
     # One prompt may ask a neighbour while others do: no limit on connections, and none is closed for being idle.
     async with (
         ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=3600)) as session,
-        neighbourhood_of(config, trace) as neighbourhood,
+        neighbourhood_of(config, log) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
         serving = tasks.create_task(inference.serve())
-        agent = Agent(config, inference, trace, session, neighbourhood, past)
-        api = NodeApi(agent, trace)
+        agent = Agent(config, inference, log, session, neighbourhood, past)
+        api = NodeApi(agent, log)
         network, host = (
             web.AppRunner(api.for_network(), access_log=None),
             web.AppRunner(api.for_host(), access_log=None),
         )
-        trace.emit("ready", load_seconds=config.clock.now() - begin)
+        log.emit("ready", load_seconds=config.clock.now() - begin)
         if past.began:  # else the host says when the network stands
             neighbourhood.begin()
         agent.resume(past.unfinished)
@@ -76,12 +76,12 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
 
 
 @asynccontextmanager
-async def neighbourhood_of(config: NodeConfig, trace: Trace) -> AsyncIterator[Neighbourhood]:
+async def neighbourhood_of(config: NodeConfig, log: EventWriter) -> AsyncIterator[Neighbourhood]:
     """Whom the node counts on, for as long as it runs."""
     if config.membership is None:
         yield Everyone(config.neighbours)
         return
-    heartbeats = Heartbeats(config, config.membership, trace)
+    heartbeats = Heartbeats(config, config.membership, log)
     await heartbeats.listen()
     try:
         yield heartbeats

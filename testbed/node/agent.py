@@ -8,16 +8,16 @@ from typing import TypeVar
 from aiohttp import ClientSession
 
 from testbed.core import seeds
+from testbed.node.calls.asking import Asker
+from testbed.node.calls.openai import ChatMessage, ChatRequest
+from testbed.node.calls.requests import Ended, Requests
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import TOP_P, Completion, Sampling
 from testbed.node.engine.queue import OverloadedError
-from testbed.node.event_log import Trace
+from testbed.node.event_log import EventWriter
 from testbed.node.journal import Past
 from testbed.node.membership.neighbourhood import Neighbourhood
-from testbed.node.requests import Ended, Requests
-from testbed.node.transport.asking import Asker
-from testbed.node.transport.openai import ChatMessage, ChatRequest
 from testbed.patterns.participant import Job, JobError, Prompt
 
 _Result = TypeVar("_Result")
@@ -39,16 +39,16 @@ class Agent:
         self,
         config: NodeConfig,
         inference: Inference,
-        trace: Trace,
+        log: EventWriter,
         session: ClientSession,
         neighbourhood: Neighbourhood,
         past: Past,
     ) -> None:
         self.config = config
         self._inference = inference
-        self._trace = trace
+        self._log = log
         self._neighbourhood = neighbourhood
-        self._asker = Asker(config, trace, session, neighbourhood)
+        self._asker = Asker(config, log, session, neighbourhood)
         self._prompts = Requests[str | JobError](past.prompts)
         self._jobs = Requests[Completion | JobError](past.jobs)
 
@@ -65,7 +65,7 @@ class Agent:
         """Take ``prompt`` through the pattern, once for each id; raises JobError if it has no answer."""
 
         async def accept() -> str | JobError:
-            self._trace.emit("arrival", prompt=prompt.id, text=prompt.text)  # from here on it survives a restart
+            self._log.emit("arrival", prompt=prompt.id, text=prompt.text)  # from here on it survives a restart
             return await self._take_through(prompt)
 
         return _succeeded(await self._prompts.outcome(prompt.id, accept))
@@ -73,7 +73,7 @@ class Agent:
     def resume(self, prompts: Sequence[Prompt]) -> None:
         """Take up prompts that were accepted before the node was started again."""
         for prompt in prompts:
-            self._trace.emit("resumed", prompt=prompt.id)
+            self._log.emit("resumed", prompt=prompt.id)
             self._prompts.begin(prompt.id, partial(self._take_through, prompt))
 
     async def infer(self, job: Job) -> str:
@@ -91,7 +91,7 @@ class Agent:
         """Have this node complete a chat, once for each ``job``; raises JobError."""
         if known := self._jobs.state(job):
             state = "done" if isinstance(known, Ended) else "running"
-            self._trace.emit("duplicate", job=job, state=state, **origin_of(request))
+            self._log.emit("duplicate", job=job, state=state, **origin_of(request))
         return _succeeded(await self._jobs.outcome(job, partial(self._do, request, job)))
 
     async def reach(self) -> dict[str, float | None]:
@@ -108,9 +108,9 @@ class Agent:
         try:
             text = await self.config.pattern.answer(prompt, self)
         except Exception as error:  # every prompt ends: with an answer or with a reason
-            self._trace.emit("failed", prompt=prompt.id, reason=str(error))
+            self._log.emit("failed", prompt=prompt.id, reason=str(error))
             return JobError(str(error))
-        self._trace.emit("answer", prompt=prompt.id, text=text)
+        self._log.emit("answer", prompt=prompt.id, text=text)
         return text
 
     async def _do(self, request: ChatRequest, job: str) -> Completion | JobError:

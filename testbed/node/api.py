@@ -19,10 +19,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from testbed.node.agent import Agent, origin_of
+from testbed.node.calls.asking import ATTEMPT, NAME, message_name
+from testbed.node.calls.openai import ChatRequest, ChatResponse, ErrorDetail, ErrorResponse
 from testbed.node.engine.queue import OverloadedError
-from testbed.node.event_log import Trace
-from testbed.node.transport.asking import ATTEMPT, NAME, message_name
-from testbed.node.transport.openai import ChatRequest, ChatResponse, ErrorDetail, ErrorResponse
+from testbed.node.event_log import EventWriter
 from testbed.patterns.participant import JobError, Prompt
 
 LARGEST_REQUEST = 2**20
@@ -32,9 +32,9 @@ LARGEST_REQUEST = 2**20
 class NodeApi:
     """The handlers, and the two applications that they make up."""
 
-    def __init__(self, agent: Agent, trace: Trace) -> None:
+    def __init__(self, agent: Agent, log: EventWriter) -> None:
         self._agent = agent
-        self._trace = trace
+        self._log = log
         self._numbers = itertools.count(1)
 
     def for_network(self) -> web.Application:
@@ -57,11 +57,11 @@ class NodeApi:
         except ValidationError as error:
             return _refusal(400, "; ".join(map(_sentence, error.errors())))
         peer, attempt = origin_of(request).get("owner", ""), _attempt(http)
-        self._trace.emit("receive", message=message_name(job, "request", attempt), peer=peer, bytes=len(body))
+        self._log.emit("receive", message=message_name(job, "request", attempt), peer=peer, bytes=len(body))
         status, content = await self._completion(request, job)
         # Of an asker that has hung up, the socket is gone; one that was cut off may still be sent to.
         event = "late" if http.transport is None or http.transport.is_closing() else "send"
-        self._trace.emit(event, message=message_name(job, "response", attempt), peer=peer, bytes=len(content))
+        self._log.emit(event, message=message_name(job, "response", attempt), peer=peer, bytes=len(content))
         return web.Response(status=status, body=content, content_type="application/json")
 
     async def _completion(self, request: ChatRequest, job: str) -> tuple[int, bytes]:

@@ -1,8 +1,8 @@
 """The events of one node, one JSON object a line.
 
-Every event has ``t``, in seconds of the run's clock (:mod:`testbed.core.clock`), which tells all nodes and the host the
-same time, so that no event has to be corrected. When :meth:`Trace.emit` returns, the kernel has the event: a node that
-is killed loses none. docs/results.md lists the events and what they carry.
+Every event has ``t``, in seconds of the run's clock (:mod:`testbed.core.clock`). All nodes and the host share that
+clock, so times of different nodes compare without correction. When :meth:`EventWriter.emit` returns, the kernel has the
+event: it survives the death of the node, not of the host. docs/results.md lists the events and their fields.
 
 A job is called ``PROMPT.LAYER@NODE`` after the node whose model does it; a message ``JOB/request`` or
 ``JOB/response``. So a prompt's events join by ``prompt``, a job's by ``job``, a message's two ends by ``message``.
@@ -17,8 +17,8 @@ from pydantic_core import PydanticSerializationError, to_json
 from testbed.core.clock import Clock
 
 
-class Trace:
-    """The event file of the node called ``name``."""
+class EventWriter:
+    """Appends the events of the node called ``name`` to its event file."""
 
     def __init__(self, path: Path, name: str, clock: Clock) -> None:
         self._name = name

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from testbed.core.clock import REAL_TIME
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, Sampling
-from testbed.node.event_log import Trace
+from testbed.node.event_log import EventWriter
 from testbed.schema.scenario import Scenario, load_scenario
 
 SCENARIO = """\
@@ -78,7 +78,7 @@ class TraceFile:
     """A node's trace and a way to read it back."""
 
     path: Path
-    trace: Trace
+    trace: EventWriter
 
     def read(self, *kinds: str) -> list[dict[str, Any]]:
         """The events of the given kinds, or all."""
@@ -90,7 +90,7 @@ class TraceFile:
 def make_trace(tmp_path: Path) -> Callable[[str], TraceFile]:
     def make(node: str) -> TraceFile:
         path = tmp_path / f"{node}.jsonl"
-        return TraceFile(path, Trace(path, node, REAL_TIME))
+        return TraceFile(path, EventWriter(path, node, REAL_TIME))
 
     return make
 
@@ -112,7 +112,7 @@ class FakeModel:
     def __post_init__(self) -> None:
         self.held.set()
 
-    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         text = messages[-1]["content"]

@@ -13,12 +13,12 @@ from aiohttp import ClientSession, UnixConnector, web
 
 from testbed.node.agent import Agent
 from testbed.node.api import LARGEST_REQUEST, NodeApi
+from testbed.node.calls import asking
 from testbed.node.config import NodeConfig
 from testbed.node.engine.model import ContextOverflowError
 from testbed.node.engine.queue import InferenceQueue
 from testbed.node.journal import Past, recall
 from testbed.node.membership.neighbourhood import Everyone
-from testbed.node.transport import asking
 from testbed.patterns.gossip_moa import INSTRUCTION
 from testbed.patterns.participant import JobError
 from testbed.world.nodes.client import AgentClient, AgentGoneError

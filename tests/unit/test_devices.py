@@ -15,7 +15,7 @@ from testbed.host.capacity import fitting_dilation, settle_dilation
 from testbed.host.devices import Device, devices
 from testbed.host.speed import core_speed
 from testbed.models.source import Model, ModelError, resolve
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, Sampling
 from testbed.node.engine.speed import tokens_per_second
 from testbed.record.directory import RunDirectory
@@ -197,7 +197,7 @@ class Writer:
         self.tokens = tokens
         self.now = 0.0
 
-    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         del messages, sampling
         self.now += 5.0  # it reads
         for _ in range(self.tokens):

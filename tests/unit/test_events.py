@@ -9,7 +9,7 @@ import pytest
 
 from testbed.analysis.events import HOST, EventLog, write_events
 from testbed.core.clock import REAL_TIME
-from testbed.node.event_log import Trace
+from testbed.node.event_log import EventWriter
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_what_is_written_is_one_object_a_line(tmp_path: Path) -> None:
 
 def test_half_a_character_is_recorded_like_any_text(file: Path) -> None:
     """A model may end in the middle of what takes two tokens."""
-    trace = Trace(file, "a", REAL_TIME)
+    trace = EventWriter(file, "a", REAL_TIME)
     trace.emit("end", text="half \ud83d")
     trace.emit("end", text="whole 😀")
     assert [json.loads(line)["text"] for line in file.read_bytes().splitlines()] == ["half \ud83d", "whole 😀"]

@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-from testbed.node.ring.activations import ENCODINGS
-from testbed.node.ring.frames import HEADER_BYTES, MOST_ROWS, Format, Frame, FrameReader, LostTrackError
-from testbed.node.ring.messages import (
+from testbed.node.ring.wire.activations import ENCODINGS
+from testbed.node.ring.wire.frames import HEADER_BYTES, MOST_ROWS, Format, Frame, FrameReader, LostTrackError
+from testbed.node.ring.wire.messages import (
     Activations,
     Alive,
     Drawing,
@@ -17,9 +17,9 @@ from testbed.node.ring.messages import (
     FrameError,
     Freeing,
     Loss,
-    Message,
     Opening,
     Reset,
+    RingMessage,
     Row,
     Timing,
     Tokens,
@@ -30,7 +30,7 @@ LAYOUT = Format(WIDTH, "f32")
 ROWS = [Row(3, 17, True), Row(4_000_000_000, 0, False)]
 HIDDEN = np.random.default_rng(1).normal(size=(2, WIDTH)).astype(np.float32)
 
-MESSAGES: list[Message] = [
+MESSAGES: list[RingMessage] = [
     Activations(ROWS, HIDDEN),
     Tokens(ROWS, [0, 151_000]),
     Opening(7, 15, Drawing(2**32 - 1, 0.5, 0.75)),
@@ -63,7 +63,7 @@ def _signed(data: bytes) -> bytes:
 
 
 @names
-def test_a_frame_is_read_as_it_was_written(message: Message) -> None:
+def test_a_frame_is_read_as_it_was_written(message: RingMessage) -> None:
     frame = Frame(9, message)
     data = LAYOUT.write(frame)
     read = _read(data)
@@ -106,7 +106,7 @@ def test_a_hop_costs_a_token_its_row_and_at_most_64_bytes(width: int, encoding: 
 
 
 @names
-def test_a_frame_with_any_bit_turned_over_is_rejected(message: Message) -> None:
+def test_a_frame_with_any_bit_turned_over_is_rejected(message: RingMessage) -> None:
     data = LAYOUT.write(Frame(9, message))
     for bit in range(8 * len(data)):
         turned = bytearray(data)
@@ -116,7 +116,7 @@ def test_a_frame_with_any_bit_turned_over_is_rejected(message: Message) -> None:
 
 
 @names
-def test_a_frame_that_is_cut_short_is_none(message: Message) -> None:
+def test_a_frame_that_is_cut_short_is_none(message: RingMessage) -> None:
     data = LAYOUT.write(Frame(9, message))
     for length in range(len(data)):
         with pytest.raises(EOFError):
@@ -199,7 +199,7 @@ def test_after_a_rejected_frame_the_next_is_read() -> None:
 
 
 @names
-def test_a_frame_is_read_once_its_last_byte_is_there(message: Message) -> None:
+def test_a_frame_is_read_once_its_last_byte_is_there(message: RingMessage) -> None:
     reader, data = FrameReader(LAYOUT), LAYOUT.write(Frame(9, message))
     for count in range(len(data)):
         assert reader.next() is None

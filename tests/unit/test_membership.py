@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from testbed.node.membership.swim import MOST_RUMOURS, Alive, Lost, Membership, Message, Rumour, Send, Step
+from testbed.node.membership.swim import MOST_RUMOURS, Alive, Heartbeat, Lost, Membership, Rumour, Send, Step
 from testbed.patterns.protocol import MembershipOptions
 
 OPTIONS = MembershipOptions()
@@ -171,10 +171,10 @@ def test_messages_of_strangers_and_about_them_are_not_taken() -> None:
     node = Membership("a", ["b"], OPTIONS, random.Random(1))
     about = [("b", "x", "a"), ("x", "b", "a"), ("b", "b", "x")]
     for source, origin, subject in about:
-        message = Message(kind="ping", source=source, incarnation=9, origin=origin, subject=subject, number=1)
+        message = Heartbeat(kind="ping", source=source, incarnation=9, origin=origin, subject=subject, number=1)
         assert list(node.receive(message, 0)) == []
     rumour = Rumour(name="x", alive=False, incarnation=0)
-    ping = Message(kind="ping", source="b", incarnation=0, origin="b", subject="a", number=1, rumours=(rumour,))
+    ping = Heartbeat(kind="ping", source="b", incarnation=0, origin="b", subject="a", number=1, rumours=(rumour,))
     (ack,) = node.receive(ping, 0)
     assert isinstance(ack, Send)
     assert (ack.to, ack.message.kind, ack.message.rumours) == ("b", "ack", ())
@@ -183,7 +183,7 @@ def test_messages_of_strangers_and_about_them_are_not_taken() -> None:
 def test_the_longest_message_fits_one_frame() -> None:
     name = "n" * 32
     rumours = tuple(Rumour(name=name, alive=False, incarnation=999_999) for _ in range(MOST_RUMOURS))
-    longest = Message(
+    longest = Heartbeat(
         kind="ping-req", source=name, incarnation=999_999, origin=name, subject=name, number=10**9, rumours=rumours
     )
     assert len(longest.model_dump_json()) < 1000

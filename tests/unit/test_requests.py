@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from testbed.node.requests import Ended, Requests, Running
+from testbed.node.calls.requests import Ended, Requests, Running
 
 
 class Work:

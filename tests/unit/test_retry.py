@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testbed.node.transport.retry import insist, pause
+from testbed.node.calls.retry import insist, pause
 from testbed.patterns.protocol import RetryOptions
 
 OPTIONS = RetryOptions.model_validate({"attempts": 3, "backoff": "100ms"})

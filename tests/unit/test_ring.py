@@ -10,8 +10,9 @@ from ringed import CONTEXT, END, FakeRing, failing_once, running, unsplit
 
 from testbed.node.config import RING_PORT
 from testbed.node.engine.model import Completion, Sampling
-from testbed.node.ring.frames import Format, Frame
-from testbed.node.ring.messages import Alive, Drawing, Freeing, Message, Opening, Row, Tokens
+from testbed.node.engine.stage import StageError
+from testbed.node.ring.wire.frames import Format, Frame
+from testbed.node.ring.wire.messages import Alive, Drawing, Freeing, Opening, RingMessage, Row, Tokens
 from testbed.patterns.participant import JobError
 from testbed.patterns.pipeline import Pipeline
 
@@ -105,7 +106,7 @@ def test_other_nodes_of_the_ring_complete_nothing(make_trace: MakeTrace) -> None
 LAYOUT = Format(32, "f32")
 
 
-def _frame(message: Message, epoch: int = 1) -> bytes:
+def _frame(message: RingMessage, epoch: int = 1) -> bytes:
     return LAYOUT.write(Frame(epoch, message))
 
 
@@ -152,7 +153,7 @@ def test_what_is_no_frame_is_rejected_and_counted_and_samples_go_on(
         Freeing([0, 99]),
     ],
 )
-def test_a_message_that_does_not_fit_changes_nothing(message: Message, make_trace: MakeTrace) -> None:
+def test_a_message_that_does_not_fit_changes_nothing(message: RingMessage, make_trace: MakeTrace) -> None:
     async def play() -> Any:
         async with running(_pattern(), make_trace) as ring:
             going = asyncio.create_task(_all(ring, limit=30))
@@ -305,3 +306,36 @@ def test_auto_makes_the_groups_that_it_measured_best(make_trace: MakeTrace) -> N
     completions, (tuned,) = asyncio.run(play())
     assert completions == _expected(3)
     assert 1 <= tuned["groups"] * tuned["batch"] <= 6
+
+
+@pytest.mark.parametrize(("most", "samples"), [(2, {1, 2, 3, 4, 6}), (0, {1})])
+def test_a_stage_that_fails_during_rehearsal_ends_it_with_the_sizes_that_can_be_computed(
+    most: int, samples: set[int], make_trace: MakeTrace
+) -> None:
+    def fail(rows: int) -> None:
+        if rehearsing and rows > most:
+            raise StageError("llama_decode gave 1")
+
+    rehearsing = True
+
+    async def play() -> Any:
+        nonlocal rehearsing
+        ring = FakeRing(_pattern(schedule="auto", samples=6), make_trace)
+        async with asyncio.timeout(60):
+            for name in ring.pattern.ring:
+                ring.start(name)
+            ring.layers["b"].fails = fail
+            await ring.head.ready()
+            rehearsing = False
+            completions = await _all(ring)
+            for name in ring.pattern.ring:
+                await ring.stop(name)
+        return completions, ring.traces["a"].read("tuned", "tuning_failed")
+
+    completions, (event,) = asyncio.run(play())
+    assert completions == _expected(3)
+    if most:
+        assert event["batch"] <= most
+        assert event["groups"] * event["batch"] in samples
+    else:
+        assert (event["event"], event["reason"]) == ("tuning_failed", "llama_decode gave 1")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from testbed.node.ring.messages import Row
 from testbed.node.ring.scheduling import Batch, Schedule
+from testbed.node.ring.wire.messages import Row
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
 from testbed.host.devices import Device
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, Sampling
 from testbed.node.engine.slowness import SlowedModel, Slowness
 from testbed.world.world import World as RealWorld
@@ -28,7 +28,7 @@ class Worker:
     before_token: Callable[[int], object]
     took: list[float] = field(default_factory=list)
 
-    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         del messages, sampling
         for number in range(6):
             self.before_token(number)

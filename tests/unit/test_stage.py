@@ -15,10 +15,10 @@ from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES
 from testbed.models.source import resolve
 from testbed.models.split import StagePlan, split
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.front import Front
 from testbed.node.engine.model import ChatModel, Sampling
-from testbed.node.engine.stage import LastStage, Limits, Rows, Stage, StageError
+from testbed.node.engine.stage import InnerStage, LastStage, Limits, Rows, StageError
 
 LIMITS = Limits(context=CONTEXT, sequences=4, batch=64, threads=1)
 PROMPT = [1, *(3 + byte for byte in b"What is the capital city of Mupuland?")]
@@ -254,7 +254,7 @@ def test_a_sequence_longer_than_the_context_is_refused_and_the_others_have_their
 def test_a_file_that_is_no_stage_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "stage.gguf"
     path.write_bytes(content)
-    for kind in (Stage, LastStage):
+    for kind in (InnerStage, LastStage):
         with pytest.raises(StageError, match="is no stage"):
             kind(path, LIMITS)
     with pytest.raises(StageError, match="is not the front of a model"):
@@ -264,10 +264,10 @@ def test_a_file_that_is_no_stage_is_refused(content: bytes, tmp_path: Path) -> N
 def test_a_front_is_not_taken_for_a_stage(tmp_path: Path) -> None:
     files = split(resolve("zoo/alpha"), StagePlan((6,)), tmp_path)
     with pytest.raises(StageError, match="is no stage"):
-        Stage(files.front, LIMITS)
+        InnerStage(files.front, LIMITS)
 
 
-MESSAGES: list[Message] = [{"role": "user", "content": "Name the capital city of Mupuland."}]
+MESSAGES: list[ChatMessage] = [{"role": "user", "content": "Name the capital city of Mupuland."}]
 
 
 def test_the_front_reads_and_writes_as_the_model_does(ring: Ring) -> None:

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from testbed.node.ring.messages import Drawing
 from testbed.node.ring.sampler import draw
+from testbed.node.ring.wire.messages import Drawing
 
 LOGITS = np.log(np.array([0.5, 0.3, 0.15, 0.04, 0.01], np.float32))
 

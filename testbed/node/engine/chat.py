@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from llama_cpp import Llama, llama_chat_format, llama_cpp
 
-Message = dict[str, str]
+ChatMessage = dict[str, str]
 """``{"role": …, "content": …}``, as the OpenAI API has it."""
 
 
@@ -20,7 +20,7 @@ class Chat:
             eos_token=self._text_of(llama.token_eos()),
         )
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+    def tokenize(self, messages: Sequence[ChatMessage]) -> list[int]:
         """The tokens of a chat up to where the assistant's answer begins."""
         formatted = self._format(messages=list(messages))  # type: ignore[arg-type]
         return list(self._llama.tokenize(formatted.prompt.encode(), add_bos=not formatted.added_special, special=True))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, Sampling
 
 
@@ -11,7 +11,7 @@ class Inference(Protocol):
     """Takes jobs from whoever asks the node."""
 
     async def complete(
-        self, job: str, messages: Sequence[Message], sampling: Sampling, origin: Mapping[str, str]
+        self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
     ) -> Completion:
         """What comes of a job; ``origin`` is traced with it. Raises JobError."""
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from llama_cpp import Llama
 
-from testbed.node.engine.chat import Chat, Message
+from testbed.node.engine.chat import Chat, ChatMessage
 
 TOP_P = 0.95
 """llama.cpp's default."""
@@ -36,7 +36,7 @@ class Completion:
 class LanguageModel(Protocol):
     """What completes chats, one at a time."""
 
-    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         """The next turn of a chat; ``on_token`` is called as each token is drawn."""
 
 
@@ -56,7 +56,7 @@ class ChatModel:
         self._context = context
         self._chat = Chat(self._llama)
 
-    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         """The next turn of a chat; ``on_token`` is called as each token is drawn. Raises ContextOverflowError."""
         prompt = self._chat.tokenize(messages)
         room = self._context - len(prompt)

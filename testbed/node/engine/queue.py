@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, LanguageModel, Sampling
-from testbed.node.event_log import Trace
+from testbed.node.event_log import EventWriter
 from testbed.patterns.participant import JobError
 from testbed.patterns.protocol import QueueOptions
 
@@ -22,7 +22,7 @@ class Task:
     """A job as it waits: the chat to complete and whoever waits for it."""
 
     job: str
-    messages: Sequence[Message]
+    messages: Sequence[ChatMessage]
     sampling: Sampling
     done: "asyncio.Future[Completion]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -30,14 +30,14 @@ class Task:
 class JobQueue(ABC):
     """Jobs wait here until what serves the queue takes them, traces how they begin and end, and settles them."""
 
-    def __init__(self, trace: Trace, options: QueueOptions) -> None:
-        self._trace = trace
+    def __init__(self, log: EventWriter, options: QueueOptions) -> None:
+        self._log = log
         self._options = options
         self._waiting: asyncio.Queue[Task] = asyncio.Queue()
         self._at_work = 0
 
     async def complete(
-        self, job: str, messages: Sequence[Message], sampling: Sampling, origin: Mapping[str, str]
+        self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
     ) -> Completion:
         """Queue a job and wait for its completion; ``origin`` is traced with it.
 
@@ -46,7 +46,7 @@ class JobQueue(ABC):
         if self._full:
             self._overflow(job, origin)
         task = Task(job, messages, sampling)
-        self._trace.emit("enqueue", job=job, **origin)
+        self._log.emit("enqueue", job=job, **origin)
         self._waiting.put_nowait(task)
         # A caller that gives up must not take the job back: the model may be at it already.
         return await asyncio.shield(task.done)
@@ -70,11 +70,11 @@ class JobQueue(ABC):
             _fail(task, outcome)
 
     def _ended(self, task: Task, outcome: Completion | JobError) -> None:
-        """Trace how a job at work ended."""
+        """EventWriter how a job at work ended."""
         if isinstance(outcome, JobError):
-            self._trace.emit("job_failed", job=task.job, reason=str(outcome))
+            self._log.emit("job_failed", job=task.job, reason=str(outcome))
             return
-        self._trace.emit(
+        self._log.emit(
             "end",
             job=task.job,
             prompt_tokens=outcome.prompt_tokens,
@@ -91,18 +91,18 @@ class JobQueue(ABC):
         """Make room for a job, or raise OverloadedError. What is at work is not interrupted."""
         full = OverloadedError(f"the queue is full ({self._options.limit} jobs)")
         if self._options.overflow == "reject" or self._waiting.empty():
-            self._trace.emit("rejected", job=job, **origin)
+            self._log.emit("rejected", job=job, **origin)
             raise full
         oldest = self._waiting.get_nowait()
-        self._trace.emit("dropped", job=oldest.job)
+        self._log.emit("dropped", job=oldest.job)
         _fail(oldest, full)
 
 
 class InferenceQueue(JobQueue):
     """The queue of a node's own model, which does one job at a time, in a thread that leaves the event loop free."""
 
-    def __init__(self, model: LanguageModel, trace: Trace, options: QueueOptions) -> None:
-        super().__init__(trace, options)
+    def __init__(self, model: LanguageModel, log: EventWriter, options: QueueOptions) -> None:
+        super().__init__(log, options)
         self._model = model
         self._thread = ThreadPoolExecutor(1, "inference")
 
@@ -117,7 +117,7 @@ class InferenceQueue(JobQueue):
         """It is: its model is in memory."""
 
     def _run(self, task: Task) -> Completion | JobError:
-        self._trace.emit("start", job=task.job)
+        self._log.emit("start", job=task.job)
         outcome = self._infer(task)
         self._ended(task, outcome)
         return outcome
@@ -128,7 +128,7 @@ class InferenceQueue(JobQueue):
         def on_token() -> None:
             nonlocal first
             if first:
-                self._trace.emit("first_token", job=task.job)
+                self._log.emit("first_token", job=task.job)
             first = False
 
         try:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, LanguageModel, Sampling
 
 _STINT: Final = bytes(2**16)
@@ -53,7 +53,7 @@ class SlowedModel:
         self._model = model
         self._slowness = slowness
 
-    def complete(self, messages: Sequence[Message], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
         """As the model would. What it reads counts as part of the first token."""
         begin = time.thread_time()
 

@@ -3,7 +3,7 @@
 A *row* is one token of one sequence. Rows come in as hidden states (``float32``, one line each) and leave as the hidden
 states after the stage's layers, or as logits where the stage is the last.
 
-    front, first, last = Front(path), Stage(path, limits), LastStage(path, limits)
+    front, first, last = Front(path), InnerStage(path, limits), LastStage(path, limits)
     tokens = front.tokenize(messages)
     rows = Rows(sequences=[0] * len(tokens), positions=range(len(tokens)))
     hidden = first.forward(rows, front.embed(tokens))
@@ -154,7 +154,7 @@ class _Layers:
             raise StageError(f"there is no sequence {sequence}")
 
 
-class Stage(_Layers):
+class InnerStage(_Layers):
     """The layers of a stage that is not the last."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
@@ -207,7 +207,7 @@ class LastStage(_Layers):
     def logits(self, rows: Rows, hidden: Hidden, wanted: Sequence[int]) -> Hidden:
         """The logits of the ``wanted`` rows, in that order; the others only fill the cache. Raises StageError.
 
-        As many rows can be wanted as there are sequences. The rows are those of :meth:`Stage.forward`.
+        As many rows can be wanted as there are sequences. The rows are those of :meth:`InnerStage.forward`.
         """
         lines = {row: line for line, row in enumerate(wanted)}
         if not lines.keys() <= set(range(len(rows))) or len(lines) > self._limits.sequences:

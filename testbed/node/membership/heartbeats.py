@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from testbed.core import seeds
 from testbed.node.config import HEARTBEAT_PORT, NodeConfig
-from testbed.node.event_log import Trace
-from testbed.node.membership.swim import Alive, Change, Lost, Membership, Message, Send, Step, Suspected
+from testbed.node.event_log import EventWriter
+from testbed.node.membership.swim import Alive, Change, Heartbeat, Lost, Membership, Send, Step, Suspected
 from testbed.patterns.protocol import MembershipOptions
 
 _EVENTS: Final = {Alive: "neighbour_back", Suspected: "neighbour_suspected", Lost: "neighbour_lost"}
@@ -18,11 +18,11 @@ _EVENTS: Final = {Alive: "neighbour_back", Suspected: "neighbour_suspected", Los
 class Heartbeats(asyncio.DatagramProtocol):
     """The neighbourhood of a node that watches it. It answers others at once, and pings once it has begun."""
 
-    def __init__(self, config: NodeConfig, options: MembershipOptions, trace: Trace) -> None:
+    def __init__(self, config: NodeConfig, options: MembershipOptions, log: EventWriter) -> None:
         self._addresses = config.neighbours
         draw = seeds.stream(config.seed, "membership", config.name)
         self._membership = Membership(config.name, list(config.neighbours), options, draw)
-        self._trace = trace
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._losses = {neighbour: asyncio.Event() for neighbour in config.neighbours}
@@ -61,7 +61,7 @@ class Heartbeats(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | int, int]) -> None:  # noqa: ARG002
         """Something came in; what is no message of ours is not taken."""
         try:
-            message = Message.model_validate_json(data)
+            message = Heartbeat.model_validate_json(data)
         except ValidationError:
             return
         self._carry_out(self._membership.receive(message, self._loop.time()))
@@ -83,7 +83,7 @@ class Heartbeats(asyncio.DatagramProtocol):
             self._timer = self._loop.call_at(self._membership.due, self._tick)
 
     def _note(self, neighbour: str, state: Alive | Suspected | Lost) -> None:
-        self._trace.emit(_EVENTS[type(state)], peer=neighbour)
+        self._log.emit(_EVENTS[type(state)], peer=neighbour)
         if isinstance(state, Lost):
             self._losses[neighbour].set()
         else:

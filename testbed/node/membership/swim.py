@@ -65,7 +65,7 @@ class Rumour(BaseModel):
     incarnation: int = Field(ge=0)
 
 
-class Message(BaseModel):
+class Heartbeat(BaseModel):
     """From ``source``. ``origin`` wants to know whether ``subject`` lives, and counts its pings by ``number``.
 
     Helpers pass ping and ack on between the two.
@@ -87,7 +87,7 @@ class Send:
     """A message to be sent."""
 
     to: str
-    message: Message
+    message: Heartbeat
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Membership:
             self._probes.pop(neighbour, None)  # a ping that is on its way does not say that it is suspected
             yield from self._probe(neighbour, now)
 
-    def receive(self, message: Message, now: float) -> Step:
+    def receive(self, message: Heartbeat, now: float) -> Step:
         """A message has come in. Of nodes that are no neighbours, none is taken."""
         if not {message.source, message.origin, message.subject} <= {self._name, *self._states}:
             return
@@ -236,7 +236,7 @@ class Membership:
         return Change(neighbour, state)
 
     def _send(self, to: str, kind: Literal["ping", "ping-req", "ack"], origin: str, subject: str, number: int) -> Send:
-        message = Message(
+        message = Heartbeat(
             kind=kind,
             source=self._name,
             incarnation=self._incarnation,

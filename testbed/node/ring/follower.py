@@ -4,11 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from testbed.node.engine.chat import Message
+from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.model import Completion, Sampling
-from testbed.node.ring.frames import Frame
 from testbed.node.ring.hop import Hop, Seat
-from testbed.node.ring.messages import FrameError, Loss, Reset
+from testbed.node.ring.wire.frames import Frame
+from testbed.node.ring.wire.messages import FrameError, Loss, Reset
 from testbed.patterns.participant import JobError
 
 
@@ -23,7 +23,7 @@ class Follower:
         self._wake = asyncio.Event()
 
     async def complete(
-        self, job: str, messages: Sequence[Message], sampling: Sampling, origin: Mapping[str, str]
+        self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
     ) -> Completion:
         """Refuse; raises JobError."""
         del job, messages, sampling, origin

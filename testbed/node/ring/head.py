@@ -16,30 +16,31 @@ from typing import Final
 from testbed.node.engine.front import Front
 from testbed.node.engine.model import Completion, ContextOverflowError
 from testbed.node.engine.queue import JobQueue, Task
-from testbed.node.ring.frames import Frame
 from testbed.node.ring.hop import Hop, Seat
-from testbed.node.ring.messages import (
+from testbed.node.ring.rehearsal import BrokenError, CannotComputeError, Rehearsal
+from testbed.node.ring.scheduling import Sample, Schedule
+from testbed.node.ring.tuning import Choice
+from testbed.node.ring.wire.frames import Frame
+from testbed.node.ring.wire.messages import (
     Activations,
     Drawing,
     Failing,
     FrameError,
     Freeing,
     Loss,
-    Message,
     Opening,
     Reset,
+    RingMessage,
     Row,
     Tokens,
 )
-from testbed.node.ring.rehearsal import BrokenError, Rehearsal
-from testbed.node.ring.scheduling import Sample, Schedule
 from testbed.patterns.participant import JobError
 
 _EPOCHS: Final = 100  # a second; in 32 bits they last for more than a year
 
 
 @dataclass(frozen=True)
-class Job:
+class RingJob:
     """A job in the ring: its sample, how many of whose tokens are the prompt, and how many may be drawn at most."""
 
     task: Task
@@ -63,16 +64,16 @@ class Head(JobQueue):
     """The queue in front of a ring. ``front`` turns text into rows and back, ``seat`` is the head's own."""
 
     def __init__(self, seat: Seat, front: Front) -> None:
-        super().__init__(seat.trace, seat.config.queue)
+        super().__init__(seat.log, seat.config.queue)
         self._seat = seat
         self._pattern = seat.pattern
         self._front = front
         self._hop = Hop(seat, self._receive, self._lose)
         groups, places = seat.pattern.places
         self._schedule = Schedule(groups, places, seat.pattern.chunk)
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[int, RingJob] = {}
         self._numbers = itertools.count()
-        self._notices: deque[Message] = deque()  # of samples that begin and end; they go before any rows
+        self._notices: deque[RingMessage] = deque()  # of samples that begin and end; they go before any rows
         self._something = asyncio.Event()
         self._room = asyncio.Event()
         self._rehearsal: Rehearsal | None = None
@@ -102,7 +103,7 @@ class Head(JobQueue):
             self._begin(await self._take())
 
     def _begin(self, task: Task) -> None:
-        self._trace.emit("start", job=task.job)
+        self._log.emit("start", job=task.job)
         try:
             job = self._enter(task)
         except Exception as error:  # a chat template, a chat that is too long, …: it must not end the queue
@@ -111,7 +112,7 @@ class Head(JobQueue):
         self._jobs[job.sample.number] = job
         self._notify(job.opening)
 
-    def _enter(self, task: Task) -> Job:
+    def _enter(self, task: Task) -> RingJob:
         """Give a job its place; raises what is wrong with it."""
         if self._given_up is not None:
             raise self._given_up
@@ -123,7 +124,7 @@ class Head(JobQueue):
         drawing = Drawing(task.sampling.seed, task.sampling.temperature, task.sampling.top_p)
         sample = self._schedule.begin(next(self._numbers), prompt)
         self._look_for_room()
-        return Job(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing)
+        return RingJob(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing)
 
     def _finish(self, number: int, outcome: Completion | JobError) -> None:
         """A sample has ended: its place is free on all stages."""
@@ -160,33 +161,42 @@ class Head(JobQueue):
                 await self._something.wait()
 
     async def _tune(self) -> None:
-        """Find out which groups are best, and make them."""
-        choice = None
-        while choice is None:
+        """Measure which groups are best, and make them; one sample at a time if a stage cannot compute even that."""
+        try:
+            choice = await self._rehearse()
+        except CannotComputeError as error:
+            self._log.emit("tuning_failed", reason=str(error))
+            self._schedule = Schedule(1, 1, self._pattern.chunk)
+        else:
+            self._log.emit("tuned", **asdict(choice))
+            self._schedule = Schedule(choice.groups, choice.batch, self._pattern.chunk)
+        finally:
+            self._rehearsal = None
+
+    async def _rehearse(self) -> Choice:
+        """The choice of the first rehearsal during which the ring stays whole; raises CannotComputeError."""
+        while True:
             await self._whole.wait()
             self._rehearsal = Rehearsal(self._take_numbers(), self._front, self._send, self._seat.config.clock)
             with suppress(BrokenError):
-                choice = await self._rehearsal.run()
-        self._rehearsal = None
-        self._trace.emit("tuned", **asdict(choice))
-        self._schedule = Schedule(choice.groups, choice.batch, self._pattern.chunk)
+                return await self._rehearsal.run()
 
     def _take_numbers(self) -> list[int]:
         return list(itertools.islice(self._numbers, self._pattern.samples))
 
-    def _next(self) -> Message | None:
+    def _next(self) -> RingMessage | None:
         if self._notices:
             return self._notices.popleft()
         batch = self._schedule.next()
         return None if batch is None else Activations(batch.rows, self._front.embed(batch.tokens))
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: RingMessage) -> None:
         """Let the head's own stage compute a message, and send on what that gives."""
         frame = await self._hop.compute(Frame(self._epoch, message))
         if frame is not None:
             self._hop.send(frame)
 
-    def _notify(self, message: Message) -> None:
+    def _notify(self, message: RingMessage) -> None:
         self._notices.append(message)
         self._something.set()
 
@@ -232,9 +242,9 @@ class Head(JobQueue):
             self._advance(self._jobs[sample.number], token)
         self._something.set()
 
-    def _advance(self, job: Job, token: int) -> None:
+    def _advance(self, job: RingJob, token: int) -> None:
         if len(job.drawn) == 1:
-            self._trace.emit("first_token", job=job.task.job)
+            self._log.emit("first_token", job=job.task.job)
         stopped = self._front.ends(token)
         if stopped or len(job.drawn) == job.limit:
             drawn = job.drawn[:-1] if stopped else job.drawn
@@ -249,7 +259,7 @@ class Head(JobQueue):
 
     def _break(self, lost: int) -> None:
         if self._whole.is_set():
-            self._trace.emit("ring_broken", peer=self._pattern.ring[lost])
+            self._log.emit("ring_broken", peer=self._pattern.ring[lost])
             self._lost = lost
             self._whole.clear()
             self._broken.set()
@@ -282,7 +292,7 @@ class Head(JobQueue):
         """Close the ring without the stage that is lost, if the others have room for its layers."""
         missing = () if self._lost is None else (self._lost,)
         if not self._missing and missing and self._seat.can_do_without(missing):
-            self._trace.emit("taken_over", peer=self._pattern.ring[missing[0]])
+            self._log.emit("taken_over", peer=self._pattern.ring[missing[0]])
             self._missing = missing
             self._epoch += 1
 
@@ -290,7 +300,7 @@ class Head(JobQueue):
         """A reset has come home, so all stages are there and have forgotten all samples."""
         if not self._broken.is_set():
             return  # one that was sent twice
-        self._trace.emit("ring_closed", epoch=self._epoch, samples=len(self._jobs))
+        self._log.emit("ring_closed", epoch=self._epoch, samples=len(self._jobs))
         self._schedule.restart()
         self._notices = deque(job.opening for job in self._jobs.values())
         self._given_up = None

@@ -10,12 +10,12 @@ from typing import Final
 
 from testbed.node.config import RING_PORT, NodeConfig
 from testbed.node.engine.slowness import Slowness
-from testbed.node.event_log import Trace
-from testbed.node.ring.connections import Incoming, Outgoing
-from testbed.node.ring.frames import Format, Frame
-from testbed.node.ring.messages import Activations, FrameError, Reset, Timing
+from testbed.node.event_log import EventWriter
 from testbed.node.ring.station import Station, Stations
 from testbed.node.ring.tuning import sizes
+from testbed.node.ring.wire.connections import Incoming, Outgoing
+from testbed.node.ring.wire.frames import Format, Frame
+from testbed.node.ring.wire.messages import Activations, FrameError, Reset, Timing
 from testbed.node.ring.worker import Worker
 from testbed.patterns.pipeline import Pipeline
 
@@ -31,7 +31,7 @@ class Seat:
     pattern: Pipeline
     stations: Stations
     slowness: Slowness
-    trace: Trace
+    log: EventWriter
     listen: str = "0.0.0.0"
 
     @property
@@ -106,7 +106,7 @@ class Hop:
 
     def reject(self, error: FrameError) -> None:
         """Count a frame that is not taken."""
-        self._seat.trace.emit("frame_rejected", reason=str(error))
+        self._seat.log.emit("frame_rejected", reason=str(error))
 
     @property
     def epoch(self) -> int:
@@ -145,7 +145,7 @@ class Hop:
             result = self._station.take(frame)
         seconds = clock.now() - begin
         self._seconds[rows].append(seconds)
-        self._seat.trace.emit("computed", rows=rows, seconds=seconds)
+        self._seat.log.emit("computed", rows=rows, seconds=seconds)
         return result
 
     def _times(self) -> list[float]:
@@ -153,5 +153,5 @@ class Hop:
         return [median(self._seconds[size] or [0.0]) for size in sizes(self._seat.pattern.samples)]
 
     def _note_silence(self) -> None:
-        self._seat.trace.emit("neighbour_lost", peer=self._seat.pattern.ring[self.before])
+        self._seat.log.emit("neighbour_lost", peer=self._seat.pattern.ring[self.before])
         self._lose()

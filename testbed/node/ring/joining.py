@@ -9,8 +9,8 @@ from testbed.node.config import FRONT, WITHOUT, NodeConfig
 from testbed.node.engine.front import Front
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.slowness import Slowness
-from testbed.node.engine.stage import LastStage, Limits, Rows, Stage
-from testbed.node.event_log import Trace
+from testbed.node.engine.stage import InnerStage, LastStage, Limits, Rows
+from testbed.node.event_log import EventWriter
 from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
@@ -20,9 +20,9 @@ from testbed.patterns.pipeline import Pipeline
 _WARM = Rows([0], [0])
 
 
-def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness, trace: Trace) -> Inference:
+def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness, log: EventWriter) -> Inference:
     """Load the stage of a node, whose file is ``stage``; at the head the front lies beside it. Raises StageError."""
-    seat = Seat(config, pattern, StageFiles(config, pattern, stage), slowness, trace)
+    seat = Seat(config, pattern, StageFiles(config, pattern, stage), slowness, log)
     if seat.stage == 0:
         return Head(seat, Front(stage.with_name(FRONT.name)))
     return Follower(seat)
@@ -51,7 +51,7 @@ class StageFiles:
             last.logits(_WARM, np.zeros((1, last.width), np.float32), [0])
             last.free(0)
             return LastStation(last, places, context)
-        inner = Stage(path, limits)
+        inner = InnerStage(path, limits)
         inner.forward(_WARM, np.zeros((1, inner.width), np.float32))
         inner.free(0)
         return InnerStation(inner, places, context)

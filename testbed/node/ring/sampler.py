@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from testbed.node.ring.activations import Hidden
-from testbed.node.ring.messages import Drawing
+from testbed.node.ring.wire.activations import Hidden
+from testbed.node.ring.wire.messages import Drawing
 
 _TOP_K: Final = 40  # llama.cpp's defaults, and its order: these two and top-p choose what is drawn from
 _MIN_P: Final = 0.05

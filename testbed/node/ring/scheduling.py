@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from testbed.node.ring.messages import Row
+from testbed.node.ring.wire.messages import Row
 
 
 @dataclass

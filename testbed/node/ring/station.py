@@ -12,25 +12,25 @@ from typing import Protocol
 import numpy as np
 
 from testbed.node.engine.stage import Rows, StageError
-from testbed.node.ring.activations import Hidden
-from testbed.node.ring.frames import Frame
-from testbed.node.ring.messages import (
+from testbed.node.ring.sampler import draw
+from testbed.node.ring.wire.activations import Hidden
+from testbed.node.ring.wire.frames import Frame
+from testbed.node.ring.wire.messages import (
     Activations,
     Drawing,
     Failing,
     FrameError,
     Freeing,
-    Message,
     Opening,
     Reset,
+    RingMessage,
     Row,
     Tokens,
 )
-from testbed.node.ring.sampler import draw
 
 
 class Layers(Protocol):
-    """What every :class:`~testbed.node.engine.stage.Stage` can do."""
+    """What every :class:`~testbed.node.engine.stage.InnerStage` can do."""
 
     @property
     def width(self) -> int:
@@ -100,7 +100,7 @@ class Station(ABC):
         message = self._follow(frame.message)
         return None if message is None else Frame(frame.epoch, message)
 
-    def _follow(self, message: Message) -> Message | None:
+    def _follow(self, message: RingMessage) -> RingMessage | None:
         match message:
             case Activations(rows, hidden):
                 return self._compute(rows, hidden)
@@ -113,10 +113,10 @@ class Station(ABC):
         return message
 
     @abstractmethod
-    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> Message | None:
+    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> RingMessage | None:
         """What the layers make of rows, each of which is the next of its sample."""
 
-    def _compute(self, rows: Sequence[Row], hidden: Hidden) -> Message | None:
+    def _compute(self, rows: Sequence[Row], hidden: Hidden) -> RingMessage | None:
         samples = self._next(rows)
         if any(cached.failed for cached in samples):
             return None
@@ -168,7 +168,7 @@ class InnerStation(Station):
         super().__init__(layers, places, context)
         self._inner = layers
 
-    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> Message:
+    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> RingMessage:
         return Activations(rows, self._inner.forward(_rows(rows, samples), hidden))
 
 
@@ -179,12 +179,12 @@ class LastStation(Station):
         super().__init__(layers, places, context)
         self._last = layers
 
-    def _follow(self, message: Message) -> Message | None:
+    def _follow(self, message: RingMessage) -> RingMessage | None:
         """Where samples begin and end, the head knows itself."""
         followed = super()._follow(message)
         return None if isinstance(followed, Opening | Freeing) else followed
 
-    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> Message | None:
+    def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> RingMessage | None:
         wanted = [number for number, row in enumerate(rows) if row.draw]
         logits = self._last.logits(_rows(rows, samples), hidden, wanted)
         if not wanted:

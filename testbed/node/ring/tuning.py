@@ -33,8 +33,8 @@ def sizes(samples: int) -> list[int]:
 def choose(samples: int, stages: Sequence[Sequence[float]], rounds: Sequence[float]) -> Choice:
     """The best groups for up to ``samples`` samples.
 
-    ``stages`` are each stage's seconds for a batch of each of the :func:`sizes`, ``rounds`` those until one that
-    travels alone is home.
+    ``stages`` holds each stage's seconds for a batch of each of the :func:`sizes`. ``rounds`` holds the seconds of a
+    round with one batch in flight, for the sizes that all stages can compute: all, or the smaller ones.
     """
     choices = list(_choices(samples, stages, rounds))
     best = max(choice.rate for choice in choices)
@@ -43,7 +43,7 @@ def choose(samples: int, stages: Sequence[Sequence[float]], rounds: Sequence[flo
 
 
 def _choices(samples: int, stages: Sequence[Sequence[float]], rounds: Sequence[float]) -> Iterator[Choice]:
-    for number, (batch, alone) in enumerate(zip(sizes(samples), rounds, strict=True)):
+    for number, (batch, alone) in enumerate(zip(sizes(samples), rounds, strict=False)):
         seconds = [stage[number] for stage in stages]
         for groups in range(1, samples // batch + 1):
             rate = min(batch / max(seconds), groups * batch / max(alone, sum(seconds)))

@@ -6,11 +6,11 @@ from typing import Final
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 
 from testbed.core import seeds
+from testbed.node.calls.openai import ChatRequest, ChatResponse, ErrorResponse
+from testbed.node.calls.retry import insist
 from testbed.node.config import PORT, NodeConfig
-from testbed.node.event_log import Trace
+from testbed.node.event_log import EventWriter
 from testbed.node.membership.neighbourhood import Neighbourhood
-from testbed.node.transport.openai import ChatRequest, ChatResponse, ErrorResponse
-from testbed.node.transport.retry import insist
 from testbed.patterns.participant import JobError
 
 NAME: Final = "X-Request-Id"
@@ -38,9 +38,11 @@ def message_name(job: str, part: str, attempt: int) -> str:
 class Asker:
     """The client of a node's neighbours."""
 
-    def __init__(self, config: NodeConfig, trace: Trace, session: ClientSession, neighbourhood: Neighbourhood) -> None:
+    def __init__(
+        self, config: NodeConfig, log: EventWriter, session: ClientSession, neighbourhood: Neighbourhood
+    ) -> None:
         self._config = config
-        self._trace = trace
+        self._log = log
         self._session = session
         self._neighbourhood = neighbourhood
 
@@ -55,7 +57,7 @@ class Asker:
             return asking.result()
         except (_LostError, _RefusedError, ClientError, OSError, ValueError) as error:
             reason = _reason(error, timeout)
-            self._trace.emit("ask_failed", message=f"{job}/request", peer=neighbour, reason=reason)
+            self._log.emit("ask_failed", message=f"{job}/request", peer=neighbour, reason=reason)
             if isinstance(error, ClientError | OSError):
                 self._neighbourhood.suspect(neighbour)
             raise JobError(f"{neighbour}: {reason}") from error
@@ -71,7 +73,7 @@ class Asker:
     async def _insist(self, neighbour: str, job: str, request: ChatRequest, timeout: float) -> ChatResponse:
         def retry(attempt: int, error: Exception) -> None:
             reason = _reason(error, timeout / self._config.retry.attempts)
-            self._trace.emit("retry", message=message_name(job, "request", attempt), peer=neighbour, reason=reason)
+            self._log.emit("retry", message=message_name(job, "request", attempt), peer=neighbour, reason=reason)
 
         body = request.model_dump_json(exclude_defaults=True).encode()
         draw = seeds.stream(self._config.seed, "retry", job)
@@ -82,11 +84,11 @@ class Asker:
     async def _exchange(self, neighbour: str, job: str, body: bytes, attempt: int) -> ChatResponse:
         headers = {"Content-Type": "application/json", NAME: job, ATTEMPT: str(attempt)}
         url = f"{self._url(neighbour)}/v1/chat/completions"
-        self._trace.emit("send", message=message_name(job, "request", attempt), peer=neighbour, bytes=len(body))
+        self._log.emit("send", message=message_name(job, "request", attempt), peer=neighbour, bytes=len(body))
         async with self._session.post(url, data=body, headers=headers, timeout=_UNLIMITED) as response:
             content = await response.read()
             name = message_name(job, "response", attempt)
-            self._trace.emit("receive", message=name, peer=neighbour, bytes=len(content))
+            self._log.emit("receive", message=name, peer=neighbour, bytes=len(content))
             if response.status != 200:
                 raise _RefusedError(ErrorResponse.model_validate_json(content).error.message)
             return ChatResponse.model_validate_json(content)

@@ -8,11 +8,11 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 
-from testbed.node.ring.activations import Encoding, Hidden
+from testbed.node.ring.wire.activations import Encoding, Hidden
 
 MOST_REASON: Final = 512
 """Bytes of a sentence that says why something failed."""
@@ -56,7 +56,7 @@ class Coding:
         return self.encoding.row_bytes(self.width)
 
 
-class Message(ABC):
+class RingMessage(ABC):
     """One message; ``kind`` is its number in a frame."""
 
     kind: ClassVar[int]
@@ -73,12 +73,12 @@ class Message(ABC):
 
     @classmethod
     @abstractmethod
-    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Message":
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "RingMessage":
         """The message with these rows and this payload; raises FrameError."""
 
 
 @dataclass(frozen=True)
-class Activations(Message):
+class Activations(RingMessage):
     """Hidden rows on their way to the next stage; every stage but the last sends them."""
 
     kind: ClassVar = 1
@@ -102,7 +102,7 @@ class Activations(Message):
 
 
 @dataclass(frozen=True)
-class Tokens(Message):
+class Tokens(RingMessage):
     """What the last stage drew from each row, for the head."""
 
     kind: ClassVar = 2
@@ -125,7 +125,7 @@ class Tokens(Message):
 
 
 @dataclass(frozen=True)
-class Opening(Message):
+class Opening(RingMessage):
     """A sample begins, at a place that was free. This goes round before any row of it."""
 
     kind: ClassVar = 3
@@ -155,7 +155,7 @@ class Opening(Message):
 
 
 @dataclass(frozen=True)
-class Freeing(Message):
+class Freeing(RingMessage):
     """Samples have ended: every stage may use their places for others."""
 
     kind: ClassVar = 4
@@ -174,7 +174,7 @@ class Freeing(Message):
 
 
 @dataclass(frozen=True)
-class Reset(Message):
+class Reset(RingMessage):
     """Forget all samples: what is of an earlier epoch than this frame is void. The head sends it round.
 
     The ring is closed without the stages ``missing``, whose layers the others hold.
@@ -196,10 +196,9 @@ class Reset(Message):
 
 
 @dataclass(frozen=True)
-class Loss(Message):
-    """``stage`` is not heard any more by the one behind it."""
+class _NamesStage(RingMessage):
+    """A message that holds the number of a stage and nothing else."""
 
-    kind: ClassVar = 6
     stage: int
 
     def payload(self, coding: Coding) -> bytes:
@@ -207,7 +206,7 @@ class Loss(Message):
         return _STAGE.pack(self.stage)
 
     @classmethod
-    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Loss":
+    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> Self:
         del coding
         _none(table)
         _check_length(payload, _STAGE.size)
@@ -215,7 +214,14 @@ class Loss(Message):
 
 
 @dataclass(frozen=True)
-class Timing(Message):
+class Loss(_NamesStage):
+    """The stage after ``stage`` has not heard from it for the time ``detect``."""
+
+    kind: ClassVar = 6
+
+
+@dataclass(frozen=True)
+class Timing(RingMessage):
     """Seconds that stages take for batches: each adds its own on the way round (:mod:`.tuning`)."""
 
     kind: ClassVar = 7
@@ -234,7 +240,7 @@ class Timing(Message):
 
 
 @dataclass(frozen=True)
-class Failing(Message):
+class Failing(RingMessage):
     """A stage cannot compute samples, for a reason that going round again would not mend."""
 
     kind: ClassVar = 9
@@ -261,25 +267,13 @@ class Failing(Message):
 
 
 @dataclass(frozen=True)
-class Alive(Message):
-    """Nothing has been sent for a while, and the sender, ``stage``, is there."""
+class Alive(_NamesStage):
+    """The sender, ``stage``, has sent nothing for a while and still runs."""
 
     kind: ClassVar = 8
-    stage: int
-
-    def payload(self, coding: Coding) -> bytes:
-        del coding
-        return _STAGE.pack(self.stage)
-
-    @classmethod
-    def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Alive":
-        del coding
-        _none(table)
-        _check_length(payload, _STAGE.size)
-        return cls(*_STAGE.unpack(payload))
 
 
-KINDS: Final[dict[int, type[Message]]] = {
+KINDS: Final[dict[int, type[RingMessage]]] = {
     message.kind: message for message in (Activations, Tokens, Opening, Freeing, Reset, Loss, Timing, Alive, Failing)
 }
 """The messages by their numbers."""

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Final
 
 from testbed.core.clock import Clock
-from testbed.node.ring.frames import Format, Frame, FrameReader, LostTrackError
-from testbed.node.ring.messages import Alive, FrameError, Loss, Reset
+from testbed.node.ring.wire.frames import Format, Frame, FrameReader, LostTrackError
+from testbed.node.ring.wire.messages import Alive, FrameError, Loss, Reset
 
 _SIGNS: Final = 4  # of life that are sent in the time after which silence means loss
 _LOOKS: Final = 8  # at whether something was heard, in that time

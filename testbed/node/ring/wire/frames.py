@@ -14,8 +14,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-from testbed.node.ring.activations import ENCODINGS
-from testbed.node.ring.messages import KINDS, Activations, Coding, FrameError, Message, Row
+from testbed.node.ring.wire.activations import ENCODINGS
+from testbed.node.ring.wire.messages import KINDS, Activations, Coding, FrameError, RingMessage, Row
 
 MAGIC: Final = b"RNG"
 VERSION: Final = 1
@@ -41,7 +41,7 @@ class Frame:
     """A message, and the epoch that it belongs to: the time between two resets of the ring."""
 
     epoch: int
-    message: Message
+    message: RingMessage
 
 
 @dataclass(frozen=True)
