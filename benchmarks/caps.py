@@ -30,11 +30,12 @@ from rich.console import Console
 from rich.table import Table
 from startup import Unlinked
 
+from testbed.host.cfs import CFS_PERIOD
 from testbed.node import config as places
 from testbed.schema.scenario import Scenario
 from testbed.world.journal import Journal
 from testbed.world.nodes.cgroups import Cgroup
-from testbed.world.nodes.container import CFS_PERIOD, container_name
+from testbed.world.nodes.container import container_name
 from testbed.world.plan import prepare
 
 CAPS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)

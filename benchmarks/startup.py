@@ -29,11 +29,11 @@ from rich.table import Table
 
 from testbed.host.image import ensure_image
 from testbed.host.machine import connect_docker
+from testbed.host.namespace import Namespace
 from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import RunningLinks
-from testbed.world.network.namespace import Namespace
 from testbed.world.network.network import Network
 from testbed.world.nodes.container import container_name
 from testbed.world.plan import choose_backend, prepare

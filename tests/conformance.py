@@ -22,11 +22,11 @@ from pyroute2 import IPRoute
 
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import SpecError
+from testbed.host.namespace import Namespace
 from testbed.schema.network.link import WAYS, Direction, Jitter, Link, Loss, Queue, Way
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, LinkBackend
 from testbed.world.network.links.running import RunningLinks
-from testbed.world.network.namespace import Namespace
 
 FULL_FRAME = 1514
 ETHERNET_TCP_PAYLOAD = 1448  # bytes of payload in a full frame, with TCP timestamps

@@ -17,11 +17,11 @@ from subprocess import PIPE
 
 import pytest
 
+from testbed.host.namespace import Namespace
 from testbed.schema.network.topology import Topology
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import LinkBackend
 from testbed.world.network.links.running import RunningLinks
-from testbed.world.network.namespace import Namespace
 from testbed.world.network.network import Network, Traffic
 from testbed.world.network.routes import addresses
 

@@ -17,12 +17,12 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pyroute2 import IPRoute
 
+from testbed.host.namespace import Namespace
 from testbed.schema.network.link import Direction, Link
 from testbed.world.journal import Journal
-from testbed.world.network.links.backend import End, LinkBackend
+from testbed.world.network.links.backend import End, LinkBackend, backends
 from testbed.world.network.links.kernel import KERNEL
-from testbed.world.network.links.running import BACKENDS, RunningLinks
-from testbed.world.network.namespace import Namespace
+from testbed.world.network.links.running import RunningLinks
 
 ADDRESSES: Final = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
 """Of a and b, by the version of IP."""
@@ -166,7 +166,7 @@ def _of_backend(backend: LinkBackend) -> Contender[BackendBench]:
     return Contender(backend.name, backend.missing, lambda: _backend_bench(backend))
 
 
-OWN: Final = {backend.name: _of_backend(backend) for backend in BACKENDS}
+OWN: Final = {backend.name: _of_backend(backend) for backend in backends()}
 """The testbed's backends."""
 
 TCLINK: Final = Contender("tclink", KERNEL.missing, _mininet_bench)

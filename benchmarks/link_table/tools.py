@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from link_table.pairs import ADDRESSES, Pair
-from testbed.world.network.namespace import Namespace
+from testbed.host.namespace import Namespace
 
 SMALLEST_FRAME: Final = 60
 """Bytes of Ethernet's smallest frame, without its checksum."""

@@ -63,7 +63,7 @@ app.add_typer(models_app, name="models")
 def models(context: typer.Context, as_json: AsJson = False) -> None:
     """List the built-in models: trained ones, and ones that are drawn when they are first used."""
     from testbed.models import zoo
-    from testbed.models.source import resolve
+    from testbed.models.model import resolve
     from testbed.models.synthetic import RECIPES
     from testbed.show.terminal import print_models
 
@@ -85,7 +85,7 @@ def split_model(
     as_json: AsJson = False,
 ) -> None:
     """Cut a model into the stages of a ring: a file of some layers for each, and one of the tokenizer."""
-    from testbed.models.source import resolve
+    from testbed.models.model import resolve
     from testbed.models.split import StagePlan, split
     from testbed.show.terminal import print_split
 

@@ -61,8 +61,9 @@ def doctor(as_json: AsJson = False) -> None:
     """Check everything the testbed relies on, and say what mends it."""
     from testbed.host.doctor import examine
     from testbed.show.terminal import print_findings
+    from testbed.world.network.links.backend import backends
 
-    findings = examine()
+    findings = examine({backend.name: backend.missing for backend in backends()})
     if as_json:
         out.print_json(json.dumps([finding.as_dict() for finding in findings]))
     else:

@@ -5,7 +5,7 @@ import platform
 import shutil
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,9 +20,7 @@ from testbed.core.errors import HostError
 from testbed.core.units import SIZE
 from testbed.host.image import chosen_base
 from testbed.host.machine import connect_docker, host_cpus
-from testbed.world.network.links.kernel import KERNEL
-from testbed.world.network.links.userspace import USERSPACE
-from testbed.world.network.namespace import in_throwaway_namespace
+from testbed.host.namespace import in_throwaway_namespace
 
 _APT: Final = "sudo apt-get install"
 
@@ -57,10 +55,14 @@ class Finding:
         return asdict(self)
 
 
-def examine() -> list[Finding]:
-    """Look at everything."""
+Missing = Callable[[], str | None]
+"""Says what this host lacks for a link backend, None if nothing."""
+
+
+def examine(backends: Mapping[str, Missing]) -> list[Finding]:
+    """Look at everything; ``backends`` are the link backends by name, in the order in which a run tries them."""
     programs = [_program(name, mend) for name, mend in _PROGRAMS.items()]
-    return [*(look() for look in _LOOKS), *_examine_engine(), *programs]
+    return [*(look() for look in _LOOKS), _links(backends), *_examine_engine(), *programs]
 
 
 def _examine_engine() -> list[Finding]:
@@ -98,12 +100,14 @@ def _cgroups() -> Finding:
     return Finding("cgroups", f"version {2 if unified.exists() else 1}")
 
 
-def _links() -> Finding:
-    if (without_kernel := KERNEL.missing()) is None:
-        return Finding("links", "kernel (netem)")
-    if (without_tun := USERSPACE.missing()) is None:
-        return Finding("links", f"userspace; {without_kernel}")
-    return Finding("links", problem=f"{without_kernel}; {without_tun}", mend="sudo modprobe -a sch_netem tun")
+def _links(backends: Mapping[str, Missing]) -> Finding:
+    """The first backend that this host has, and why not those before it."""
+    lacking: list[str] = []
+    for name, missing in backends.items():
+        if (reason := missing()) is None:
+            return Finding("links", "; ".join([name, *lacking]))
+        lacking.append(reason)
+    return Finding("links", problem="; ".join(lacking), mend="sudo modprobe -a sch_netem tun")
 
 
 def _bridge() -> Finding:
@@ -212,7 +216,6 @@ _LOOKS: Final[tuple[Callable[[], Finding], ...]] = (
     _memory,
     _cache_disk,
     _cgroups,
-    _links,
     _bridge,
     _veth,
     _base_image,

@@ -6,8 +6,8 @@ import sys
 import time
 from functools import cache
 
-from testbed.models.source import Model, ModelError
-from testbed.world.nodes.container import cap_period
+from testbed.host.cfs import cap_period
+from testbed.models.model import Model, ModelError
 
 
 @cache

@@ -4,10 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.models import synthetic
 from testbed.models.anatomy import dissect
+from testbed.models.model import (
+    Model,
+    ModelError,
+    check_reference,
+    has_random_weights,
+    is_local,
+    resolve,
+    resolve_models,
+)
 from testbed.models.planner import Load, Member, Placement, place
-from testbed.models.source import Model, ModelError, check_reference, is_here, resolve, resolve_models
 from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.wire.activations import ENCODINGS
@@ -60,13 +67,13 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     for name, node in topology.nodes.items():
         try:
             check_reference(node.model)
-            if name not in ring and is_here(node.model):
+            if name not in ring and is_local(node.model):
                 resolve_models({name: node})
         except ModelError as error:
             yield ("topology", "nodes", name, "model"), str(error)
     if isinstance(scenario.pattern, Pipeline):
         yield from _ring_mistakes(topology, scenario.pattern)
-    random = [node.model for node in topology.nodes.values() if node.model.startswith(synthetic.PREFIX)]
+    random = [node.model for node in topology.nodes.values() if has_random_weights(node.model)]
     for where, expectation in scenario.placed_expectations:
         if random and "accuracy" in expectation.bounds:
             sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
@@ -86,7 +93,7 @@ def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
             if value != right:
                 where = ("topology", "nodes", name, key)
                 yield where, f"is {value}, and that of {head!r} is {right}; the nodes of a ring have the same"
-    if is_here(first.model):
+    if is_local(first.model):
         try:
             model = resolve(first.model)
             _RingPlanner(model, topology, pattern, dict.fromkeys(topology.nodes, 1.0)).place(pattern.split)

@@ -13,7 +13,7 @@ from typing import Final
 
 from testbed.core.units import SIZE
 from testbed.models.anatomy import Anatomy
-from testbed.models.source import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
+from testbed.models.model import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
 from testbed.models.split import StagePlan
 
 _HIDDEN_BYTES: Final = 4

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from testbed.core.cache import appearing, cache_folder
 from testbed.models.anatomy import EMBEDDING, FINAL_NORM, Parts
-from testbed.models.source import Model, ModelError
+from testbed.models.model import Model, ModelError
 
 _FORMAT: Final = 1
 """Part of a file's place: files that an older version wrote otherwise are not taken for these."""

@@ -13,8 +13,9 @@ from testbed.record.directory import RunDirectory, shared_path
 from testbed.run import runner
 from testbed.schema.scenario import Scenario
 from testbed.show.report import write_report
+from testbed.show.view import View
 
-Watch = Callable[[str], AbstractContextManager[runner.View]]
+Watch = Callable[[str], AbstractContextManager[View]]
 """Makes a view of a run, which it is told the name of."""
 
 

@@ -3,13 +3,11 @@
 import asyncio
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
-from testbed.analysis.board import NodeBoard
 from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Mode
 from testbed.patterns.participant import JobError
@@ -20,6 +18,7 @@ from testbed.record.recording import SAMPLE_INTERVAL, Recording
 from testbed.run.player import Timeline
 from testbed.schema.scenario import Scenario
 from testbed.show.report import write_report
+from testbed.show.view import View
 from testbed.workload.schedule import Arrival
 from testbed.world import watcher
 from testbed.world.journal import Journal
@@ -27,22 +26,6 @@ from testbed.world.nodes.client import AgentClient, AgentGoneError
 from testbed.world.nodes.container import WorldError
 from testbed.world.plan import prepare
 from testbed.world.world import World
-
-
-class View(Protocol):
-    """Whoever watches a run."""
-
-    def stage(self, name: str) -> None:
-        """A stage begins."""
-
-    def step(self, what: str) -> None:
-        """Something that takes time begins within the stage."""
-
-    def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
-        """Play begins, with so many prompts to come; the boards and the active faults change as it goes on.
-
-        What they say is in virtual time, which is ``dilation`` times slower.
-        """
 
 
 @dataclass(frozen=True)

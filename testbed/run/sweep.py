@@ -1,10 +1,9 @@
 """One scenario at many points, at each as often as asked for. What has been played already is not played again."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Final
@@ -18,6 +17,7 @@ from testbed.schema.keys import full_key
 from testbed.schema.points import Point
 from testbed.schema.scenario import Scenario, load_scenario, scenario_text, write_scenario
 from testbed.show.sweep_figure import draw
+from testbed.show.view import Pace, View
 
 _BESIDES_PLAY: Final = 15.0
 """Seconds that a run takes besides its play, roughly; they matter only until one has been played."""
@@ -70,32 +70,7 @@ class Planned:
         return self.directory.with_suffix(".yaml")
 
 
-@dataclass
-class Pace:
-    """How far a sweep has come: runs in all, those that are done, and the seconds that the others may take."""
-
-    total: int
-    done: int
-    expected: float
-    _began: float = field(default_factory=lambda: time.monotonic())
-    _expected_of_done: float = 0.0
-    _spent: float = 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        """From now on, if the others are as much slower or faster than expected as those that were played."""
-        factor = self._spent / self._expected_of_done if self._expected_of_done else 1.0
-        return max(0.0, self.expected * factor - (time.monotonic() - self._began - self._spent))
-
-    def move_on(self, expected: float) -> None:
-        """A run is done that was expected to take so long."""
-        self.done += 1
-        self.expected -= expected
-        self._expected_of_done += expected
-        self._spent = time.monotonic() - self._began
-
-
-Watch = Callable[[str, Pace], AbstractContextManager[runner.View]]
+Watch = Callable[[str, Pace], AbstractContextManager[View]]
 """Makes a view of a run, which it is told the name of, and how far the sweep has come."""
 
 

@@ -23,8 +23,7 @@ from rich.text import Text
 
 from testbed.analysis.board import NodeBoard
 from testbed.core.units import DURATION
-from testbed.run.runner import View
-from testbed.run.sweep import Pace
+from testbed.show.view import Pace, View
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _SECONDS: Final = 12  # of a queue's past

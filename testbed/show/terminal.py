@@ -14,7 +14,7 @@ from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.units import DURATION, SIZE
 from testbed.host.devices import Speed
 from testbed.host.doctor import Finding
-from testbed.models.source import Model
+from testbed.models.model import Model
 from testbed.models.split import Split, written
 from testbed.models.synthetic import Recipe
 from testbed.schema.metric import METRICS

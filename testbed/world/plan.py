@@ -13,14 +13,13 @@ from testbed.host.image import ensure_image
 from testbed.host.machine import connect_docker
 from testbed.host.speed import core_speed
 from testbed.models.holdings import Holding, provide, resolve_all
-from testbed.models.source import Model
+from testbed.models.model import Model
 from testbed.schema.explain import dotted
 from testbed.schema.fault import Fault
 from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline import timeline_mistakes
-from testbed.world.network.links.backend import LinkBackend
-from testbed.world.network.links.running import BACKENDS
+from testbed.world.network.links.backend import LINK_BACKENDS, LinkBackend, backends
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,9 @@ def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault]
 
     Raises SpecError if there is no such backend or it cannot do that, HostError if the host lacks it.
     """
-    candidates = [backend for backend in BACKENDS if name in (None, backend.name)]
-    if not candidates:
-        known = ", ".join(backend.name for backend in BACKENDS)
-        raise SpecError.of("--links", f"{name!r} is no link backend; known are {known}")
+    if name is not None and name not in LINK_BACKENDS:
+        raise SpecError.of("--links", f"{name!r} is no link backend; known are {', '.join(LINK_BACKENDS.names())}")
+    candidates = backends() if name is None else [LINK_BACKENDS.get(name)]
     beyond = {backend.name: reason for backend in candidates if (reason := _beyond(backend, topology, faults))}
     if name in beyond:
         raise SpecError.of("--links", beyond[name])

@@ -14,7 +14,9 @@ from pyroute2 import NetlinkError
 from testbed.core.errors import SpecError
 from testbed.faults.api import Condition
 from testbed.host.capacity import threads
+from testbed.host.cfs import CFS_PERIOD
 from testbed.host.image import NODE_UID
+from testbed.host.namespace import Namespace
 from testbed.node import config as places
 from testbed.node.config import NodeConfig
 from testbed.patterns.base import PATTERNS
@@ -22,11 +24,10 @@ from testbed.schema.network.link import Link, Way
 from testbed.world import companion
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import EVENTS, RunningLinks
-from testbed.world.network.namespace import Namespace
 from testbed.world.network.network import Network
 from testbed.world.network.routes import addresses
 from testbed.world.nodes import metronome
-from testbed.world.nodes.container import CFS_PERIOD, WorldError, last_lines, start_containers
+from testbed.world.nodes.container import WorldError, last_lines, start_containers
 from testbed.world.plan import Plan
 
 LINKS: Final = "links"

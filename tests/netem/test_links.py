@@ -7,8 +7,8 @@ from testbed.core.errors import SpecError
 from testbed.faults.degrade import Degrade
 from testbed.schema.network.link import Direction, Queue
 from testbed.schema.network.topology import Topology
+from testbed.world.network.links.backend import backends
 from testbed.world.network.links.kernel import KERNEL
-from testbed.world.network.links.running import BACKENDS
 from testbed.world.network.links.userspace import USERSPACE
 from testbed.world.plan import choose_backend
 
@@ -36,7 +36,7 @@ def _topology(**link: object) -> Topology:
 
 
 def test_this_kernel_lacks_nothing() -> None:
-    assert [backend.missing() for backend in BACKENDS] == [None, None]
+    assert [backend.missing() for backend in backends()] == [None, None]
 
 
 def test_the_kernel_is_preferred() -> None:

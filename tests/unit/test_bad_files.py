@@ -199,7 +199,7 @@ MISTAKES = {
         "alpha.gguf",
         "alpha.gguf",
         "nodes.a.model",
-        "must be zoo/NAME, synthetic:NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf",
+        "must be hf:OWNER/REPO/FILE.gguf, path:FILE.gguf, synthetic:NAME or zoo/NAME",
     ),
     "topology that is missing": (
         SCENARIO,

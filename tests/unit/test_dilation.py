@@ -17,13 +17,13 @@ from testbed.core.errors import HostError, SpecError
 from testbed.host import capacity
 from testbed.host.capacity import fitting_dilation, settle_dilation, threads
 from testbed.host.devices import Device
+from testbed.host.namespace import Namespace
 from testbed.record.directory import RunDirectory
 from testbed.schema.network.link import Direction, Jitter, Link, Loss, Queue, Way
 from testbed.schema.network.trace import Trace
 from testbed.schema.scenario import load_scenario
-from testbed.world.network.links.backend import End, Health, LinkBackend, Wiring
+from testbed.world.network.links.backend import LINK_BACKENDS, End, Health, LinkBackend, Wiring
 from testbed.world.network.links.running import EVENTS, RunningLinks
-from testbed.world.network.namespace import Namespace
 
 PROJECT = Path(__file__).parents[2] / "testbed"
 
@@ -183,7 +183,7 @@ class NotedLinks:
 def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[NotedLinks, RunningLinks]:
     links = NotedLinks()
     backend = LinkBackend("kernel", lambda: None, lambda _: None, lambda *_: None, lambda *_: links, lambda _: links)
-    monkeypatch.setattr("testbed.world.network.links.running.BACKENDS", [backend])
+    monkeypatch.setitem(LINK_BACKENDS._loaded, "kernel", backend)
     monkeypatch.setattr(Namespace, "counters", lambda _: {})
     running = RunningLinks.begin(backend, None, tmp_path, seed=1, clock=Clock(4))  # type: ignore[arg-type]
     way = Direction(bandwidth=8e6, delay=0.010)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gguf import GGUFWriter
 
-from testbed.models.source import AGENT_MEMORY, Model, ModelError, resolve
+from testbed.models.model import AGENT_MEMORY, Model, ModelError, resolve
 
 MIB = 2**20
 
@@ -66,7 +66,7 @@ def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
         ("path:/tmp", "path:/tmp: there is no file /tmp"),
         ("hf:m.gguf", "hf:m.gguf must read hf:OWNER/REPO/FILE.gguf"),
         ("hf:owner/m.gguf", "hf:owner/m.gguf must read hf:OWNER/REPO/FILE.gguf"),
-        ("m.gguf", "'m.gguf' names no model; write one of zoo/, synthetic:, path:, hf:…"),
+        ("m.gguf", "'m.gguf' must be hf:OWNER/REPO/FILE.gguf, path:FILE.gguf, synthetic:NAME or zoo/NAME"),
     ],
 )
 def test_a_reference_to_nothing_is_refused_with_what_would_be_right(reference: str, sentence: str) -> None:

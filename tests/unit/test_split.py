@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from testbed.cli import app
 from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES, dissect
-from testbed.models.source import Model, ModelError, resolve
+from testbed.models.model import Model, ModelError, resolve
 from testbed.models.split import StagePlan, split
 from testbed.models.synthetic import RECIPES
 

@@ -13,7 +13,7 @@ from small_models import Kind, Shape, requantized, write_model
 
 from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES
-from testbed.models.source import resolve
+from testbed.models.model import resolve
 from testbed.models.split import StagePlan, split
 from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.front import Front

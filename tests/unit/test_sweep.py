@@ -25,10 +25,10 @@ from testbed.core.errors import HostError
 from testbed.host import machine as emulation_host
 from testbed.record.directory import RunDirectory
 from testbed.run import runner
-from testbed.run.sweep import Pace
 from testbed.schema.keys import full_key, scenario_keys
 from testbed.schema.points import read_grid
 from testbed.schema.scenario import Scenario
+from testbed.show.view import Pace
 
 SCENARIO = """\
 name: swept

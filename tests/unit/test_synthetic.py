@@ -12,7 +12,7 @@ from rings import CONTEXT, Rings, whole
 from testbed.core.errors import SpecError
 from testbed.models import noise
 from testbed.models.holdings import model_mistakes
-from testbed.models.source import ModelError, resolve
+from testbed.models.model import ModelError, resolve
 from testbed.models.split import StagePlan, split
 from testbed.models.synthetic import ENCODINGS, RECIPES, Recipe, Shape
 from testbed.node.engine.model import ChatModel, Sampling

@@ -6,13 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
+from testbed.core.errors import TestbedError
 from testbed.core.spec import Spec, matching
 from testbed.core.units import SIZE, Size
 from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
+from testbed.schema.network.model_source import source_of
 from testbed.schema.network.routing import Paths
 from testbed.schema.network.shape import TwoWayShape, direction
 
@@ -25,8 +27,8 @@ SwitchName = Annotated[
     str,
     *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
 ]
-_MODELS = "zoo/NAME, synthetic:NAME, path:FILE.gguf or hf:OWNER/REPO/FILE.gguf"
-ModelName = Annotated[str, *matching("(zoo/|synthetic:|path:|hf:).+", _MODELS)]
+_MODELS = "zoo/NAME, synthetic:NAME, path:FILE.gguf, hf:OWNER/REPO/FILE.gguf, or of another source of `testbed kinds`"
+ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]*[:/].+$"})]
 
 _MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux bridge takes 1,023 (BR_PORT_BITS)
 
@@ -44,10 +46,14 @@ class Node(Spec):
     @classmethod
     def _anchor(cls, model: str, info: ValidationInfo) -> str:
         """A model's file is looked for from the directory of the file that names it."""
-        if not model.startswith("path:") or not info.context:
+        try:
+            source, name = source_of(model)
+        except TestbedError as error:
+            raise ValueError(str(error)) from error
+        if not info.context:
             return model
-        directory = info.context.get("topology", info.context[""])
-        return f"path:{(directory / Path(model.removeprefix('path:')).expanduser()).absolute()}"
+        anchored = source.anchored(name, info.context.get("topology", info.context[""]))
+        return model.removesuffix(name) + anchored
 
     @model_validator(mode="after")
     def _check(self) -> "Node":

@@ -32,11 +32,11 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_proto, rt_scope
 from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK
 
+from testbed.host.namespace import Counters, Namespace
 from testbed.schema.network.link import Link
 from testbed.schema.network.topology import Topology
 from testbed.world.network.links.backend import End
 from testbed.world.network.links.running import RunningLinks
-from testbed.world.network.namespace import Counters, Namespace
 from testbed.world.network.routes import SUBNET, Route, addresses, interface_names, routing_tables
 
 # ip-rule(8): rules are followed in the order of their priorities. The kernel's own first one is that of the addresses

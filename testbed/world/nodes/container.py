@@ -17,23 +17,18 @@ from docker.models.containers import Container
 from docker.types import Mount
 
 from testbed.core.errors import TestbedError
+from testbed.host.cfs import cap_period
 from testbed.host.image import NODE_UID
+from testbed.host.namespace import Namespace
 from testbed.node import config as places
 from testbed.schema.network.topology import Node
 from testbed.world.journal import Journal
-from testbed.world.network.namespace import Namespace
 from testbed.world.nodes.cgroups import Cgroup
 
 LABEL: Final = "testbed.run"
 """The label that carries a run's id on its containers."""
 
 _STARTS_AT_ONCE: Final = 8
-
-CFS_PERIOD: Final = 0.010
-"""Seconds. At Docker's 0.1 a node with 0.3 CPU runs for 30 ms and then stands still for 70."""
-
-_SMALLEST_QUOTA: Final = 0.001  # seconds; the kernel takes no less (min_cfs_quota_period)
-_LONGEST_PERIOD: Final = 1.0  # and no more (max_cfs_quota_period)
 
 _DEATH: Final = 200  # milliseconds that processes have for dying by themselves once they are killed
 
@@ -187,12 +182,6 @@ class NodeContainer:
     def close(self) -> None:
         """Let go of the container, which goes on."""
         os.close(self._process)
-
-
-def cap_period(cpus: float, usual: float = CFS_PERIOD) -> float:
-    """Seconds of the period in which a cap of so many cores is kept: longer than usual where the quota would be less
-    than the kernel takes."""
-    return min(max(usual, _SMALLEST_QUOTA / cpus), _LONGEST_PERIOD)
 
 
 def last_lines(output: bytes, count: int = 5) -> str:

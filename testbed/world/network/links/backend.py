@@ -3,13 +3,14 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from testbed.core import seeds
 from testbed.core.errors import TestbedError
+from testbed.core.registry import Registry
+from testbed.host.namespace import Namespace
 from testbed.schema.network.link import WAYS, Direction, Link, Way
 from testbed.world.journal import Journal
-from testbed.world.network.namespace import Namespace
 
 
 class LinkError(TestbedError):
@@ -98,9 +99,20 @@ class LinkBackend:
     cannot_change: Callable[[Direction, Direction], str | None]
     begin: Callable[[Journal, Path], Links]
     attach: Callable[[Path], Links]
+    precedence: int = 100
+    """Backends are tried in ascending order where none is named."""
 
     def refusals(self, before: Link, after: Link) -> Iterator[tuple[Way, str]]:
         """Why it cannot make a link, or change it while it carries frames, to what it is ``after``; by its ways."""
         for way in WAYS:
             if reason := self.cannot(after.way(way)) or self.cannot_change(before.way(way), after.way(way)):
                 yield way, reason
+
+
+LINK_BACKENDS: Final[Registry[LinkBackend]] = Registry("testbed.links", "link backend", LinkBackend)
+
+
+def backends() -> list[LinkBackend]:
+    """The backends of installed packages, in the order in which they are tried; raises KindError."""
+    found = map(LINK_BACKENDS.get, LINK_BACKENDS.names())
+    return sorted(found, key=lambda backend: backend.precedence)

@@ -13,12 +13,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
+from testbed.host.namespace import in_throwaway_namespace
 from testbed.schema.network.link import WAYS, Direction, Jitter, Loss, Way
 from testbed.schema.network.trace import FRAME
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, Health, LinkBackend, Wiring
 from testbed.world.network.links.jitter import quantiles
-from testbed.world.network.namespace import in_throwaway_namespace
 from testbed.world.network.netlink import (
     CHANGE,
     CREATE,
@@ -269,5 +269,5 @@ def _begin(_journal: Journal, _directory: Path) -> KernelLinks:
     return KernelLinks()
 
 
-KERNEL = LinkBackend("kernel", _missing, _cannot, _cannot_change, _begin, lambda _: KernelLinks())
+KERNEL = LinkBackend("kernel", _missing, _cannot, _cannot_change, _begin, lambda _: KernelLinks(), precedence=1)
 """The backend for kernels with netem."""

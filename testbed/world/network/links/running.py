@@ -21,15 +21,10 @@ from pydantic_core import to_jsonable_python
 
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import SpecError
+from testbed.host.namespace import Namespace
 from testbed.schema.network.link import WAYS, Link, Way
 from testbed.world.journal import Journal
-from testbed.world.network.links.backend import End, Health, LinkBackend, Links, Wiring
-from testbed.world.network.links.kernel import KERNEL
-from testbed.world.network.links.userspace import USERSPACE
-from testbed.world.network.namespace import Namespace
-
-BACKENDS: Final = (KERNEL, USERSPACE)
-"""The link backends, the better first."""
+from testbed.world.network.links.backend import LINK_BACKENDS, End, Health, LinkBackend, Links, Wiring
 
 EVENTS: Final = "events.jsonl"
 """The file of the run's events that are changes of links, in the links' directory."""
@@ -74,7 +69,7 @@ class RunningLinks:
     def attach(cls, directory: Path) -> "RunningLinks":
         """Take links in hand that another process has begun and published."""
         state = _STATES.validate_json((directory / _STATE).read_bytes())
-        backend = next(backend for backend in BACKENDS if backend.name == state.backend)
+        backend = LINK_BACKENDS.get(state.backend)
         return cls(directory, backend, backend.attach(directory), state)
 
     def connect(self, link: Link, a: End, b: End) -> None:

@@ -16,13 +16,13 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
+from testbed.host.namespace import in_throwaway_namespace
 from testbed.schema.network.link import Direction, Way
 from testbed.schema.network.trace import Trace
 from testbed.world import companion
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, Health, LinkBackend, LinkError, Wiring
 from testbed.world.network.links.jitter import QUANTILES, quantiles
-from testbed.world.network.namespace import in_throwaway_namespace
 
 # linux/if_tun.h, linux/sockios.h
 _TUNSETIFF: Final = 0x400454CA
@@ -241,6 +241,12 @@ def _missing() -> str | None:
 
 
 USERSPACE = LinkBackend(
-    "userspace", _missing, lambda _: None, lambda _before, _after: None, UserspaceLinks.begin, UserspaceLinks
+    "userspace",
+    _missing,
+    lambda _: None,
+    lambda _before, _after: None,
+    UserspaceLinks.begin,
+    UserspaceLinks,
+    precedence=2,
 )
 """For kernels without netem."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -11,26 +11,21 @@ from typing import Any, Final
 
 from gguf import GGUFReader
 
-from testbed.core.errors import TestbedError
 from testbed.core.units import SIZE
-from testbed.models import synthetic, zoo
+from testbed.models import synthetic
+from testbed.schema.network.model_source import ModelError, source_of
 from testbed.schema.network.topology import Node
+
+__all__ = ["Model", "ModelError", "resolve", "resolve_models"]
 
 AGENT_MEMORY: Final = 56 * 2**20
 """Bytes that an agent takes without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""
 
-_HUB: Final = "hf:"
 _BATCH: Final = 512  # tokens that llama.cpp computes at once, its default
 KV_BYTES: Final = 2
 """Of a value in the cache: f16, llama.cpp's default."""
 
 LOGIT_BYTES: Final = 4
-
-
-class ModelError(TestbedError):
-    """A model cannot be had, or cannot be held."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -76,10 +71,7 @@ class Model:
 
 
 def resolve(reference: str) -> Model:
-    """The model that a reference stands for: ``zoo/NAME``, ``synthetic:NAME``, ``path:FILE`` or ``hf:REPO/FILE``.
-
-    A synthetic one is drawn when it is first asked for. Raises ModelError.
-    """
+    """The model that a reference like ``zoo/alpha`` stands for, fetched or drawn if need be; raises ModelError."""
     path = _locate(reference)
     with readable(reference, path):
         return _read(reference, path)
@@ -102,77 +94,32 @@ def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
     return models
 
 
-def is_here(reference: str) -> bool:
-    """Whether a model need neither be fetched nor drawn before anything is known of it."""
-    return not reference.startswith((_HUB, synthetic.PREFIX))
+def is_local(reference: str) -> bool:
+    """Whether a model need neither be fetched nor drawn before anything is known of it; raises ModelError."""
+    source, _ = source_of(reference)
+    return source.local
+
+
+def has_random_weights(reference: str) -> bool:
+    """Whether no answer of a model is right or wrong; raises ModelError."""
+    source, _ = source_of(reference)
+    return source.random
 
 
 def check_reference(reference: str) -> None:
-    """See that the name of a model is one, as far as that goes without fetching or drawing it; raises ModelError."""
-    if reference.startswith(_HUB):
-        _hub_file(reference.removeprefix(_HUB))
-    elif reference.startswith(synthetic.PREFIX):
-        _recipe(reference.removeprefix(synthetic.PREFIX))
+    """Raises ModelError if ``reference`` cannot be that of a model, as far as that shows without fetching it."""
+    source, name = source_of(reference)
+    source.check(name)
 
 
 def _locate(reference: str) -> Path:
-    for prefix, locate in _SOURCES.items():
-        if reference.startswith(prefix):
-            path = locate(reference.removeprefix(prefix))
-            if not path.is_file():
-                raise ModelError(f"{reference}: there is no file {path}")
-            if not path.stat().st_mode & stat.S_IROTH:
-                raise ModelError(f"{reference}: the nodes' user may not read {path}; to mend it: chmod a+r {path}")
-            return path.resolve()
-    raise ModelError(f"{reference!r} names no model; write one of {', '.join(_SOURCES)}…")
-
-
-def _in_zoo(name: str) -> Path:
-    if name not in zoo.NAMES:
-        raise ModelError(f"zoo/{name}: there is no such model; known are {', '.join(f'zoo/{n}' for n in zoo.NAMES)}")
-    return zoo.path(name)
-
-
-def _recipe(name: str) -> synthetic.Recipe:
-    if name not in synthetic.RECIPES:
-        known = ", ".join(recipe.reference for recipe in synthetic.RECIPES.values())
-        raise ModelError(f"{synthetic.PREFIX}{name}: there is no such model; known are {known}")
-    return synthetic.RECIPES[name]
-
-
-def _drawn(name: str) -> Path:
-    try:
-        return _recipe(name).path()
-    except OSError as error:
-        raise ModelError(f"{synthetic.PREFIX}{name} cannot be written: {error}") from error
-
-
-def _hub_file(name: str) -> tuple[str, str]:
-    """Repository and file of ``OWNER/REPO/FILE.gguf``, where the file may lie in folders; raises ModelError."""
-    parts = name.split("/")
-    if len(parts) < 3 or not all(parts):
-        raise ModelError(f"hf:{name} must read hf:OWNER/REPO/FILE.gguf")
-    return "/".join(parts[:2]), "/".join(parts[2:])
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download, logging  # its import takes longer than most runs' whole check
-    from huggingface_hub.errors import HfHubHTTPError
-
-    repository, file = _hub_file(name)
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        return Path(hf_hub_download(repository, file))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelError(f"hf:{name} cannot be fetched: {str(error).splitlines()[0]}") from error
-
-
-_SOURCES: Final[dict[str, Callable[[str], Path]]] = {
-    "zoo/": _in_zoo,
-    synthetic.PREFIX: _drawn,
-    "path:": Path,
-    _HUB: _from_hub,
-}
+    source, name = source_of(reference)
+    path = source.locate(name)
+    if not path.is_file():
+        raise ModelError(f"{reference}: there is no file {path}")
+    if not path.stat().st_mode & stat.S_IROTH:
+        raise ModelError(f"{reference}: the nodes' user may not read {path}; to mend it: chmod a+r {path}")
+    return path.resolve()
 
 
 @cache
