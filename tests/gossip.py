@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from testbed.analysis.events import HOST, Event
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.analysis.queues.replay import Course, Work, replay
 from testbed.schema.scenario import Scenario
 
@@ -84,10 +84,12 @@ class Gossip:
         last = {}
         for turn in replay(courses, lambda source, target: 0.0 if source == target else self.delay):
             owner, job = owners[turn.prompt], f"{turn.prompt}.{turn.layer}@{turn.node}"
-            origin = Event(prompt=turn.prompt, layer=str(turn.layer), owner=owner)
+            role = "aggregation" if turn.layer > 1 else "answer"
+            origin = Event(prompt=turn.prompt, layer=str(turn.layer), role=role, owner=owner)
             yield Event(t=turn.entered, node=turn.node, event="enqueue", job=job) | origin
             yield Event(t=turn.started, node=turn.node, event="start", job=job)
             yield Event(t=turn.ended, node=turn.node, event="end", job=job, tokens=4, prompt_tokens=9, text="Rome")
             last[turn.prompt] = max(last.get(turn.prompt, 0.0), turn.returned)
         for prompt_id, answered in last.items():
             yield Event(t=answered, node=owners[prompt_id], event="answer", prompt=prompt_id, text="Rome, sure")
+            yield Event(t=answered, node=HOST, event="score", prompt=prompt_id, scorer="exact", value=1.0)

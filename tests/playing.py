@@ -16,7 +16,8 @@ import pyarrow
 import pyarrow.parquet
 
 from testbed.analysis.events import HOST, Event, write_events
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
+from testbed.analysis.recorded import FORMAT
 from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.record.directory import RunDirectory
@@ -123,7 +124,8 @@ class _Play:
     def enqueue(self, node: str, job: str, layer: int, owner: str, text: str, then: Callable[[], None]) -> None:
         """Queue a job, and go on with ``then`` when it is done."""
         prompt = job.partition(".")[0]
-        self.emit(node, "enqueue", job=job, prompt=prompt, layer=str(layer), owner=owner)
+        role = "aggregation" if layer > 1 else "answer"
+        self.emit(node, "enqueue", job=job, prompt=prompt, layer=str(layer), role=role, owner=owner)
         self.nodes[node].queue.append((job, layer, text, then))
         if len(self.nodes[node].queue) == 1:
             self._start(node)
@@ -237,6 +239,8 @@ class _Progress:
 
     def _answer(self, text: str) -> None:
         self.play.emit(self.owner, "answer", prompt=self.prompt, text=text)
+        value = float(text.partition(",")[0] == self.truth)
+        self.play.emit(HOST, "score", prompt=self.prompt, scorer="exact", version="1", value=value, reason=None)
 
     @property
     def _lives(self) -> bool:
@@ -300,6 +304,7 @@ def _fidelity(scenario: Scenario) -> Fidelity:
 
 def _manifest(scenario: Scenario) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "run": "0a1b2c",
         "scenario": scenario.name,
         "seed": scenario.seed,

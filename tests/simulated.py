@@ -10,10 +10,12 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from testbed.analysis.metrics import percentile
-from testbed.analysis.recorded import RecordedRun
+from testbed.analysis.distributions import percentile
+from testbed.analysis.recorded import FORMAT, RecordedRun
+from testbed.schema.metric import metrics
 
 NODES = "abcd"
+TRAITS = {name: metric.traits for name, metric in metrics()[0].items()}
 RUN_TO_RUN = 0.02  # standard deviation of a run's own factor: the same host is not as fast every time
 
 
@@ -26,7 +28,7 @@ def simulated_run(
     ``slow`` are factors of nodes' inference times.
     """
     needs, pace = random.Random(f"needs {seed}"), history.gauss(1, RUN_TO_RUN)
-    columns: dict[str, list[float]] = {name: [] for name in ("latency", "correct", "answered")}
+    columns: dict[str, list[float]] = {name: [] for name in ("latency", "score", "answered")}
     columns |= {f"{kind}.{node}": [] for node in NODES for kind in ("inference", "cpu", "busy")}
     keys = []
     for number in range(prompts):
@@ -38,7 +40,7 @@ def simulated_run(
             columns[f"cpu.{node}"].append(need / 3)
             columns[f"busy.{node}"].append(seconds)
         columns["latency"].append(0.05 + max(took.values()) + took[owner] + needs.expovariate(20))
-        columns["correct"].append(float(history.random() < 0.7))
+        columns["score"].append(float(history.random() < 0.7))
         columns["answered"].append(1.0)
     busy = fmean(columns["latency"])
     totals: dict[str, float | None] = {
@@ -52,7 +54,7 @@ def simulated_run(
         "memory.peak": 60_000_000 + history.randrange(4_000_000),
     }
     observed = {name: tuple(values) for name, values in columns.items()}
-    return RecordedRun(Path(f"seed-{seed}"), "simulated", seed, tuple(keys), observed, totals)
+    return RecordedRun(Path(f"seed-{seed}"), "simulated", seed, tuple(keys), observed, totals, traits=TRAITS)
 
 
 def simulated_runs(
@@ -78,7 +80,16 @@ def write_run(
             events.append({"t": t + 1, "node": "a", "event": "failed", "prompt": prompt, "reason": "lost"})
             continue
         events += [
-            {"t": t, "node": "a", "event": "enqueue", "job": job, "prompt": prompt, "layer": "1", "owner": "a"},
+            {
+                "t": t,
+                "node": "a",
+                "event": "enqueue",
+                "job": job,
+                "prompt": prompt,
+                "layer": "1",
+                "role": "answer",
+                "owner": "a",
+            },
             {"t": t, "node": "a", "event": "start", "job": job},
             {
                 "t": t + latency,
@@ -90,6 +101,7 @@ def write_run(
                 "text": "Rome",
             },
             {"t": t + latency, "node": "a", "event": "answer", "prompt": prompt, "text": "Rome, sure"},
+            {"t": t + latency, "node": "", "event": "score", "prompt": prompt, "scorer": "exact", "value": 1.0},
         ]
     times = [0.0, 10.0 * len(latencies) + 10]
     samples = {"t": times, "node": ["a", "a"], "cpu": [0.0, 4.0], "throttled": [0.0, 8.0]}
@@ -98,10 +110,11 @@ def write_run(
         "verdict": verdict,
         "fidelity": {"verdict": fidelity},
         "metrics": {"prompts": len(latencies), "queue.mean": 0.1},
+        "traits": {name: traits.as_dict() for name, traits in TRAITS.items()},
     }
     directory.mkdir(parents=True)
     (directory / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
     pyarrow.parquet.write_table(pyarrow.table(samples), directory / "samples.parquet")
     (directory / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    (directory / "manifest.json").write_text(json.dumps({"seed": seed}), encoding="utf-8")
+    (directory / "manifest.json").write_text(json.dumps({"format": FORMAT, "seed": seed}), encoding="utf-8")
     return directory

@@ -8,7 +8,7 @@ from typing import Final
 
 from link_table.grid import Cell
 from link_table.results import CellResult
-from testbed.analysis.metrics import wilson_interval
+from testbed.analysis.distributions import wilson_interval
 
 
 @dataclass(frozen=True)

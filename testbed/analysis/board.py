@@ -1,14 +1,18 @@
-"""How the nodes stand right now, folded from their events as they come in."""
+"""The state of each node at this moment, folded from its events as they come in."""
 
 from dataclasses import dataclass, field
 
 from testbed.analysis.events import Event
+from testbed.analysis.spans import NodeQueue
 
 
 @dataclass
 class NodeBoard:
-    """One node. ``queue`` counts the jobs that wait and those at work, ``at_work`` holds the latter with the times at
-    which they began; ``layer`` is the last that any of its jobs begun was for; memory is in bytes."""
+    """The state of one node.
+
+    ``queue`` counts the jobs that wait and those at work. ``at_work`` holds the starting times of the latter by name.
+    ``layer`` is the highest layer of any job that has started. ``busy`` is in seconds, memory in bytes.
+    """
 
     state: str = "starting"
     queue: int = 0
@@ -20,8 +24,7 @@ class NodeBoard:
     memory: int = 0
     memory_cap: int = 0
     at_work: dict[str, float] = field(default_factory=dict)
-    _layers: dict[str, int] = field(default_factory=dict)
-    """Of its jobs."""
+    _jobs: NodeQueue = field(default_factory=NodeQueue)
 
     @property
     def decoding_rate(self) -> float:
@@ -32,25 +35,23 @@ class NodeBoard:
         """Move on by one event of this node."""
         match event["event"]:
             case "ready":
+                self._apply_to_queue(event)
                 self.state = "idle"
-                self.queue = 0  # what was there before a restart went with it
-                self.at_work.clear()
-            case "enqueue":
-                self.queue += 1
-                layer = str(event.get("layer", ""))  # other clients of the node's API say what they like
-                self._layers[event["job"]] = int(layer) if layer.isdecimal() else 0
-            case "start":
-                self.state = "inferring"
-                self.layer = max(self.layer, self._layers[event["job"]])
-                self.at_work[event["job"]] = event["t"]
-            case "end" | "job_failed":
-                self.queue -= 1
-                self.busy += event["t"] - self.at_work.pop(event["job"])
-                self.state = "inferring" if self.at_work else "idle"
-                self.tokens += event.get("tokens", 0)
-            case "dropped":
-                self.queue -= 1
+            case "enqueue" | "start" | "end" | "job_failed" | "dropped":
+                self._apply_to_queue(event)
             case "answer":
                 self.answered += 1
             case "failed":
                 self.failed += 1
+
+    def _apply_to_queue(self, event: Event) -> None:
+        job = self._jobs.apply(event)
+        self.queue = len(self._jobs)
+        self.at_work = {span.name: span.started or 0.0 for span in self._jobs.at_work}
+        if job is None or job.started is None:
+            return
+        self.layer = max(self.layer, job.layer)
+        self.state = "inferring" if self.at_work else "idle"
+        if job.ended is not None:
+            self.busy += job.ended - job.started
+            self.tokens += job.tokens

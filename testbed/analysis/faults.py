@@ -1,4 +1,4 @@
-"""What became of the timeline of a run, from its events: when each fault was due, began and ended."""
+"""When each fault of a run was due, began and ended, from its events."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from testbed.schema.timeline import Entry
 
 @dataclass(frozen=True)
 class FaultRecord:
-    """One entry of the timeline. Times are seconds since the beginning of play, None for what did not happen.
+    """One entry of the timeline. Times are seconds since the beginning of play, None if it never happened.
 
-    ``awaited`` is what it waited for; it was due at ``asked``, was in force at ``began`` and undone at ``ended``.
-    ``failure`` is why it could not be carried out.
+    ``awaited`` is the entry's trigger, for people. The fault was due at ``asked``, in force from ``began`` and undone
+    at ``ended``. ``failure`` is the reason if it could not be carried out.
     """
 
     name: str
@@ -26,12 +26,12 @@ class FaultRecord:
 
     @property
     def over(self) -> float | None:
-        """When it was over; of an entry that heals a fault, when it did."""
+        """When the fault was over; of an entry that heals a fault, when it did."""
         return self.began if self.kind == "heal" else self.ended
 
 
 def fault_records(timeline: Sequence[Entry], events: Sequence[Event]) -> Iterator[FaultRecord]:
-    """A record of each entry, in the order of the file."""
+    """A record for each entry, in the order of the file."""
     kinds = ("fault_begin", "fault_end", "fault_failed")
     found = {(event["event"], event["name"]): event for event in events if event["event"] in kinds}
     for entry in timeline:

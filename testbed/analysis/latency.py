@@ -1,22 +1,22 @@
-"""Where the time of each prompt went: its latency along its critical path, split into what it was spent on.
+"""The latency of each prompt, broken down into what the time was spent on.
 
-The path is walked from the answer back to the arrival. What ended last before the answer held it up: a job of the
-owner's, or a request to a neighbour, from its sending to its response or to the failure that was waited for. Before
-that, what ended last before this began; and so on. Of a request, the time in the neighbour's queue and in its model is
-queueing and inference, and all the rest, with lost packets and timeouts, is the network's.
+The critical path of a prompt is walked from its answer back to its arrival. What ended last before the answer delayed
+it: a job of the owner, or a request to a peer, from its sending to its response or to the failure that was waited for.
+The walk goes on with what ended last before that began. The time that a request's job spent in the peer's queue and
+model counts as queueing and inference; the rest of the request, with lost messages and timeouts, is the network's.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from testbed.analysis.metrics import Measurements
-from testbed.analysis.spans import JobSpan
+from testbed.analysis.measurements import Measurements
+from testbed.analysis.spans import JobSpan, RequestSpan, request_spans
 
 
 @dataclass(frozen=True)
-class Split:
-    """The seconds of one prompt, or of several together.
+class Breakdown:
+    """Seconds of one prompt, or of several together.
 
     ``other`` is the agent's own work, and time in which the owner was down.
     """
@@ -31,28 +31,28 @@ class Split:
         """The latency."""
         return self.queueing + self.inference + self.network + self.other
 
-    def __add__(self, more: "Split") -> "Split":
-        return Split(
+    def __add__(self, more: "Breakdown") -> "Breakdown":
+        return Breakdown(
             self.queueing + more.queueing,
             self.inference + more.inference,
             self.network + more.network,
             self.other + more.other,
         )
 
-    def __truediv__(self, number: float) -> "Split":
-        return Split(self.queueing / number, self.inference / number, self.network / number, self.other / number)
+    def __truediv__(self, number: float) -> "Breakdown":
+        return Breakdown(self.queueing / number, self.inference / number, self.network / number, self.other / number)
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What an owner waited for, from when to when."""
+    """One thing that an owner waited for."""
 
     begin: float
     end: float
-    split: Split
+    spent: Breakdown
 
 
-def splits(measured: Measurements) -> dict[str, Split]:
+def breakdowns(measured: Measurements) -> dict[str, Breakdown]:
     """By prompt, of those that were answered."""
     steps = _steps(measured)
     return {
@@ -61,19 +61,19 @@ def splits(measured: Measurements) -> dict[str, Split]:
     }
 
 
-def mean_split(parts: Iterable[Split]) -> Split:
-    """The mean of each part; nothing of none."""
+def mean_breakdown(parts: Iterable[Breakdown]) -> Breakdown:
+    """The mean of each part; all zeros for no parts."""
     found = list(parts)
-    return sum(found, Split()) / (len(found) or 1)
+    return sum(found, Breakdown()) / (len(found) or 1)
 
 
-def _walk(steps: list[_Step], arrival: float, answer: float) -> Split:
-    path, now = Split(), answer
+def _walk(steps: list[_Step], arrival: float, answer: float) -> Breakdown:
+    path, now = Breakdown(), answer
     while before := [step for step in steps if arrival <= step.begin < step.end <= now]:
         last = max(before, key=lambda step: step.end)
-        path += last.split + Split(other=now - last.end)
+        path += last.spent + Breakdown(other=now - last.end)
         now = last.begin
-    return path + Split(other=now - arrival)
+    return path + Breakdown(other=now - arrival)
 
 
 def _steps(measured: Measurements) -> defaultdict[str, list[_Step]]:
@@ -84,35 +84,21 @@ def _steps(measured: Measurements) -> defaultdict[str, list[_Step]]:
         stays[job.name].append(job)
         if job.node == job.owner and job.ended is not None:
             steps[job.prompt].append(_own(job, job.ended))
-    for job_name, begin, end in _asked(measured):
-        prompt = job_name.partition(".")[0]
-        steps[prompt].append(_Step(begin, end, _request(stays[job_name], begin, end)))
+    for request in request_spans(measured.events):
+        steps[request.prompt].append(_Step(request.begin, request.end, _request(stays[request.job], request)))
     return steps
 
 
 def _own(job: JobSpan, end: float) -> _Step:
     whole = job.enqueued, end
-    return _Step(*whole, Split(_overlap(job.queueing(end), whole), _overlap(job.inference(end), whole)))
+    return _Step(*whole, Breakdown(_overlap(job.queueing(end), whole), _overlap(job.inference(end), whole)))
 
 
-def _asked(measured: Measurements) -> Iterable[tuple[str, float, float]]:
-    """The job, the beginning and the end of every request that its asker waited for, whatever came of it."""
-    begins: dict[str, float] = {}
-    for event in measured.events:
-        job, _, part = event.get("message", "").partition("/")
-        match event["event"]:
-            case "send" if part == "request":
-                begins[job] = event["t"]
-            case "receive" if part.startswith("response") and job in begins:
-                yield job, begins.pop(job), event["t"]
-            case "ask_failed" if job in begins:
-                yield job, begins.pop(job), event["t"]
-
-
-def _request(stays: Iterable[JobSpan], begin: float, end: float) -> Split:
-    queueing = sum(_overlap(job.queueing(end), (begin, end)) for job in stays)
-    inference = sum(_overlap(job.inference(end), (begin, end)) for job in stays)
-    return Split(queueing, inference, network=end - begin - queueing - inference)
+def _request(stays: Iterable[JobSpan], request: RequestSpan) -> Breakdown:
+    whole = request.begin, request.end
+    queueing = sum(_overlap(job.queueing(request.end), whole) for job in stays)
+    inference = sum(_overlap(job.inference(request.end), whole) for job in stays)
+    return Breakdown(queueing, inference, network=request.end - request.begin - queueing - inference)
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:

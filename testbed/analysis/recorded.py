@@ -1,11 +1,16 @@
-"""A run directory read back: what the run gave, prompt by prompt and as a whole."""
+"""Run directories read back: the files of a run, and its numbers prompt by prompt and as a whole.
+
+Nothing but the files of the directory is needed, and no code of theirs is executed: kinds that the run used, such as
+its pattern or its metrics, need not be installed.
+"""
 
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
@@ -15,32 +20,39 @@ import pyarrow.parquet
 
 from testbed.analysis.events import Event
 from testbed.analysis.faults import FaultRecord
-from testbed.analysis.metrics import Measurements, Metrics
+from testbed.analysis.measurements import Measurements, Metrics
 from testbed.core.errors import SpecError
+from testbed.schema.document import Document
+from testbed.schema.metric import Traits
+from testbed.schema.network.topology import Topology
+
+FORMAT: Final = 1
+"""The version of the layout of run directories, which ``manifest.json`` has under ``format``."""
 
 SUMMARY: Final = "summary.json"
+MANIFEST: Final = "manifest.json"
 
 INFERENCE: Final = "inference."
-"""``inference.a`` is how long node a takes for one inference."""
+"""``inference.a`` is the time of one inference of node a, in seconds."""
 
 CPU: Final = "cpu."
-"""``cpu.a`` is the time of a core that node a used."""
+"""``cpu.a`` is the CPU time that node a used, in seconds."""
 
 BUSY: Final = "busy."
-"""``busy.a`` is the time in which node a used ``cpu.a``, and waited behind its cap."""
+"""``busy.a`` is the time in which node a used ``cpu.a`` or waited behind its CPU quota, in seconds."""
 
 Key = tuple[str, str, str]
-"""A prompt: its number, its owner and its text."""
+"""A prompt: its name, its owner and its text."""
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What is known of a run that is over.
+    """The numbers of a run that is over.
 
     ``columns`` hold a value for each of ``prompts``, in their order, NaN where there is none: ``latency`` in seconds,
-    ``correct`` and ``answered`` as 0 or 1; of each node ``inference.NODE``, the mean seconds that an inference for the
-    prompt took it, and ``cpu.NODE`` and ``busy.NODE`` in seconds, from the prompt until the next one. ``totals`` are
-    the metrics of the summary.
+    ``score`` from 0 to 1, ``answered`` as 0 or 1; of each node ``inference.NODE``, the mean time of an inference for
+    the prompt, and ``cpu.NODE`` and ``busy.NODE``, counted from the prompt until the next one, all in seconds.
+    ``totals`` are the metrics of the summary, ``traits`` say what is known of each.
     """
 
     path: Path
@@ -51,10 +63,11 @@ class RecordedRun:
     totals: Metrics
     verdict: str = "passed"
     fidelity: str = "valid"
+    traits: Mapping[str, Traits] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> "RecordedRun":
-        """Read a run directory; raises SpecError if it is none, or not a whole one."""
+        """Read a run directory; raises SpecError if it is incomplete, or of another format."""
         with whole_run(path):
             run = RunFiles.load(path)
             prompts = run.measured.prompts
@@ -68,12 +81,13 @@ class RecordedRun:
                 totals=run.summary["metrics"],
                 verdict=run.summary["verdict"],
                 fidelity=run.summary["fidelity"]["verdict"],
+                traits=run.traits,
             )
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What the files of a run directory hold, as they stand there; docs/results.md says what that is."""
+    """The files of a run directory; docs/results.md says what they hold."""
 
     path: Path
     summary: dict[str, Any]
@@ -85,41 +99,67 @@ class RunFiles:
     @classmethod
     def load(cls, path: Path) -> "RunFiles":
         """Read a run directory; to be called within :func:`whole_run`."""
+        manifest = load_manifest(path)
         lines = (path / "events.jsonl").read_text(encoding="utf-8").splitlines()
         return cls(
             path,
             summary=json.loads((path / SUMMARY).read_text(encoding="utf-8")),
-            manifest=json.loads((path / "manifest.json").read_text(encoding="utf-8")),
+            manifest=manifest,
             measured=Measurements([json.loads(line) for line in lines], {}),
             samples=pyarrow.parquet.read_table(path / "samples.parquet"),
         )
 
     @property
     def faults(self) -> list[FaultRecord]:
-        """What became of each entry of the timeline."""
+        """A record for each entry of the timeline."""
         return [FaultRecord(**fault) for fault in self.summary["faults"]]
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The topology of ``scenario.yaml``, whose other parts can be of kinds that are not installed."""
+        scenario = Document.load(self.path / "scenario.yaml").data
+        return Topology.model_validate(scenario["topology"], context={"": self.path})
+
+    @property
+    def traits(self) -> dict[str, Traits]:
+        """What is known of each metric, by name, in the order of tables."""
+        return {name: Traits.of(recorded) for name, recorded in self.summary["traits"].items()}
 
 
 @contextmanager
 def whole_run(path: Path) -> Iterator[None]:
-    """Raise SpecError where what is read within turns out not to be a run directory, or not a whole one."""
+    """Turn the errors of reading an incomplete run directory into SpecError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pyarrow.ArrowException) as error:
         raise SpecError.of(path, f"is not the directory of a whole run ({_cause(error)})") from None
 
 
+def load_manifest(path: Path) -> dict[str, Any]:
+    """``manifest.json`` of a run directory; raises SpecError if the directory has another format."""
+    manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    if (found := manifest.get("format", 0)) != FORMAT:
+        age = "an older" if isinstance(found, int) and found < FORMAT else "a newer"
+        raise SpecError.of(
+            path / MANIFEST,
+            f"the run was recorded by {age} version of the testbed, in format {found}; this one reads format {FORMAT}, "
+            "so run its scenario.yaml again, or read it with that version",
+        )
+    return manifest
+
+
 def load_runs(paths: Iterable[Path]) -> list[RecordedRun]:
-    """The runs in directories, each either of one run or of several; raises SpecError where there is none."""
+    """The runs in directories, each of one run or of several; raises SpecError if a directory has none."""
     return [RecordedRun.load(path) for given in paths for path in run_directories(given)]
 
 
 def telling(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
-    """Those whose numbers say something: played to their end, on an emulation that was not invalid."""
+    """The runs that were played to their end on an emulation that was not invalid."""
     return [run for run in runs if run.verdict in ("passed", "failed")]
 
 
 def run_directories(path: Path) -> list[Path]:
+    """``path`` if it is a run directory, else those one or two levels below it; raises SpecError if there are none."""
     if not path.is_dir():
         raise SpecError.of(path, "there is no such directory; name a run directory, or one that holds some")
     if (path / SUMMARY).exists():
@@ -134,17 +174,26 @@ def run_directories(path: Path) -> list[Path]:
 def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:
     by_prompt: dict[str, Mapping[str, float]] = {
         "latency": measured.latencies,
-        "correct": {prompt: float(right) for prompt, right in measured.right.items()},
+        "score": measured.scores,
         "answered": {prompt: float(prompt in measured.answers) for prompt in measured.prompts},
-        **{f"{INFERENCE}{node}": took for node, took in _inferences(measured.events).items()},
+        **{f"{INFERENCE}{node}": took for node, took in _inferences(measured).items()},
     }
     return {
         name: tuple(values.get(prompt, math.nan) for prompt in measured.prompts) for name, values in by_prompt.items()
     }
 
 
+def _inferences(measured: Measurements) -> dict[str, dict[str, float]]:
+    """By node and prompt, the mean time of an inference in seconds."""
+    took: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for job in measured.jobs:
+        if job.text is not None and job.started is not None and job.ended is not None:
+            took[job.node][job.prompt].append(job.ended - job.started)
+    return {node: {prompt: fmean(seconds) for prompt, seconds in took[node].items()} for node in sorted(took)}
+
+
 def _cpu(samples: Any, prompts: Sequence[Event], dilation: float) -> dict[str, tuple[float, ...]]:
-    """What the kernel counted of each node while its prompts came in, read off between two samples."""
+    """CPU time and busy time of each node from prompt to prompt, interpolated between samples."""
     rows = samples.select(["t", "node", "cpu", "throttled"]).to_pylist()
     by_node: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     for row in rows:
@@ -158,28 +207,6 @@ def _cpu(samples: Any, prompts: Sequence[Event], dilation: float) -> dict[str, t
         behind_cap = np.diff(np.interp(edges, times, [row["throttled"] for row in seen]))
         columns |= {f"{CPU}{node}": tuple(cpu.tolist()), f"{BUSY}{node}": tuple((cpu / dilation + behind_cap).tolist())}
     return columns
-
-
-def _inferences(events: Iterable[Event]) -> dict[str, dict[str, float]]:
-    """By node and prompt, the mean seconds of its inferences."""
-    took: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for node, prompt, seconds in _services(events):
-        took[node][prompt].append(seconds)
-    return {node: {prompt: fmean(seconds) for prompt, seconds in took[node].items()} for node in sorted(took)}
-
-
-def _services(events: Iterable[Event]) -> Iterator[tuple[str, str, float]]:
-    """Node, prompt and seconds of every inference that came to its end."""
-    prompts: dict[str, str] = {}
-    starts: dict[str, float] = {}
-    for event in events:
-        match event["event"]:
-            case "enqueue":
-                prompts[event["job"]] = event.get("prompt", "")  # the API takes jobs of no prompt, too
-            case "start":
-                starts[event["job"]] = event["t"]
-            case "end":
-                yield event["node"], prompts[event["job"]], event["t"] - starts[event["job"]]
 
 
 def _cause(error: Exception) -> str:

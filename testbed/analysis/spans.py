@@ -1,24 +1,25 @@
-"""What took time in a run: its jobs and messages, each put together from the events of its beginning and its end."""
+"""Spans of a run: the jobs in its queues, its requests and its messages, each paired from its first and last event."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from testbed.analysis.events import Event
 
 
-@dataclass(frozen=True)
+@dataclass
 class JobSpan:
-    """One stay of a job in a node's queue, in seconds since the beginning of play.
+    """One stay of a job in a node's queue. Times are seconds since the beginning of play.
 
-    ``started`` is None while its turn has not come, ``ended`` while it is not done; one that was dropped, or went with
-    its node, has ended without a ``text``. ``prompt`` and ``owner`` are empty and ``layer`` is 0 where another client
-    of the node's API asked for it.
+    ``started`` is None while the job waits, ``ended`` while it has not left the queue. ``text`` is None unless the job
+    ended with a completion: it failed, was dropped, or its node exited. ``prompt``, ``owner`` and ``role`` are empty
+    and ``layer`` is 0 if another client of the node's API asked for the job.
     """
 
     name: str
     node: str
     prompt: str
     layer: int
+    role: str
     owner: str
     enqueued: float
     started: float | None = None
@@ -26,25 +27,98 @@ class JobSpan:
     text: str | None = None
     tokens: int = 0
 
-    @property
-    def aggregates(self) -> bool:
-        """Whether it reads the responses of a layer, and not the question alone."""
-        return self.layer > 1
+    @classmethod
+    def of(cls, event: Event) -> "JobSpan":
+        """The stay that ``event`` begins. Metadata of foreign clients can hold anything."""
+        layer = str(event.get("layer", ""))
+        return cls(
+            event["job"],
+            event["node"],
+            str(event.get("prompt", "")),
+            int(layer) if layer.isdecimal() else 0,
+            str(event.get("role", "")),
+            str(event.get("owner", "")),
+            event["t"],
+        )
 
     def queueing(self, end: float) -> tuple[float, float]:
-        """From when to when it waited; at the latest until ``end``."""
+        """The interval in which the job waited, cut off at ``end``."""
         known = [time for time in (self.started, self.ended) if time is not None]
         return self.enqueued, min([*known, end])
 
     def inference(self, end: float) -> tuple[float, float]:
-        """From when to when the model was at it; at the latest until ``end``."""
+        """The interval in which the model worked on the job, cut off at ``end``."""
         begin = end if self.started is None else self.started
         return begin, end if self.ended is None else min(self.ended, end)
 
 
-@dataclass(frozen=True)
+@dataclass
+class NodeQueue:
+    """The queue of one node, which its events move on.
+
+    ``waiting`` and ``at_work`` are in the order of arrival; ``stays`` are all that there ever were, and can be shared
+    with the queues of other nodes.
+    """
+
+    stays: list[JobSpan] = field(default_factory=list)
+    waiting: list[JobSpan] = field(default_factory=list)
+    at_work: list[JobSpan] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.waiting) + len(self.at_work)
+
+    def apply(self, event: Event) -> JobSpan | None:
+        """Move on by an event of the node; returns the stay that it begins, starts or ends.
+
+        A job that starts without having been queued is queued at its start. Other events that fit no job are ignored.
+        """
+        match event["event"]:
+            case "enqueue":
+                self.waiting.append(self._enter(event))
+                return self.waiting[-1]
+            case "start":
+                span = _take(event["job"], self.waiting) or self._enter(event)
+                span.started = event["t"]
+                self.at_work.append(span)
+                return span
+            case "end" | "job_failed":
+                return _ended(_take(event["job"], self.at_work) or _take(event["job"], self.waiting), event)
+            case "dropped":
+                return _ended(_take(event["job"], self.waiting), event)
+            case "ready" | "exited":
+                for span in (*self.waiting, *self.at_work):
+                    span.ended = event["t"]
+                self.waiting.clear()
+                self.at_work.clear()
+        return None
+
+    def _enter(self, event: Event) -> JobSpan:
+        self.stays.append(JobSpan.of(event))
+        return self.stays[-1]
+
+
+def _take(job: str, spans: list[JobSpan]) -> JobSpan | None:
+    """The first stay of ``job``, which leaves ``spans``; None if there is none."""
+    for index, span in enumerate(spans):
+        if span.name == job:
+            return spans.pop(index)
+    return None
+
+
+def _ended(span: JobSpan | None, event: Event) -> JobSpan | None:
+    if span is not None:
+        span.ended, span.text, span.tokens = event["t"], event.get("text"), event.get("tokens", 0)
+    return span
+
+
+def node_of(event: Event) -> str:
+    """The node that an event is about: the one that wrote it, or the one that the host saw exiting."""
+    return str(event["who"] if event["event"] == "exited" else event["node"])
+
+
+@dataclass
 class MessageSpan:
-    """A message on its way over the emulated network; ``received`` is None of one that did not arrive."""
+    """A message on the emulated network; ``received`` is None if it did not arrive. ``size`` is in bytes."""
 
     name: str
     sender: str
@@ -59,48 +133,46 @@ class MessageSpan:
         return self.name.rpartition("/")[2].partition("-")[0]
 
 
-def job_spans(events: Iterable[Event]) -> list[JobSpan]:
-    """All stays of jobs in queues, in the order in which they came."""
-    spans: list[JobSpan] = []
-    open_: dict[str, int] = {}  # the index of a job's stay that has not ended
-    for event in events:
-        match event["event"]:
-            case "enqueue":
-                open_[event["job"]] = len(spans)
-                spans.append(_enqueued(event))
-            case "start" if (index := open_.get(event["job"])) is not None:
-                spans[index] = replace(spans[index], started=event["t"])
-            case "end" | "job_failed" | "dropped" if (index := open_.pop(event["job"], None)) is not None:
-                text, tokens = event.get("text"), event.get("tokens", 0)
-                spans[index] = replace(spans[index], ended=event["t"], text=text, tokens=tokens)
-            case "exited":
-                for name in [name for name, index in open_.items() if spans[index].node == event["who"]]:
-                    index = open_.pop(name)
-                    spans[index] = replace(spans[index], ended=event["t"])
-    return spans
-
-
-def _enqueued(event: Event) -> JobSpan:
-    layer = str(event.get("layer", ""))  # other clients of the node's API say what they like
-    return JobSpan(
-        event["job"],
-        event["node"],
-        str(event.get("prompt", "")),
-        int(layer) if layer.isdecimal() else 0,
-        str(event.get("owner", "")),
-        event["t"],
-    )
-
-
 def message_spans(events: Iterable[Event]) -> list[MessageSpan]:
     """All messages, in the order in which they were sent."""
     spans: list[MessageSpan] = []
-    on_the_way: dict[str, int] = {}  # the index of the last that was sent by this name
+    in_flight: dict[str, MessageSpan] = {}  # the last message that was sent under this name
     for event in events:
         match event["event"]:
             case "send":
-                on_the_way[event["message"]] = len(spans)
-                spans.append(MessageSpan(event["message"], event["node"], event["peer"], event["bytes"], event["t"]))
-            case "receive" if (index := on_the_way.pop(event["message"], None)) is not None:
-                spans[index] = replace(spans[index], received=event["t"])
+                span = MessageSpan(event["message"], event["node"], event["peer"], event["bytes"], event["t"])
+                in_flight[span.name] = span
+                spans.append(span)
+            case "receive" if (sent := in_flight.pop(event["message"], None)) is not None:
+                sent.received = event["t"]
+    return spans
+
+
+@dataclass(frozen=True)
+class RequestSpan:
+    """The time for which a node waited for a peer to do a job: until the response, or until it gave the job up."""
+
+    job: str
+    begin: float
+    end: float
+
+    @property
+    def prompt(self) -> str:
+        """The prompt that the job serves: a job's name begins with it."""
+        return self.job.partition(".")[0]
+
+
+def request_spans(events: Iterable[Event]) -> list[RequestSpan]:
+    """All requests that ended, in the order of their ends. Further attempts belong to the first one's span."""
+    spans: list[RequestSpan] = []
+    begins: dict[str, float] = {}
+    for event in events:
+        job, _, part = event.get("message", "").partition("/")
+        match event["event"]:
+            case "send" if part == "request":
+                begins[job] = event["t"]
+            case "receive" if part.startswith("response") and job in begins:
+                spans.append(RequestSpan(job, begins.pop(job), event["t"]))
+            case "ask_failed" if job in begins:
+                spans.append(RequestSpan(job, begins.pop(job), event["t"]))
     return spans

@@ -1,30 +1,29 @@
-"""The verdict on a run and the numbers behind it: what ``summary.json`` and ``junit.xml`` say."""
+"""The verdict on a run and the numbers behind it: what ``summary.json`` says."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
-from xml.etree import ElementTree
+from typing import Any
 
 from testbed.analysis.comparison.changes import Comparison
+from testbed.analysis.distributions import wilson_interval
 from testbed.analysis.faults import FaultRecord, fault_records
-from testbed.analysis.metrics import Measurements, Metrics, wilson_interval
-from testbed.analysis.queues.figures import QueueFigures, queue_figures
+from testbed.analysis.measurements import Measurements, Metrics
+from testbed.analysis.nodes import DeviceSpeed, node_figures
+from testbed.analysis.queues.figures import ExpectedLoad, QueueFigures, queue_figures
 from testbed.analysis.queues.replay import replayed_latency
+from testbed.analysis.verdict.exits import EXIT_CODES, Verdict
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.analysis.verdict.invariants import broken_invariants
 from testbed.analysis.verdict.judgement import Judgement, judge
-from testbed.host.devices import Speed
+from testbed.schema.metric import metrics
 from testbed.schema.scenario import Scenario
-
-EXIT_CODES: Final = {"passed": 0, "failed": 1, "invalid": 4, "interrupted": 130}
-"""What the process ends with, by the verdict."""
 
 
 @dataclass
 class StageTime:
-    """How long a stage of a run took, in seconds, and each of its steps."""
+    """The duration of a stage of a run and of each of its steps, in seconds."""
 
     seconds: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
@@ -32,7 +31,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run."""
+    """The outcome of a run."""
 
     scenario: Scenario
     run: str
@@ -42,52 +41,57 @@ class Summary:
     stages: dict[str, StageTime]
     interrupted: bool = False
     comparison: Comparison | None = None
-    """How the run, together with its repetitions, compares with the baseline, if there is one."""
-    speeds: Mapping[str, Speed] = field(default_factory=dict)
-    """How fast nodes that have the profile of a device were to be."""
+    """The run and its repetitions against the baseline, if there is one."""
+    speeds: Mapping[str, DeviceSpeed] = field(default_factory=dict)
+    """By node, of those that are emulated as a device."""
     synthetic: tuple[str, ...] = ()
-    """The nodes whose models have random weights; with any, no answer is judged."""
+    """The nodes whose models have random weights; if there are any, no answer is judged."""
 
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics of the whole run."""
         return self.measurements.metrics()
 
+    @property
+    def accuracy_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean score; None if no answer was judged."""
+        scores = self.measurements.scores.values()
+        return wilson_interval(sum(scores), len(scores))
+
     @cached_property
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """What there is to say of each node."""
-        nodes = self.measurements.nodes()
+        """The figures of each node that was ready."""
+        nodes = node_figures(self.measurements)
         for name, speed in self.speeds.items():
-            device = {"profile": speed.device, "asked": speed.asked, "host": speed.host, "cpus": speed.cpus}
-            if name in nodes:  # one that never was ready has nothing to say
-                nodes[name]["device"] = device
+            if name in nodes:
+                nodes[name]["device"] = asdict(speed)
         for name, figures in self.queues.items():
             nodes[name]["queue"] |= figures.as_dict()
         return nodes
 
     @cached_property
     def faults(self) -> list[FaultRecord]:
-        """What became of each entry of the timeline."""
+        """A record for each entry of the timeline."""
         return list(fault_records(self.scenario.timeline, self.measurements.events))
 
     @cached_property
     def judgements(self) -> list[Judgement]:
-        """Every expectation, held against what was measured."""
+        """A judgement for each expectation."""
         return list(judge(self.scenario, self.measurements, self.faults))
 
     @cached_property
     def broken(self) -> list[str]:
-        """What did not hold that holds of every run, as sentences."""
+        """A sentence for each broken invariant."""
         return broken_invariants(self.measurements)
 
     @cached_property
     def queues(self) -> dict[str, QueueFigures]:
         """The queues of the nodes beside theory."""
-        return queue_figures(self.measurements, self.scenario)
+        return queue_figures(self.measurements, ExpectedLoad.of(self.scenario))
 
     @property
-    def verdict(self) -> Literal["passed", "failed", "invalid", "interrupted"]:
-        """An interrupted run passes nothing, and one whose emulation broke says nothing."""
+    def verdict(self) -> Verdict:
+        """``interrupted`` if play did not come to its end, else ``invalid`` if the emulation broke."""
         if self.interrupted:
             return "interrupted"
         if self.fidelity.verdict == "invalid":
@@ -97,12 +101,12 @@ class Summary:
 
     @property
     def regressions(self) -> list[str]:
-        """What is worse than in the baseline, as sentences."""
+        """A sentence for each metric that is worse than in the baseline."""
         return [] if self.comparison is None else [str(change) for change in self.comparison.regressions]
 
     @property
     def reasons(self) -> list[str]:
-        """Why the run did not pass; nothing if it did."""
+        """Why the run did not pass, as sentences; empty if it did."""
         found = [str(judgement) for judgement in self.judgements if not judgement.held]
         found += self.broken + self.regressions
         if self.fidelity.verdict == "invalid":
@@ -111,13 +115,12 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """What the process ends with."""
+        """The exit status of the process."""
         return EXIT_CODES[self.verdict]
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""
-        right = self.measurements.right
-        interval = wilson_interval(sum(right.values()), len(right))
+        known, _ = metrics()
         return {
             "scenario": self.scenario.name,
             "run": self.run,
@@ -125,7 +128,9 @@ class Summary:
             "verdict": self.verdict,
             "reasons": self.reasons,
             "fidelity": self.fidelity.as_dict(),
-            "metrics": {**self.metrics, "accuracy.interval": interval},
+            "metrics": {**self.metrics, "accuracy.interval": self.accuracy_interval},
+            "traits": {name: metric.traits.as_dict() for name, metric in known.items()},
+            "failed_metrics": self.measurements.failed_metrics,
             "expectations": [asdict(judgement) for judgement in self.judgements],
             "invariants": self.broken,
             "baseline": None if self.comparison is None else self.comparison.as_dict(),
@@ -137,35 +142,3 @@ class Summary:
             "links": self.measurements.traffic,
             "stages": {name: asdict(stage) for name, stage in self.stages.items()},
         }
-
-
-def write_junit(summaries: list[Summary], path: Path) -> None:
-    """The expectations of runs, and what holds of every run, as test cases, in the XML that CI systems read."""
-    suites = ElementTree.Element("testsuites")
-    for summary in summaries:
-        _add_suite(suites, summary)
-    ElementTree.indent(suites)
-    ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
-
-
-def _add_suite(suites: ElementTree.Element, summary: Summary) -> None:
-    cases = [(judgement.subject, None if judgement.held else str(judgement)) for judgement in summary.judgements]
-    cases.append(("invariants", "\n".join(summary.broken) or None))
-    if summary.comparison is not None:
-        cases.append(("baseline", "\n".join(summary.regressions) or None))
-    cases.append(("emulation", "\n".join(summary.fidelity.reasons) if summary.fidelity.verdict == "invalid" else None))
-    if summary.interrupted:
-        cases.append(("interrupted", "the run did not play to its end"))
-    failures = sum(message is not None for _, message in cases)
-    suite = ElementTree.SubElement(
-        suites,
-        "testsuite",
-        name=summary.scenario.name,
-        tests=str(len(cases)),
-        failures=str(failures),
-        time=f"{sum(stage.seconds for stage in summary.stages.values()):.3f}",
-    )
-    for name, message in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=summary.scenario.name, name=name)
-        if message is not None:
-            ElementTree.SubElement(case, "failure", message=message)

@@ -34,7 +34,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run scenarios. Exit code 0: what was expected held; 1: it did not; 4: the emulation was not what was asked."""
-    from testbed.analysis.summary import write_junit
+    from testbed.analysis.junit import write_junit
     from testbed.host.machine import require_root
     from testbed.models.holdings import model_mistakes
     from testbed.run.campaign import Campaign

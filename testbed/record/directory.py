@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from testbed.analysis.summary import Summary, write_junit
+from testbed.analysis.junit import write_junit
+from testbed.analysis.summary import Summary
 from testbed.core.errors import SpecError
 from testbed.schema.scenario import Scenario, write_scenario
 from testbed.world.nodes.container import NodeContainer

@@ -10,7 +10,7 @@ from functools import cached_property
 from statistics import fmean, median, stdev
 from typing import Any, Final, Literal
 
-from testbed.analysis.metrics import wilson_interval
+from testbed.analysis.distributions import wilson_interval
 from testbed.analysis.verdict.fidelity import Finding
 from testbed.core.units import BANDWIDTH
 from testbed.schema.network.link import Direction, Link, Loss, Way

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import psutil
 
+from testbed.analysis.queues.figures import ExpectedLoad
+from testbed.analysis.recorded import FORMAT
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.world.plan import Plan
 
@@ -35,7 +37,9 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
     """The manifest of a run; ``zero`` is the beginning of play on the run's clock."""
     image = plan.docker.images.get(plan.image)
     began = plan.clock.real(zero)
+    load = ExpectedLoad.of(plan.scenario)
     return {
+        "format": FORMAT,
         "run": run,
         "scenario": plan.scenario.name,
         "seed": plan.scenario.seed,
@@ -75,6 +79,8 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
             }
             for node, model in plan.models.items()
         },
+        "calls": dict(zip(("least", "most"), plan.scenario.pattern.calls, strict=True)),
+        "load": None if load is None else load.as_dict(),
         "stages": {node: holding.reason for node, holding in plan.holdings.items() if holding.reason},
     }
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from testbed.analysis.board import NodeBoard
 from testbed.analysis.events import HOST, EventLog, write_events
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.record.directory import RunDirectory
 from testbed.record.host_load import HostLoad, HostWatch
 from testbed.record.samples import Sampler

@@ -5,9 +5,10 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from testbed.analysis.nodes import DeviceSpeed
 from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Mode
 from testbed.patterns.participant import JobError
@@ -20,6 +21,8 @@ from testbed.schema.scenario import Scenario
 from testbed.show.report import write_report
 from testbed.show.view import View
 from testbed.workload.schedule import Arrival
+from testbed.workload.scoring.base import Scorer
+from testbed.workload.scoring.score import score_answer
 from testbed.world import watcher
 from testbed.world.journal import Journal
 from testbed.world.nodes.client import AgentClient, AgentGoneError
@@ -105,7 +108,11 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                     measurements = recording.write(directory)
                     fidelity = inspection.judge(recording)
                     directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
-    speeds = {name: device.speed for name, device in plan.devices.items() if device.speed}
+    speeds = {
+        name: DeviceSpeed(speed.device, speed.asked, speed.host, speed.cpus)
+        for name, device in plan.devices.items()
+        if (speed := device.speed)
+    }
     summary = Summary(
         plan.scenario,
         journal.run,
@@ -202,10 +209,11 @@ async def _deliver_all(world: World, recording: Recording, timeline: Timeline, a
         clients = await _clients(world, stack)
         stack.push_async_callback(timeline.end)
         beside = await stack.enter_async_context(asyncio.TaskGroup())
+        scorer = world.plan.scenario.workload.scorer
         sampling, playing = beside.create_task(_sample(recording)), beside.create_task(timeline.play())
         async with asyncio.TaskGroup() as deliveries:
             for arrival in arrivals:
-                deliveries.create_task(_deliver(arrival, clients[arrival.node], recording))
+                deliveries.create_task(_deliver(arrival, clients[arrival.node], recording, scorer))
         sampling.cancel()
         playing.cancel()
 
@@ -219,14 +227,17 @@ async def _sample(recording: Recording) -> None:
         await asyncio.sleep(due - loop.time())
 
 
-async def _deliver(arrival: Arrival, client: AgentClient, recording: Recording) -> None:
-    """Bring a prompt to its owner, and see to it that it ends, as answered or with a reason."""
+async def _deliver(arrival: Arrival, client: AgentClient, recording: Recording, scorer: Scorer) -> None:
+    """Hand a prompt to its owner, see to it that it ends, and judge its answer."""
     await asyncio.sleep(recording.zero + arrival.at - asyncio.get_running_loop().time())
     text, truth = arrival.question.text, arrival.question.truth
     recording.emit("prompt", prompt=arrival.prompt, owner=arrival.node, text=text, truth=truth)
     try:
-        await client.prompt(arrival.prompt, text)
+        answer = await client.prompt(arrival.prompt, text)
     except AgentGoneError:
         await recording.lose(arrival.prompt, arrival.node)
     except JobError:
         return  # the agent has recorded the failure itself
+    else:
+        score = await asyncio.to_thread(score_answer, scorer, arrival.question, answer)
+        recording.emit("score", prompt=arrival.prompt, **asdict(score))

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, GetJsonSchemaHandler, PlainSerializer
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from testbed.core.units import DURATION, SIZE
-from testbed.schema.metric import METRICS
+from testbed.schema.metric import unit_of
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -25,7 +27,7 @@ _BOUND = re.compile(r"\s*(<=|>=|==|<|>)\s*(\S.*?)\s*")
 
 @dataclass(frozen=True)
 class Bound:
-    """What a value must be by ``comparison`` with ``limit``, which is in the metric's own unit."""
+    """A comparison with ``limit``, which is in the metric's own unit."""
 
     comparison: str
     limit: float
@@ -33,7 +35,7 @@ class Bound:
 
     @classmethod
     def parse(cls, metric: str, written: str) -> "Bound":
-        """From what stands in a file for ``metric``; raises ValueError with what would be right."""
+        """The bound that a file says for ``metric``; raises ValueError with what would be right."""
         match = _BOUND.fullmatch(written)
         if match is None:
             raise ValueError(
@@ -47,19 +49,27 @@ class Bound:
 
 
 def bound_on(metric: str) -> Any:
-    """The type of a field that holds a bound on ``metric``."""
-    example = {"s": "< 2s", "B": "< 100MiB"}.get(METRICS[metric].unit, "< 3")
+    """The type of a field that holds a bound on ``metric``, which is loaded when the field is first used."""
     return Annotated[
         str,
         AfterValidator(partial(Bound.parse, metric)),
         PlainSerializer(lambda bound: bound.written),
-        WithJsonSchema({"type": "string", "pattern": r"^\s*(<=|>=|==|<|>)", "examples": [example]}),
+        _BoundSchema(metric),
     ]
+
+
+@dataclass(frozen=True)
+class _BoundSchema:
+    metric: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        example = {"s": "< 2s", "B": "< 100MiB"}.get(unit_of(self.metric), "< 3")
+        return {"type": "string", "pattern": r"^\s*(<=|>=|==|<|>)", "examples": [example]}
 
 
 def read_metric(metric: str, text: str) -> float:
     """A value of ``metric``, in its own unit; raises ValueError with what would be right."""
-    quantity = {"s": DURATION, "B": SIZE}.get(METRICS[metric].unit)
+    quantity = {"s": DURATION, "B": SIZE}.get(unit_of(metric))
     if quantity is not None:
         return replace(quantity, positive=False).parse(text)  # what is measured may well be nothing
     try:

@@ -38,9 +38,10 @@ class ExpectationEntry(Spec):
 
     @property
     def bounds(self) -> dict[str, Bound]:
-        """The bounds by metric."""
-        found = {metric: getattr(self, metric, None) for metric in METRICS}
-        return {metric: bound for metric, bound in found.items() if bound is not None}
+        """The bounds by metric, in the order of tables."""
+        found = {metric: getattr(self, metric, None) for metric in METRICS.names()}
+        bounds = {metric: bound for metric, bound in found.items() if bound is not None}
+        return dict(sorted(bounds.items(), key=lambda item: METRICS.get(item[0]).rank))
 
     @property
     def states(self) -> Mapping[str, State]:
@@ -104,9 +105,9 @@ class ExpectationEntry(Spec):
     def _meaningless(self) -> Iterator[Mistake]:
         """Bounds on what has no value for this part of a run."""
         for metric in self.bounds:
-            if self.window is not None and not METRICS[metric].of_window:
+            if self.window is not None and not METRICS.get(metric).of_window:
                 yield (metric,), "is known of the whole of play only; move it to an entry without a window"
-            if self._is_of_nodes and not METRICS[metric].of_node:
+            if self._is_of_nodes and not METRICS.get(metric).of_node:
                 yield (metric,), "is known of all nodes together only; move it to an entry without `node` and `nodes`"
 
     @property
@@ -127,7 +128,9 @@ if TYPE_CHECKING:  # the metrics' names have dots, so that no class can list the
     Expectation = ExpectationEntry
 else:
     Expectation = create_model(
-        "Expectation", __base__=ExpectationEntry, **{metric: (bound_on(metric) | None, None) for metric in METRICS}
+        "Expectation",
+        __base__=ExpectationEntry,
+        **{metric: (bound_on(metric) | None, None) for metric in METRICS.names()},
     )
 
 Expectations = Annotated[

@@ -1,43 +1,125 @@
-"""The metrics of a run: what can be expected, compared and shown. docs/results.md defines each."""
+"""Metrics: what can be expected of a run, compared between runs and shown. docs/results.md defines the built-in ones.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+A metric is a function over a part of a run, registered under its name::
+
+    # pyproject.toml
+    [project.entry-points."testbed.metrics"]
+    "energy.mean" = "my_package.energy:mean"
+
+    # my_package/energy.py
+    @metric(unit="J", better="lower", of_window=False)
+    def mean(part: Part) -> float | None:
+        ...
+
+``part`` is a :class:`testbed.analysis.measurements.Part`. The function returns None where there is nothing to compute
+from. One that raises, or returns NaN, counts as None, and the summary of the run says why.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Final, Literal
+
+from testbed.core.registry import KindError, Registry
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class OverPrompts:
+    """A metric that follows from one number of each prompt: its mean, or its percentile ``share``, from 0 to 1.
+
+    Comparisons draw the prompts again to learn how far chance alone moves such a metric.
+    """
+
+    column: Literal["score", "answered", "latency"]
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a run records of a metric, so that nobody who reads the run needs the metric's code.
+
+    ``unit`` is that of the value: ``s`` and ``B`` are scaled for people, any other is printed as it is. ``better`` is
+    the direction of improvement, None if there is none. ``counted`` metrics do not depend on how fast the host is, so
+    comparisons need no margin for them.
+    """
+
+    unit: str = ""
+    better: Better | None = None
+    counted: bool = False
+    over_prompts: OverPrompts | None = None
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Any]) -> "Traits":
+        """From what :meth:`as_dict` gave."""
+        over = recorded["over_prompts"]
+        return cls(**{**recorded, "over_prompts": None if over is None else OverPrompts(**over)})
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``summary.json``."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What there is to know of a metric beforehand.
+    """A metric: its function, its traits, and whether it can be asked of a window of play and of a single node.
 
-    ``unit`` is the one that its value is held in, ``better`` which way is better, if there is one. ``of_window`` and
-    ``of_node`` say whether it has a value for a part of play and for a single node.
+    Tables show metrics by ascending ``rank``, then by name.
     """
 
-    unit: Literal["", "s", "B"] = ""
-    better: Literal["higher", "lower"] | None = None
+    measure: Callable[[Any], float | None]
+    traits: Traits = Traits()
     of_window: bool = True
     of_node: bool = True
+    rank: int = 1000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__doc__", self.measure.__doc__)
+
+    def __call__(self, part: Any) -> tuple[float | None, str | None]:
+        """The value for a part of a run, and why there is none if the function failed."""
+        try:
+            value = self.measure(part)
+        except Exception as error:  # whatever the code of another package raises
+            return None, f"{type(error).__name__}: {error}"
+        if value is not None and math.isnan(value):
+            return None, "is not a number (NaN)"
+        return value, None
 
 
-METRICS: Final[Mapping[str, Metric]] = {
-    "accuracy": Metric(better="higher"),
-    "completed": Metric(better="higher"),
-    "prompts": Metric(),
-    "inferences": Metric(),
-    "latency.mean": Metric("s", "lower"),
-    "latency.p50": Metric("s", "lower"),
-    "latency.p95": Metric("s", "lower"),
-    "latency.p99": Metric("s", "lower"),
-    "queue.mean": Metric(better="lower"),
-    "queue.max": Metric(better="lower"),
-    "tokens_per_second": Metric(better="higher"),
-    "bytes_on_links": Metric("B", "lower", of_window=False, of_node=False),  # counted where play begins and ends
-    "memory.peak": Metric("B", "lower", of_window=False),  # the kernel keeps one peak for all of a container's life
-    "retries": Metric(),
-    "duplicates": Metric(),
-    "late": Metric(),
-    "rejected": Metric(),
-    "dropped": Metric(),
-    "frames_rejected": Metric(),
-}
-"""All of them by name, in the order in which they are shown."""
+def metric(
+    unit: str = "",
+    better: Better | None = None,
+    *,
+    counted: bool = False,
+    over_prompts: OverPrompts | None = None,
+    of_window: bool = True,
+    of_node: bool = True,
+    rank: int = 1000,
+) -> Callable[[Callable[[Any], float | None]], Metric]:
+    """Make a metric of the function below; :class:`Traits` and :class:`Metric` say what the arguments mean."""
+    traits = Traits(unit, better, counted, over_prompts)
+    return lambda measure: Metric(measure, traits, of_window, of_node, rank)
+
+
+METRICS: Final = Registry[Metric]("testbed.metrics", "metric", Metric)
+
+
+def unit_of(name: str) -> str:
+    """The unit of the metric called ``name``; raises KindError if there is no such metric."""
+    return METRICS.get(name).traits.unit
+
+
+@cache
+def metrics() -> tuple[Mapping[str, Metric], Mapping[str, str]]:
+    """The metrics of all installed packages in the order of tables, and why others cannot be loaded, by name."""
+    found: dict[str, Metric] = {}
+    broken: dict[str, str] = {}
+    for name in METRICS.names():
+        try:
+            found[name] = METRICS.get(name)
+        except KindError as error:
+            broken[name] = str(error)
+    return dict(sorted(found.items(), key=lambda item: (item[1].rank, item[0]))), broken

@@ -54,7 +54,7 @@ class Point(Spec):
 def _unreadable(published: dict[str, Value]) -> Iterator[Mistake]:
     for metric, written in published.items():
         if metric not in METRICS:
-            yield (metric,), f"there is no metric {metric!r}; known are {', '.join(METRICS)}"
+            yield (metric,), f"there is no metric {metric!r}; known are {', '.join(METRICS.names())}"
             continue
         try:
             read_metric(metric, str(written))

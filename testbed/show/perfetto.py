@@ -1,8 +1,8 @@
 """``trace.json``: a run in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open.
 
     process     the faults; each node
-    thread      each fault; of a node inference | aggregation | events, and more where it does several jobs at a time;
-                of one in a ring also stage
+    thread      each fault; of a node inference | each further role of calls | events, and more if it does several jobs
+                at a time; of a node in a ring also stage
     async       prompts | waiting | requests | responses: what overlaps at a node
     counter     queue
     flow        a prompt's way from job to job
@@ -18,13 +18,15 @@ from typing import Any, Final
 
 from testbed.analysis.events import HOST, Event
 from testbed.analysis.faults import FaultRecord
-from testbed.analysis.metrics import Measurements
-from testbed.analysis.spans import JobSpan, MessageSpan, message_spans
+from testbed.analysis.measurements import Measurements
+from testbed.analysis.spans import JobSpan, MessageSpan, message_spans, node_of
 
 TraceEvent = dict[str, Any]
 
 _FAULTS: Final = "faults"
-_INFERENCE, _AGGREGATION, _EVENTS = _THREADS = ("inference", "aggregation", "events")
+_INFERENCE, _EVENTS = "inference", "events"
+_PLAIN_ROLES: Final = ("", "answer")
+"""Roles of the jobs on the thread ``inference``; those of any other role have a thread of their own."""
 
 _INSTANTS: Final = (
     *("ready", "exited", "resumed", "rejected", "dropped", "job_failed", "duplicate", "late", "retry", "ask_failed"),
@@ -37,11 +39,12 @@ _INSTANTS: Final = (
 class _Tracks:
     """The numbers of processes and threads by name. All differ: Perfetto takes a thread's name by its number alone."""
 
-    def __init__(self, faults: Sequence[FaultRecord], nodes: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[FaultRecord], nodes: Sequence[str], roles: Sequence[str]) -> None:
         self._numbers = itertools.count(1)
         self.processes = {name: next(self._numbers) for name in (_FAULTS, *nodes)}
         self._threads: dict[tuple[str, str], int] = {}
-        for process, thread in (*((_FAULTS, fault.name) for fault in faults), *itertools.product(nodes, _THREADS)):
+        threads = (_INFERENCE, *roles, _EVENTS)
+        for process, thread in (*((_FAULTS, fault.name) for fault in faults), *itertools.product(nodes, threads)):
             self.thread(process, thread)
 
     def thread(self, process: str, name: str) -> int:
@@ -69,7 +72,8 @@ def trace_json(measured: Measurements, faults: Sequence[FaultRecord]) -> str:
 def trace_events(measured: Measurements, faults: Sequence[FaultRecord]) -> list[TraceEvent]:
     """The events of the trace: first what the tracks are called, then everything in the order of time."""
     events = measured.events
-    tracks = _Tracks(faults, sorted({event["node"] for event in events} - {HOST}))
+    roles = sorted({job.role for job in measured.jobs} - {*_PLAIN_ROLES})
+    tracks = _Tracks(faults, sorted({event["node"] for event in events} - {HOST}), roles)
     nodes, end = tracks.processes, measured.duration
     placed = list(_placed(measured.jobs, tracks, end))
     found = [
@@ -107,9 +111,8 @@ def _queues(measured: Measurements, processes: Mapping[str, int]) -> Iterator[Tr
 
 def _prompts(measured: Measurements, processes: Mapping[str, int]) -> Iterator[TraceEvent]:
     """From when it was handed to its owner to its answer; one that has none, until its failure was seen."""
-    ends = {event["prompt"]: event for event in measured.events if event["event"] in ("answer", "failed", "lost")}
     for prompt, event in measured.prompts.items():
-        end = ends.get(prompt, {"t": measured.duration})
+        end = measured.ends.get(prompt, {"t": measured.duration})
         span = event["t"], max(event["t"], end["t"])
         said = {"text": event["text"], "truth": event["truth"], "outcome": end.get("text", end.get("reason"))}
         yield from _async("prompt", prompt, processes[event["owner"]], span, prompt=prompt, **said)
@@ -123,7 +126,7 @@ def _placed(jobs: Sequence[JobSpan], tracks: _Tracks, end: float) -> Iterator[tu
     """The jobs that were begun, in that order, each with the first thread of its kind that is free by then."""
     free: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for job in sorted((job for job in jobs if job.started is not None), key=lambda job: job.started or 0.0):
-        kind = _AGGREGATION if job.aggregates else _INFERENCE
+        kind = _INFERENCE if job.role in _PLAIN_ROLES else job.role
         begin, done = job.inference(end)
         until = free[job.node, kind]
         lane = next((lane for lane, t in enumerate(until) if t <= begin), len(until))
@@ -172,7 +175,7 @@ def _flows(placed: Sequence[tuple[JobSpan, int]], processes: Mapping[str, int]) 
 def _instants(events: Sequence[Event], tracks: _Tracks) -> Iterator[TraceEvent]:
     for event in events:
         if event["event"] in _INSTANTS:
-            node = event["who"] if event["event"] == "exited" else event["node"]
+            node = node_of(event)
             said = {key: value for key, value in event.items() if key not in ("t", "node", "event", "who")}
             place = tracks.processes[node], tracks.thread(node, _EVENTS)
             yield {**_event("i", event["event"], *place, event["t"]), "s": "t", "args": said}

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from testbed.analysis.comparison.visits import Visited
-from testbed.schema.metric import METRICS
+from testbed.schema.metric import unit_of
 from testbed.schema.points import Point
 from testbed.show.terminal import readable
 
@@ -99,7 +99,7 @@ def _of_line(visited: Sequence[Visited], axis: Axis, name: str) -> list[Visited]
 
 
 def _draw_panel(panel: Element, metric: str, axis: Axis, lines: Mapping[str, Sequence[Visited]]) -> None:
-    unit = METRICS[metric].unit
+    unit = unit_of(metric)
     known = [visit.estimates[metric] for line in lines.values() for visit in line if metric in visit.estimates]
     ticks = _ticks(max((max(estimate.interval or (estimate.mean,)) for estimate in known), default=0.0))
     _write(panel, "title", _across(0.5), 20, metric)

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.comparison.changes import Change, Comparison, unit
+from testbed.analysis.comparison.changes import Change, Comparison
 from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited
 from testbed.analysis.summary import Summary
 from testbed.core.units import DURATION
-from testbed.schema.metric import METRICS
+from testbed.schema.metric import unit_of
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline import Entry
 from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable, with_margin
@@ -54,12 +54,12 @@ def print_repetitions(summaries: Sequence[Summary], console: Console) -> None:
 
 def _metrics(summaries: Sequence[Summary]) -> Table:
     table = _table("metric", "mean", "deviation", "least", "most")
-    for metric in METRICS:
+    for metric in summaries[0].metrics:
         values = [value for summary in summaries if (value := summary.metrics[metric]) is not None]
         if not values:
             table.add_row(metric, *"––––")
             continue
-        held_in = METRICS[metric].unit
+        held_in = unit_of(metric)
         spread = readable(stdev(values), held_in) if len(values) > 1 else "–"
         table.add_row(
             metric,
@@ -87,7 +87,7 @@ def print_sweep(visited: Sequence[Visited], console: Console) -> None:
 def _estimate(visit: Visited, metric: str) -> str:
     """The mean with its margin, and below it in brackets what others have published."""
     estimate, published = visit.estimates.get(metric), visit.point.published_values.get(metric)
-    unit = METRICS[metric].unit
+    unit = unit_of(metric)
     said = "–" if estimate is None else with_margin(estimate.mean, estimate.margin, unit)
     return said if published is None else f"{said}\n({readable(published, unit)})"
 
@@ -124,7 +124,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", _totals(comparison)))
     table = _table("metric", "base", "new", "change", "")
     for change in comparison.changes:
-        values = ["–" if value is None else readable(value, unit(change.metric)) for value in (change.base, change.new)]
+        values = ["–" if value is None else readable(value, change.traits.unit) for value in (change.base, change.new)]
         table.add_row(change.metric, *values, _relative(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
     console.print(table)
     pairing = "paired by seed" if comparison.paired else "not paired: the seeds or the prompts differ"

@@ -7,17 +7,16 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.faults import FaultRecord
-from testbed.analysis.metrics import wilson_interval
+from testbed.analysis.nodes import DeviceSpeed
 from testbed.analysis.queues.figures import QueueFigures
 from testbed.analysis.summary import Summary
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.units import DURATION, SIZE
-from testbed.host.devices import Speed
 from testbed.host.doctor import Finding
 from testbed.models.model import Model
 from testbed.models.split import Split, written
 from testbed.models.synthetic import Recipe
-from testbed.schema.metric import METRICS
+from testbed.schema.metric import unit_of
 from testbed.schema.network.device import Profile
 
 VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
@@ -72,19 +71,18 @@ def _fault(fault: FaultRecord) -> Text:
     return Text(f"{what} {'from' if until else 'at'} {fault.began:.2f} s{until}", "dim")
 
 
-def _speed(name: str, speed: Speed, measured: float | None) -> Text:
+def _speed(name: str, speed: DeviceSpeed, measured: float | None) -> Text:
     """How fast a node was that is emulated as a device."""
     wrote = "wrote nothing" if measured is None else f"wrote {measured:.4g} tokens/s"
-    what = f"  {name} ({speed.device}) {wrote}, asked {speed.asked:.4g}"
+    what = f"  {name} ({speed.profile}) {wrote}, asked {speed.asked:.4g}"
     return Text(f"{what}: {speed.cpus:.3g} of a core that writes {speed.host:.4g}", "dim")
 
 
 def _metrics(summary: Summary) -> Table:
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
-        table.add_row(name, "–" if value is None else readable(value, METRICS[name].unit))
-    right = summary.measurements.right
-    if interval := wilson_interval(sum(right.values()), len(right)):
+        table.add_row(name, "–" if value is None else readable(value, unit_of(name)))
+    if interval := summary.accuracy_interval:
         table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
     return table
 
@@ -128,15 +126,15 @@ def _two_digits(value: float | None) -> str:
 
 
 def readable(value: float, unit: str) -> str:
-    """Three digits and the unit that suits them."""
+    """``value`` for people, with the unit: ``s`` and ``B`` are scaled to three digits, all others have four."""
     quantity = {"s": DURATION, "B": SIZE}.get(unit)
-    return f"{value:.4g}" if quantity is None else quantity.readable(value)
+    return f"{value:.4g} {unit}".rstrip() if quantity is None else quantity.readable(value)
 
 
 def with_margin(value: float, margin: float | None, unit: str) -> str:
     """``81.2 ± 3.4 ms``"""
     quantity = {"s": DURATION, "B": SIZE}.get(unit)
-    scaled, name = (value, "") if quantity is None else quantity.scaled(value)
+    scaled, name = (value, unit) if quantity is None else quantity.scaled(value)
     half = "" if margin is None else f" ± {margin * (scaled / value if value else 1.0):.2g}"
     return f"{scaled:.3g}{half} {name}".rstrip()
 

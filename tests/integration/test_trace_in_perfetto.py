@@ -19,7 +19,7 @@ from browsing import Tab, browser
 from playing import play, scenario
 
 from testbed.analysis.faults import fault_records
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.show.perfetto import trace_json
 
 LOADED = "waitForPerfettoIdle().then(() => Boolean(app.trace))"

@@ -177,7 +177,7 @@ MISTAKES = {
         "finished:",
         "finished",
         "expect.finished",
-        "nodes, accuracy, completed, ",
+        "nodes, accuracy, ",
     ),
     "near miss of a metric": (SCENARIO, "completed:", "complete:", "complete:", "expect.complete", "mean `completed`?"),
     "malformed bound": (SCENARIO, ">= 0.95", "most", "most", "expect.completed", 'a bound, like "< 3"'),

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from simulated import write_run
 
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.analysis.summary import Summary
 from testbed.analysis.verdict.fidelity import Fidelity, Finding
 from testbed.core.errors import SpecError

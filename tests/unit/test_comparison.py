@@ -10,7 +10,7 @@ import pytest
 from simulated import simulated_run, simulated_runs
 
 from testbed.analysis.comparison.changes import ALARM, Change, Comparison, compare, compare_scenarios
-from testbed.analysis.comparison.student import t_quantile
+from testbed.analysis.distributions import t_quantile
 from testbed.analysis.recorded import RecordedRun, telling
 
 SLOW = {"a": 1 / 0.8}  # a node with 20 % less CPU takes a quarter more time

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from testbed.analysis.events import HOST, Event
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.analysis.verdict.invariants import broken_invariants
 
 Steps = list[tuple[Any, ...]]
@@ -131,7 +131,7 @@ BREAKS: dict[str, tuple[Steps, list[str]]] = {
     ),
     "taken up again from a queue that went with its node": (
         [*OTHERS[:2], *RESTART, OTHERS[2], *ANSWER],
-        ["b was done with the job p1.1@b, which it was not at, at 8.00 s"],
+        ["b ended the job p1.1@b, which had not begun, at 8.00 s"],
     ),
     "left though nobody gave it up": (
         [*OTHERS[:2], *OWN, *ANSWER],

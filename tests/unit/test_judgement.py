@@ -6,7 +6,7 @@ import pytest
 
 from testbed.analysis.events import HOST, Event
 from testbed.analysis.faults import fault_records
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.analysis.verdict.judgement import Judgement, judge
 
 TIMELINE = """\

@@ -7,8 +7,8 @@ import pytest
 from playing import TIMEOUT, play, scenario
 
 from testbed.analysis.events import HOST, Event
-from testbed.analysis.latency import Split, mean_split, splits
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.latency import Breakdown, breakdowns, mean_breakdown
+from testbed.analysis.measurements import Measurements
 
 
 def _event(t: float, node: str, event: str, **fields: Any) -> Event:
@@ -40,13 +40,13 @@ def _asked(node: str, sent: float, ended: float, event: str = "receive") -> list
     ]
 
 
-def _split(*parts: list[Event]) -> Split:
+def _split(*parts: list[Event]) -> Breakdown:
     events = sorted((event for part in parts for event in part), key=lambda event: event["t"])
-    return splits(Measurements(events, {}))["p1"]
+    return breakdowns(Measurements(events, {}))["p1"]
 
 
 def _approximately(**parts: float) -> Any:
-    return pytest.approx(astuple(Split(**parts)))
+    return pytest.approx(astuple(Breakdown(**parts)))
 
 
 def test_a_prompt_that_its_owner_answers_alone() -> None:
@@ -95,7 +95,7 @@ def test_time_in_which_the_owner_was_down_is_neither() -> None:
 @pytest.mark.parametrize("layers", [0, 1, 3])
 def test_the_parts_add_up_to_the_latency(layers: int) -> None:
     measured = Measurements(play(scenario(layers=layers, prompts=120, rate=1)), {})
-    found = splits(measured)
+    found = breakdowns(measured)
     assert found.keys() == measured.answers.keys()
     for prompt, split in found.items():
         assert split.total == pytest.approx(measured.latencies[prompt])
@@ -105,5 +105,5 @@ def test_the_parts_add_up_to_the_latency(layers: int) -> None:
 
 
 def test_the_mean_of_splits() -> None:
-    assert mean_split([]) == Split()
-    assert mean_split([Split(1, 2, 3, 4), Split(3, 2, 1, 0)]) == Split(2, 2, 2, 2)
+    assert mean_breakdown([]) == Breakdown()
+    assert mean_breakdown([Breakdown(1, 2, 3, 4), Breakdown(3, 2, 1, 0)]) == Breakdown(2, 2, 2, 2)

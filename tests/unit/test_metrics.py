@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis.distributions import percentile, wilson_interval
 from testbed.analysis.events import HOST, Event
-from testbed.analysis.metrics import Measurements, Scope, percentile, wilson_interval
-from testbed.schema.metric import METRICS
+from testbed.analysis.measurements import Measurements, Scope
+from testbed.analysis.nodes import node_figures
+from testbed.schema.metric import metrics
 
 
 def _event(t: float, node: str, event: str, **fields: Any) -> Event:
     return {"t": t, "node": node, "event": event, **fields}
+
+
+def _score(t: float, prompt: str, value: float | None) -> Event:
+    return _event(t, HOST, "score", prompt=prompt, scorer="exact", version="1", value=value, reason=None)
 
 
 def _job(node: str, job: str, enqueue: float, start: float, end: float, tokens: int = 4) -> list[Event]:
@@ -46,14 +52,17 @@ def run() -> Measurements:
         _event(1, "a", "arrival", prompt="p1"),
         _job("a", "p1.1@a", 1, 1, 3),
         _event(3, "a", "answer", prompt="p1", text="Rome, sure"),
+        _score(3, "p1", 1.0),
         _event(2, HOST, "prompt", prompt="p2", owner="a", text="?", truth="Oslo"),
         _event(2, "a", "arrival", prompt="p2"),
         _job("a", "p2.1@a", 2, 3, 5, tokens=6),
         _event(5, "a", "answer", prompt="p2", text="Bern, maybe"),
+        _score(5, "p2", 0.0),
         _event(6, HOST, "prompt", prompt="p3", owner="b", text="?", truth="Kyiv"),
         _event(6, "b", "arrival", prompt="p3"),
         _job("b", "p3.1@b", 6, 6, 10, tokens=10),
         _event(10, "b", "answer", prompt="p3", text="Kyiv"),
+        _score(10, "p3", 1.0),
         _event(12, HOST, "traffic", links={"a-s1": {"up": 1100, "down": 250}, "b-s1": {"up": 7, "down": 30}}),
         peaks={"a": 3000, "b": 5000},
     )
@@ -61,16 +70,18 @@ def run() -> Measurements:
 
 def test_an_answer_to_a_prompt_without_a_truth_is_neither_right_nor_wrong() -> None:
     def answered(prompt: str, truth: str | None) -> list[Event]:
+        value = None if truth is None else 1.0
         return [
             _event(1, HOST, "prompt", prompt=prompt, owner="a", text="?", truth=truth),
             _event(1, "a", "arrival", prompt=prompt),
             _event(3, "a", "answer", prompt=prompt, text="Rome, sure"),
+            _score(3, prompt, value),
         ]
 
     nobody_knows = _measure(answered("p1", None))
     assert nobody_knows.metrics()["accuracy"] is None
     assert nobody_knows.metrics()["completed"] == 1
-    assert _measure(answered("p1", None), answered("p2", "Rome")).right == {"p2": True}
+    assert _measure(answered("p1", None), answered("p2", "Rome")).scores == {"p2": 1.0}
 
 
 def test_the_metrics_of_a_small_run(run: Measurements) -> None:
@@ -98,11 +109,11 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
 
 
 def test_the_metrics_are_those_that_can_be_expected(run: Measurements) -> None:
-    assert list(run.metrics()) == list(METRICS)
+    assert list(run.metrics()) == list(metrics()[0])
 
 
 def test_the_nodes_of_a_small_run(run: Measurements) -> None:
-    assert run.nodes() == {
+    assert node_figures(run) == {
         "a": {
             "state": "running",
             "inferences": 2,
@@ -135,7 +146,7 @@ def test_a_node_writes_from_the_first_token_of_each_answer_to_its_last() -> None
         _event(5.0, "a", "first_token", job="j3"),
         _event(5.5, "a", "job_failed", job="j3", reason="x"),
     )
-    assert run.nodes()["a"]["writing_rate"] == pytest.approx((4 + 2) / 2)
+    assert node_figures(run)["a"]["writing_rate"] == pytest.approx((4 + 2) / 2)
 
 
 def test_traffic_is_what_was_carried_during_play(run: Measurements) -> None:
@@ -149,6 +160,7 @@ def test_a_run_with_failures_counts_them_and_goes_by_what_was_answered() -> None
         *(_event(1, "a", "arrival", prompt=f"p{n}") for n in (1, 2, 3)),
         _job("a", "p1.1@a", 1, 1, 2),
         _event(2, "a", "answer", prompt="p1", text="Rome"),
+        _score(2, "p1", 1.0),
         _event(1, "a", "enqueue", job="p2.1@a"),
         _event(2, "a", "start", job="p2.1@a"),
         _event(3, "a", "job_failed", job="p2.1@a", reason="too long"),
@@ -164,7 +176,7 @@ def test_a_run_with_failures_counts_them_and_goes_by_what_was_answered() -> None
     assert (metrics["accuracy"], metrics["completed"], metrics["inferences"]) == (1.0, 0.25, 1)
     assert (metrics["latency.mean"], metrics["latency.p99"]) == (1, 1)
     assert metrics["queue.mean"] == pytest.approx((2 + 1) / 3)
-    node = run.nodes()["a"]
+    node = node_figures(run)["a"]
     assert (node["state"], node["queue"]["max"], node["inferences"]) == ("out of memory", 2, 1)
 
 
@@ -322,6 +334,7 @@ def long_run() -> Measurements:
                 *_job(node, f"{prompt}.1@{node}", now, now, free),
                 _event(free, node, draw.choice(["retry", "late"])),
                 _event(free, node, "answer", prompt=prompt, text="Rome"),
+                _score(free, prompt, 1.0),
             ]
     return _measure(events, peaks={"a": 1, "b": 3, "c": 2})
 
@@ -379,5 +392,5 @@ def test_a_node_of_a_ring_is_busy_while_its_stage_computes() -> None:
         _event(4, "b", "computed", rows=1, seconds=0.25),
         _event(9, "a", "end", job="p1.1@a", tokens=1),
     ]
-    nodes = Measurements(events, {}).nodes()
+    nodes = node_figures(Measurements(events, {}))
     assert {name: node["busy_seconds"] for name, node in nodes.items()} == {"a": 0.5, "b": 0.5}

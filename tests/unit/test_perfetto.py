@@ -10,7 +10,7 @@ from playing import play, scenario
 
 from testbed.analysis.events import HOST, Event
 from testbed.analysis.faults import FaultRecord, fault_records
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.show.perfetto import trace_events, trace_json
 
 Traced = list[dict[str, Any]]

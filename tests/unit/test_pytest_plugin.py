@@ -20,7 +20,8 @@ from testbed.host import machine as host
 from testbed.core.errors import HostError
 from testbed.record.directory import RunDirectory
 from testbed.analysis.verdict.fidelity import Fidelity
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
+from testbed.analysis.recorded import FORMAT
 from testbed.analysis.summary import Summary
 
 
@@ -37,7 +38,7 @@ def play(scenario, options, view):
         events += [{"t": 1, "node": "a", "event": "answer", "prompt": "p1", "text": "Rome"}]
     else:
         events += [{"t": 1, "node": "a", "event": "failed", "prompt": "p1", "reason": "too long"}]
-    directory.write_json("manifest.json", {"seed": scenario.seed})
+    directory.write_json("manifest.json", {"format": FORMAT, "seed": scenario.seed})
     samples = {"t": [0.0], "node": ["a"], "cpu": [0.0], "throttled": [0.0]}
     pyarrow.parquet.write_table(pyarrow.table(samples), directory.samples)
     directory.events.write_text("".join(json.dumps(event) + "\\n" for event in events))

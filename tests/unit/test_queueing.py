@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 from gossip import NODES, Gossip
 
-from testbed.analysis.queues.figures import FEWEST, expected_jobs, mean_queue, queue_figures
+from testbed.analysis.queues.figures import FEWEST, ExpectedLoad, QueueFigures, mean_queue, queue_figures
 from testbed.analysis.queues.trend import LEVEL, trend
 from testbed.patterns.gossip_moa import GossipMoa
 
@@ -15,6 +15,10 @@ SEEDS = (1, 2, 3)
 
 def _moa(layers: int, proposers: int) -> GossipMoa:
     return GossipMoa.model_validate({"kind": "gossip-moa", "layers": layers, "proposers": proposers})
+
+
+def _figures(gossip: Gossip, seed: int) -> dict[str, QueueFigures]:
+    return queue_figures(gossip.play(seed), ExpectedLoad.of(gossip.scenario))
 
 
 def _mesh(nodes: str) -> dict[str, list[str]]:
@@ -26,7 +30,7 @@ def _mesh(nodes: str) -> dict[str, list[str]]:
 def test_queues_below_saturation_are_stable(load: float, layers: int, proposers: int, count: int) -> None:
     for seed in SEEDS:
         gossip = Gossip.at(load, layers, proposers, count, delay=0.4)
-        figures = queue_figures(gossip.play(seed), gossip.scenario)
+        figures = _figures(gossip, seed)
         assert {figure.verdict for figure in figures.values()} == {"stable"}
 
 
@@ -34,7 +38,7 @@ def test_queues_below_saturation_are_stable(load: float, layers: int, proposers:
 def test_queues_beyond_saturation_are_unstable(layers: int, proposers: int, count: int) -> None:
     for seed in SEEDS:
         gossip = Gossip.at(1.2, layers, proposers, count, delay=0.4)
-        figures = queue_figures(gossip.play(seed), gossip.scenario)
+        figures = _figures(gossip, seed)
         assert {figure.verdict for figure in figures.values()} == {"unstable"}
         assert all(figure.trend and 0 < figure.trend.slope < 2 * 0.2 for figure in figures.values())
 
@@ -42,7 +46,7 @@ def test_queues_beyond_saturation_are_unstable(layers: int, proposers: int, coun
 def test_the_slowest_device_alone_diverges() -> None:
     gossip = Gossip(1, 3, rate=0.7 / 5, count=1200, slower={"c": 2.0})
     for seed in SEEDS:
-        figures = queue_figures(gossip.play(seed), gossip.scenario)
+        figures = _figures(gossip, seed)
         assert {node for node, figure in figures.items() if figure.verdict == "unstable"} == {"c"}
         assert figures["c"].utilisation == pytest.approx(1.4, rel=0.02)
         assert figures["a"].utilisation == pytest.approx(0.7, rel=0.02)
@@ -53,14 +57,14 @@ def test_the_slowest_device_alone_diverges() -> None:
 @pytest.mark.parametrize(("layers", "proposers", "count", "off"), [(0, 0, 4000, 0.1), (1, 3, 1500, 0.2)])
 def test_the_mean_queue_is_that_of_the_model(load: float, layers: int, proposers: int, count: int, off: float) -> None:
     gossip = Gossip.at(load, layers, proposers, count, delay=0.4)
-    figures = [figure for seed in SEEDS for figure in queue_figures(gossip.play(seed), gossip.scenario).values()]
+    figures = [figure for seed in SEEDS for figure in _figures(gossip, seed).values()]
     measured = fmean(figure.mean_under_load for figure in figures)
     assert measured == pytest.approx(fmean(figure.model or 0.0 for figure in figures), rel=off)
 
 
 def test_what_a_node_is_offered_is_what_the_rate_of_prompts_makes_expect() -> None:
     gossip = Gossip(2, 2, rate=0.05, count=1500, answer=0.5, aggregation=2.0, delay=0.1)
-    for figure in queue_figures(gossip.play(1), gossip.scenario).values():
+    for figure in _figures(gossip, 1).values():
         assert figure.utilisation == pytest.approx(0.05 * (3 * 0.5 + 4 * 2.0), rel=0.02)
         assert figure.offered == pytest.approx(figure.utilisation, rel=0.1)
         answers, aggregations = figure.services["answer"], figure.services["aggregation"]
@@ -72,14 +76,14 @@ def test_what_a_node_is_offered_is_what_the_rate_of_prompts_makes_expect() -> No
 @pytest.mark.parametrize("layers", range(4))
 @pytest.mark.parametrize("proposers", range(1, 4))
 def test_neighbourhoods_of_one_size_cost_what_the_theorem_says(layers: int, proposers: int) -> None:
-    for jobs in expected_jobs(_moa(layers, proposers), _mesh(NODES)).values():
+    for jobs in _moa(layers, proposers).load(_mesh(NODES)).values():
         assert sum(jobs.values()) == pytest.approx((proposers + 1) * layers + 1)
 
 
 def test_sparse_neighbourhoods_ask_most_of_those_whom_many_know() -> None:
     """A star: its centre is the one neighbour of three, each of which asks it in every layer."""
     star = {"a": ["b", "c", "d"], "b": ["a"], "c": ["a"], "d": ["a"]}
-    jobs = expected_jobs(_moa(2, 1), star)
+    jobs = _moa(2, 1).load(star)
     assert jobs["a"] == {"answer": 1 + 3, "aggregation": 2 + 3}
     assert jobs["b"] == {"answer": pytest.approx(1 + 1 / 3), "aggregation": pytest.approx(2 + 1 / 3)}
     assert sum(sum(of_node.values()) for of_node in jobs.values()) == pytest.approx(4 * ((1 + 1) * 2 + 1))
@@ -87,9 +91,9 @@ def test_sparse_neighbourhoods_ask_most_of_those_whom_many_know() -> None:
 
 def test_a_run_of_few_jobs_has_no_verdict_and_one_of_none_no_figures() -> None:
     gossip = Gossip.at(0.5, 0, 0, count=4 * FEWEST // 8)
-    assert {figure.verdict for figure in queue_figures(gossip.play(1), gossip.scenario).values()} == {None}
+    assert {figure.verdict for figure in _figures(gossip, 1).values()} == {None}
     nothing = Gossip.at(0.5, 0, 0, count=1)
-    assert set(queue_figures(nothing.play(1), nothing.scenario)) <= set(NODES)
+    assert set(_figures(nothing, 1)) <= set(NODES)
 
 
 def test_the_mean_queue_of_textbook_cases() -> None:

@@ -15,7 +15,7 @@ import pytest
 from playing import play, played, scenario
 
 from testbed import cli
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.analysis.recorded import RunFiles
 from testbed.show.report import write_report
 from testbed.show.report.prompts import prompt_rows
@@ -108,7 +108,8 @@ def test_every_prompt_is_there_with_its_answer(directory: Path, page: Page) -> N
 
 
 def test_an_answer_whose_truth_nobody_knows_is_not_judged() -> None:
-    events = [event | {"truth": None} if event["event"] == "prompt" else event for event in play(scenario(prompts=20))]
+    unjudged = {"prompt": {"truth": None}, "score": {"value": None, "reason": "the question has no truth"}}
+    events = [event | unjudged.get(event["event"], {}) for event in play(scenario(prompts=20))]
     rows = list(prompt_rows(Measurements(events, {}), {}))
     assert {(row.truth, row.outcome) for row in rows} == {(None, "not judged"), (None, "no answer")}
 

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from testbed.analysis.metrics import Measurements
-from testbed.analysis.summary import StageTime, Summary, write_junit
+from testbed.analysis.junit import write_junit
+from testbed.analysis.measurements import Measurements
+from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Fidelity, Finding
 from testbed.record.directory import RunDirectory
 from testbed.schema.scenario import Scenario
@@ -30,6 +31,8 @@ def _measurements(answered: bool) -> Measurements:
     ]
     end = {"event": "answer", "text": "Rome, sure"} if answered else {"event": "failed", "reason": "too long"}
     events.append({"t": 1.5, "node": "a", "prompt": "p1", **end})
+    if answered:
+        events.append({"t": 1.5, "node": "", "event": "score", "prompt": "p1", "scorer": "exact", "value": 1.0})
     return Measurements(events, {"a": 1000})
 
 

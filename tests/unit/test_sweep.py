@@ -16,8 +16,9 @@ import pytest
 from gossip import Gossip
 
 from testbed import cli
-from testbed.analysis.comparison.student import t_quantile
-from testbed.analysis.metrics import Measurements, wilson_interval
+from testbed.analysis.distributions import t_quantile, wilson_interval
+from testbed.analysis.measurements import Measurements
+from testbed.analysis.recorded import FORMAT
 from testbed.analysis.summary import Summary
 from testbed.analysis.verdict.fidelity import Fidelity, Finding
 from testbed.cli import console as terminal
@@ -71,6 +72,7 @@ class Host:
         if name == self.impossible:
             raise HostError("the nodes ask for 9 CPUs and this host has 2")
         directory = RunDirectory.create(scenario, options.out)
+        directory.write_json("manifest.json", {"format": FORMAT})
         simulated = Gossip(pattern.layers, pattern.proposers, workload.arrivals.rate, workload.count)
         findings = [Finding("invalid", "the links ended")] if name == self.invalid else []
         measured: Measurements = simulated.play(scenario.seed)

@@ -12,9 +12,9 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from testbed.analysis.comparison.student import t_quantile
+from testbed.analysis.distributions import t_quantile
 from testbed.analysis.recorded import BUSY, CPU, INFERENCE, RecordedRun
-from testbed.schema.metric import METRICS
+from testbed.schema.metric import OverPrompts
 
 SPEED: Final = "speed."
 """``speed.a`` is the share of a core that node a got while it had work.
@@ -89,14 +89,8 @@ def _quotient(part: Values, whole: Values) -> Values:
     return quotient
 
 
-_OF_PROMPTS: Final[Mapping[str, Statistic]] = {
-    "accuracy": Mean("correct"),
-    "completed": Mean("answered"),
-    "latency.mean": Mean("latency"),
-    "latency.p50": Percentile("latency", 0.50),
-    "latency.p95": Percentile("latency", 0.95),
-    "latency.p99": Percentile("latency", 0.99),
-}
+def _statistic(over: OverPrompts) -> Statistic:
+    return Mean(over.column) if over.share is None else Percentile(over.column, over.share)
 
 
 def _of_nodes(columns: Iterable[str]) -> dict[str, Statistic]:
@@ -120,8 +114,10 @@ class Resampled:
     def of(cls, runs: Sequence[RecordedRun], draws: int) -> "Resampled":
         """Draw again and again; sides with the same ``draws`` draw the same runs, and the same prompts of them."""
         shared = [name for name in runs[0].columns if all(name in run.columns for run in runs)]
-        of_prompts = {**_OF_PROMPTS, **_of_nodes(shared)}
-        metrics = [*METRICS, *(name for name in of_prompts if name not in METRICS)]
+        traits = {name: of_run for run in runs for name, of_run in run.traits.items()}
+        by_metric = {name: _statistic(found.over_prompts) for name, found in traits.items() if found.over_prompts}
+        of_prompts = {**by_metric, **_of_nodes(shared)}
+        metrics = list(dict.fromkeys([*traits, *of_prompts]))
         each = {metric: [_value(run, metric, of_prompts) for run in runs] for metric in metrics}
         known = {metric: np.array(values) for metric, values in each.items() if None not in values}
         drawn = np.random.default_rng((draws, len(runs))).integers(len(runs), size=(_RESAMPLES, len(runs)))

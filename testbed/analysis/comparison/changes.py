@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 from testbed.analysis.comparison.bootstrap import SPEED, Resampled, interval
 from testbed.analysis.recorded import INFERENCE, RecordedRun, telling
 from testbed.core.errors import SpecError
-from testbed.schema.metric import METRICS, Metric
+from testbed.schema.metric import Traits
 
 ALARM: Final = 0.01
 """The probability that a comparison of equal runs finds any difference: of twenty, hardly ever more than one."""
@@ -34,8 +34,12 @@ ALARM: Final = 0.01
 MARGIN: Final = 0.05
 """Share of the base's value by which a metric must change to count, by default."""
 
-_BETTER_OF_NODES: Final[Mapping[str, Literal["higher", "lower"]]] = {INFERENCE: "lower", SPEED: "higher"}
-_SHARES: Final = ("accuracy", "completed")  # are counted, not timed: no host moves them, and any change counts
+_OF_NODES: Final[Mapping[str, Traits]] = {
+    INFERENCE: Traits(unit="s", better="lower"),
+    SPEED: Traits(better="higher"),
+}
+"""The traits of what is compared of each node, by the beginning of its name."""
+
 _FEWEST: Final = 5  # observations of which drawing again tells anything
 
 Verdict = Literal["better", "worse", "different", "no difference found", "not tested"]
@@ -51,6 +55,7 @@ class Change:
     new: float | None
     interval: tuple[float, float] | None
     verdict: Verdict
+    traits: Traits
 
     @property
     def relative(self) -> tuple[float, float] | None:
@@ -137,14 +142,17 @@ def compare(base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: flo
     pairs = _pairs(base, new)
     if pairs:
         base, new = [run for run, _ in pairs], [run for _, run in pairs]
+    traits = {name: of_run for run in (*base, *new) for name, of_run in run.traits.items()}
     before, after = Resampled.of(base, draws=0), Resampled.of(new, draws=0 if pairs else 1)
     metrics = [metric for metric in before.values if metric in after.values]
     observed = {metric: min(side.observations.get(metric, 0) for side in (before, after)) for metric in metrics}
     testable = [metric for metric in metrics if observed[metric] >= _FEWEST]
     if not _steady(base, new):
-        testable = [metric for metric in testable if metric in _SHARES]
+        testable = [metric for metric in testable if _traits(metric, traits).counted]
     intervals = {metric: interval(metric, before, after, ALARM / len(testable)) for metric in testable}
-    changes = [_change(metric, before, after, intervals.get(metric), margin) for metric in metrics]
+    changes = [
+        _change(metric, before, after, intervals.get(metric), margin, _traits(metric, traits)) for metric in metrics
+    ]
     return Comparison(base[0].scenario, base, new, bool(pairs), margin, changes)
 
 
@@ -164,30 +172,24 @@ def _pairs(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> list[tupl
 
 
 def _change(
-    metric: str, before: Resampled, after: Resampled, range_: tuple[float, float] | None, margin: float
+    metric: str, before: Resampled, after: Resampled, range_: tuple[float, float] | None, margin: float, traits: Traits
 ) -> Change:
     base, new = before.values[metric], after.values[metric]
     if base is None or new is None or range_ is None:
-        return Change(metric, base, new, None, "not tested")
-    least = 0.0 if metric in _SHARES else margin * abs(base)
-    return Change(metric, base, new, range_, _verdict(metric, new - base, range_, least))
+        return Change(metric, base, new, None, "not tested", traits)
+    least = 0.0 if traits.counted else margin * abs(base)
+    return Change(metric, base, new, range_, _verdict(traits, new - base, range_, least), traits)
 
 
-def _verdict(metric: str, change: float, interval: tuple[float, float], least: float) -> Verdict:
+def _verdict(traits: Traits, change: float, interval: tuple[float, float], least: float) -> Verdict:
     low, high = interval
     if low <= 0 <= high or abs(change) <= least:
         return "no difference found"
-    way = better(metric)
-    if way is None:
+    if traits.better is None:
         return "different"
-    return "better" if (way == "higher") == (change > 0) else "worse"
+    return "better" if (traits.better == "higher") == (change > 0) else "worse"
 
 
-def unit(metric: str) -> str:
-    """What the values of a run's metric, or of its nodes', are held in."""
-    return "s" if metric.startswith(INFERENCE) else METRICS.get(metric, Metric()).unit
-
-
-def better(metric: str) -> Literal["higher", "lower"] | None:
-    """Which way is better, of a run's metrics and of its nodes'."""
-    return _BETTER_OF_NODES.get(metric.partition(".")[0] + ".") or METRICS.get(metric, Metric()).better
+def _traits(metric: str, recorded: Mapping[str, Traits]) -> Traits:
+    """What is known of a metric of the runs, or of one of their nodes."""
+    return _OF_NODES.get(metric.partition(".")[0] + ".") or recorded.get(metric, Traits())

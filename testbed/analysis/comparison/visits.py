@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from testbed.analysis.comparison.student import t_quantile
-from testbed.analysis.metrics import wilson_interval
-from testbed.analysis.recorded import SUMMARY
-from testbed.analysis.summary import EXIT_CODES
+from testbed.analysis.distributions import t_quantile, wilson_interval
+from testbed.analysis.recorded import SUMMARY, load_manifest
+from testbed.analysis.verdict.exits import EXIT_CODES
 from testbed.schema.points import Point
 
 CONFIDENCE: Final = 0.95
@@ -49,6 +48,7 @@ class Outcome:
         """From the directory of a run; None if it did not come to its end."""
         if not (directory / SUMMARY).exists():
             return None
+        load_manifest(directory)
         summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
         if summary["verdict"] == "interrupted":
             return None

@@ -1,6 +1,6 @@
-"""Queues against theory: how much work a node is asked for, whether its queue grows, and how long it should be.
+"""Queues beside theory: how much work a node is asked for, whether its queue grows, and how long it should be.
 
-docs/queues.md says what it all means; each formula names its source.
+docs/queues.md explains the figures; each formula names its source.
 """
 
 from collections import defaultdict
@@ -9,19 +9,46 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, pstdev
 from typing import Any, Final, Literal
 
-from testbed.analysis.metrics import Measurements, Scope
-from testbed.analysis.queues.inferences import Inference, Kind, inferences
+from testbed.analysis.measurements import Measurements, Scope
+from testbed.analysis.queues.inferences import Inference, inferences
 from testbed.analysis.queues.trend import Trend, trend
-from testbed.patterns.gossip_moa import GossipMoa
 from testbed.schema.scenario import Scenario
 
 FEWEST: Final = 100
-"""Jobs of which the trend of a queue tells anything."""
+"""The least number of jobs from which the trend of a queue is estimated."""
+
+
+@dataclass(frozen=True)
+class ExpectedLoad:
+    """The calls that a pattern asks nodes for.
+
+    ``rate`` is the rate at which prompts arrive at each owner, in prompts per second. ``calls`` has by node and role
+    the number of calls for each prompt that arrives at every owner. ``most`` is the largest number of calls of a
+    prompt. ``memoryless`` says that prompts arrive as a Poisson process, which the M/G/1 formula assumes.
+    """
+
+    rate: float
+    calls: Mapping[str, Mapping[str, float]]
+    most: int
+    memoryless: bool
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> "ExpectedLoad | None":
+        """What the pattern of a scenario asks for; None if its nodes' queues are no single servers."""
+        calls = scenario.pattern.load({node: scenario.neighbours(node) for node in scenario.topology.nodes})
+        if calls is None:
+            return None
+        arrivals, (_, most) = scenario.workload.arrivals, scenario.pattern.calls
+        return cls(arrivals.rate, calls, most, arrivals.memoryless)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``manifest.json``."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Services:
-    """For how long jobs of one kind were first in their queue: how many, and mean and standard deviation in seconds."""
+    """The times for which jobs of one role were the first in their queue: mean and standard deviation, in seconds."""
 
     count: int
     mean: float
@@ -29,22 +56,23 @@ class Services:
 
     @classmethod
     def of(cls, held: Sequence[float]) -> "Services":
-        """Of at least one."""
+        """From at least one time."""
         return cls(len(held), fmean(held), pstdev(held))
 
 
 @dataclass(frozen=True)
 class QueueFigures:
-    """What is to say of one node's queue while prompts came; None where nothing is.
+    """One node's queue until the last prompt came.
 
-    ``seconds`` is how long that was, and ``mean_under_load`` the mean queue. ``offered`` is the work that came, in
-    seconds a second; ``utilisation`` is what the rate of prompts in the scenario amounts to, and ``theorem`` what the
-    paper makes of it. ``model`` is the mean queue that follows from what was offered.
+    ``seconds`` is the length of that time, ``mean_under_load`` the mean length of the queue in it. ``services`` are by
+    role. Loads are in seconds of work per second: ``offered`` is the work that came, ``utilisation`` the work that the
+    scenario's rate of prompts amounts to (None without services of some role), ``theorem`` the load by the paper's
+    theorem. ``model`` is the mean length that an M/G/1 queue with the offered work has; None if there is none.
     """
 
     seconds: float
     mean_under_load: float
-    services: Mapping[Kind, Services]
+    services: Mapping[str, Services]
     offered: float
     utilisation: float | None
     theorem: float
@@ -53,7 +81,7 @@ class QueueFigures:
 
     @property
     def verdict(self) -> Literal["stable", "unstable"] | None:
-        """Whether the queue grew."""
+        """``unstable`` if the queue grew; None if there were too few jobs to tell."""
         if self.trend is None:
             return None
         return "unstable" if self.trend.grows else "stable"
@@ -63,89 +91,73 @@ class QueueFigures:
         return {**asdict(self), "verdict": self.verdict}
 
 
-def queue_figures(measured: Measurements, scenario: Scenario) -> dict[str, QueueFigures]:
-    """By node; nothing of nodes that did no inference, nor where no prompt came. A ring is no single server."""
-    if not isinstance(scenario.pattern, GossipMoa):
-        return {}
+def queue_figures(measured: Measurements, load: ExpectedLoad | None) -> dict[str, QueueFigures]:
+    """The figures of each node that did an inference; empty if no prompt came, or queues are no single servers."""
     seconds = max((prompt["t"] for prompt in measured.prompts.values()), default=0.0)
+    if load is None or not seconds:
+        return {}
     done: defaultdict[str, list[Inference]] = defaultdict(list)
-    for inference in inferences(measured.jobs) if seconds else ():
+    for inference in inferences(measured.jobs):
         done[inference.node].append(inference)
-    jobs = expected_jobs(scenario.pattern, {node: scenario.neighbours(node) for node in scenario.topology.nodes})
     slowest = max((fmean(inference.took for inference in own) for own in done.values()), default=0.0)
-    rate, queues = scenario.workload.arrivals.rate, measured.queues(Scope(end=seconds))
+    queues = measured.queues(Scope(end=seconds))
     figures = {}
     for node, own in sorted(done.items()):
         services = _services(own)
-        held = [inference.held for inference in own]
         came = sum(inference.enqueued <= seconds for inference in own)
         figures[node] = QueueFigures(
             seconds=seconds,
             mean_under_load=queues[node].mean,
             services=services,
-            offered=came / seconds * fmean(held),
-            utilisation=utilisation(rate, jobs[node], services),
-            theorem=theorem(scenario.pattern, rate, slowest),
-            model=mean_queue(
-                came / seconds,
-                [inference.held for inference in own if inference.first],
-                [inference.held for inference in own if not inference.first],
-            ),
+            offered=came / seconds * fmean(inference.held for inference in own),
+            utilisation=utilisation(load.rate, load.calls.get(node, {}), services),
+            theorem=theorem(load, slowest),
+            model=_model(came / seconds, own) if load.memoryless else None,
             trend=trend(measured.queue_steps[node], seconds) if came >= FEWEST else None,
         )
     return figures
 
 
-def _services(done: Sequence[Inference]) -> dict[Kind, Services]:
-    held: defaultdict[Kind, list[float]] = defaultdict(list)
+def _model(rate: float, done: Sequence[Inference]) -> float | None:
+    first = [inference.held for inference in done if inference.first]
+    return mean_queue(rate, first, [inference.held for inference in done if not inference.first])
+
+
+def _services(done: Sequence[Inference]) -> dict[str, Services]:
+    held: defaultdict[str, list[float]] = defaultdict(list)
     for inference in done:
-        held[inference.kind].append(inference.held)
-    return {kind: Services.of(seconds) for kind, seconds in held.items()}
+        held[inference.role].append(inference.held)
+    return {role: Services.of(seconds) for role, seconds in held.items()}
 
 
-def expected_jobs(pattern: GossipMoa, neighbours: Mapping[str, Sequence[str]]) -> dict[str, dict[Kind, float]]:
-    """How many jobs of each kind every node gets, for each prompt that comes to each node.
-
-    Its own prompts bring it a job in each of the M layers, and the aggregation. A prompt of its neighbour j brings it
-    one in each layer with the probability k/degⱼ. That is 1 + M + M·Σⱼ k/degⱼ jobs, and in neighbourhoods of one size
-    the (k + 1)·M + 1 of arXiv 2412.21200, theorem 1. All but those of the first layer are aggregations.
-    """
-    layers = pattern.layers
-    jobs: dict[str, dict[Kind, float]] = {}
-    for node in neighbours:
-        asked = sum(min(1.0, pattern.proposers / len(peers)) for peers in neighbours.values() if node in peers)
-        first, later = (asked, (layers - 1) * asked) if layers else (0.0, 0.0)
-        jobs[node] = {"answer": 1 + first, "aggregation": layers + later}
-    return jobs
-
-
-def utilisation(rate: float, jobs: Mapping[Kind, float], services: Mapping[Kind, Services]) -> float | None:
-    """ρ = λ·E[work of a prompt], in seconds a second; None if jobs of some kind are to be expected and none was done.
+def utilisation(rate: float, calls: Mapping[str, float], services: Mapping[str, Services]) -> float | None:
+    """ρ = λ·E[work of a prompt], in seconds per second; None if calls of some role are expected and none was done.
 
     A single server is stable if ρ < 1: Kleinrock, Queueing Systems, volume 1, 1975, section 2.1.
     """
-    if any(number and kind not in services for kind, number in jobs.items()):
+    if any(number and role not in services for role, number in calls.items()):
         return None
-    return rate * sum(number * services[kind].mean for kind, number in jobs.items() if number)
+    return rate * sum(number * services[role].mean for role, number in calls.items() if number)
 
 
-def theorem(pattern: GossipMoa, rate: float, slowest: float) -> float:
-    """ρ = α·((k + 1)·M + 1)·λ, all queues being stable if that is below 1: arXiv 2412.21200, theorem 1 and remark 1.
+def theorem(load: ExpectedLoad, slowest: float) -> float:
+    """ρ = α·n·λ with n calls for a prompt; all queues are stable if ρ < 1.
 
-    α is the mean inference time; of devices that differ, that of the slowest one.
+    That is theorem 1 of arXiv 2412.21200, where n = (k + 1)·M + 1. α is the mean inference time; of devices that
+    differ, that of the slowest one (remark 1).
     """
-    return slowest * ((pattern.proposers + 1) * pattern.layers + 1) * rate
+    return slowest * load.most * load.rate
 
 
 def mean_queue(rate: float, first: Sequence[float], others: Sequence[float]) -> float | None:
-    """The mean length of an M/G/1 queue, the job at work included; None where it has none.
+    """The mean length of an M/G/1 queue, the job at work included; None if the queue has no mean.
 
-    The ``first`` job of each busy period may take another time than the others, since it finds the node's share of the
-    core unspent. With m and m₀ jobs that come during another and during a first one, and a and b pairs of them,
+    The ``first`` job of each busy period can take another time than the ``others``, because it finds the node's CPU
+    quota unspent. With m and m₀ jobs that come during another and during a first one, and a and b pairs of them,
 
         L = (2·m₀ + b + m₀·a / (1 − m)) / (2·(1 − m + m₀)),
 
-    by Welch, Operations Research 12, 1964; where all take the same, that is Pollaczek's and Khinchine's.
+    by Welch, Operations Research 12, 1964; if all take the same, that is the formula of Pollaczek and Khinchine.
     """
     first, others = first or others, others or first
     m, m0 = rate * fmean(others), rate * fmean(first)

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from itertools import count
 from statistics import fmean
 
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.analysis.queues.inferences import inferences
 from testbed.schema.network.topology import Topology
 

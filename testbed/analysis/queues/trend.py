@@ -19,8 +19,8 @@ from itertools import accumulate, pairwise
 from statistics import fmean, stdev
 from typing import Final
 
-from testbed.analysis.comparison.student import t_probability, t_quantile
-from testbed.analysis.metrics import Steps
+from testbed.analysis.distributions import t_probability, t_quantile
+from testbed.analysis.measurements import Steps
 
 LEVEL: Final = 0.01
 """The probability, at most, that a queue is called growing that is not."""

@@ -1,20 +1,20 @@
-"""Expectations held against what was measured."""
+"""The expectations of a scenario, judged by what was measured."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from testbed.analysis.faults import FaultRecord
-from testbed.analysis.metrics import Measurements, Metrics, Scope
+from testbed.analysis.measurements import Measurements, Metrics, Scope
 from testbed.schema.expectation import Expectation, State
 from testbed.schema.scenario import Scenario
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was expected of a metric, or of the ``state`` of a node, beside what it was.
+    """What was expected of a metric, or of the ``state`` of a node, and its value.
 
-    ``window`` and ``node`` say of which part of the run, if not of all.
+    ``window`` and ``node`` name the part of the run, None for the whole run and for all nodes.
     """
 
     metric: str
@@ -26,7 +26,7 @@ class Judgement:
 
     @property
     def subject(self) -> str:
-        """What it is about, for people."""
+        """The metric and the part of the run, for people."""
         node = "" if self.node is None else f" of {self.node}"
         window = "" if self.window is None else f" {self.window}"
         return f"{self.metric}{node}{window}"
@@ -38,7 +38,7 @@ class Judgement:
 
 
 def judge(scenario: Scenario, measurements: Measurements, faults: Sequence[FaultRecord]) -> Iterator[Judgement]:
-    """A judgement on each bound and each state that is expected, in the order of the file."""
+    """A judgement for each expected bound and state, in the order of the file."""
     nodes, records = list(scenario.topology.nodes), {fault.name: fault for fault in faults}
     for expectation in scenario.expectations:
         for node in expectation.subjects(nodes):
@@ -54,7 +54,7 @@ def judge(scenario: Scenario, measurements: Measurements, faults: Sequence[Fault
 def _metrics(
     expectation: Expectation, node: str | None, measurements: Measurements, faults: Mapping[str, FaultRecord]
 ) -> Metrics:
-    """The metrics of the part of a run that is meant; none if it never came to that."""
+    """The metrics of the expectation's part of the run; none if the run ended before that part."""
     nodes = None if node is None else {node}
     if expectation.window is None:
         return measurements.metrics(Scope(nodes=nodes))
@@ -65,7 +65,7 @@ def _metrics(
 
 
 def _times(expectation: Expectation, faults: Mapping[str, FaultRecord]) -> tuple[float | None, float]:
-    """When a window begins, None if it never does, and when it ends."""
+    """When a window begins (None if it never does) and ends."""
     if expectation.during is not None:
         fault = faults[expectation.during]
         return fault.began, math.inf if fault.ended is None else fault.ended
@@ -76,5 +76,5 @@ def _times(expectation: Expectation, faults: Mapping[str, FaultRecord]) -> tuple
 
 
 def _is(state: str, expected: State) -> bool:
-    """Whether a node that ended as ``state`` says, or runs, ended as expected."""
+    """Whether ``state`` is the expected one; every node that does not run has exited."""
     return state == expected or (expected == "exited" and state != "running")

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from testbed.analysis.comparison.changes import Change, Comparison, compare_scenarios, unit
+from testbed.analysis.comparison.changes import Change, Comparison, compare_scenarios
 from testbed.analysis.recorded import RecordedRun, load_runs
-from testbed.schema.metric import METRICS
+from testbed.schema.metric import Traits
 from testbed.show.report.page import REPORT
 from testbed.show.report.rendering import quantity, render, write_page
 from testbed.show.report.svg import COLUMNS, line_path, ticks
@@ -87,8 +87,8 @@ class ComparisonPage:
         for change in self.comparison.changes:
             yield ChangeRow(
                 change.metric,
-                quantity(change.base, unit(change.metric)),
-                quantity(change.new, unit(change.metric)),
+                quantity(change.base, change.traits.unit),
+                quantity(change.new, change.traits.unit),
                 "–" if change.relative is None else "{:+.0%} to {:+.0%}".format(*change.relative),
                 self._interval(change),
                 change.verdict,
@@ -123,7 +123,7 @@ class ComparisonPage:
                     run.seed,
                     run.verdict,
                     run.fidelity,
-                    [quantity(run.totals.get(metric), METRICS[metric].unit) for metric in _SHOWN],
+                    [quantity(run.totals.get(metric), run.traits.get(metric, Traits()).unit) for metric in _SHOWN],
                 )
 
     @cached_property

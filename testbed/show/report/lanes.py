@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from testbed.analysis.metrics import Measurements
+from testbed.analysis.measurements import Measurements
 from testbed.analysis.recorded import RunFiles
 from testbed.analysis.spans import JobSpan
 from testbed.schema.network.topology import Node, Topology

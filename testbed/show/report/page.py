@@ -10,12 +10,11 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup
 
 from testbed.analysis.faults import FaultRecord
-from testbed.analysis.latency import Split, splits
+from testbed.analysis.latency import Breakdown, breakdowns
 from testbed.analysis.recorded import RunFiles, whole_run
 from testbed.analysis.verdict.judgement import Judgement
-from testbed.schema.metric import METRICS, Metric
+from testbed.schema.metric import Traits
 from testbed.schema.network.topology import Topology
-from testbed.schema.scenario import load_scenario
 from testbed.show.perfetto import trace_json
 from testbed.show.report.composition import PARTS, Composition, composition, spent
 from testbed.show.report.lanes import FaultBar, NodeRow, fault_bars, node_rows
@@ -52,8 +51,7 @@ def write_report(path: Path) -> None:
     """Write the trace and the page of a run into its directory, from what else is there; raises SpecError."""
     with whole_run(path):
         run = RunFiles.load(path)
-        scenario = load_scenario(path / "scenario.yaml", ["baseline=null"])  # which may be gone by now
-        page = RunPage(run, scenario.topology)
+        page = RunPage(run, run.topology)
         written = render("run.html", page.title, page=page, parts=PARTS)
         trace = trace_json(run.measured, run.faults)
     write_page(path / REPORT, written)
@@ -114,27 +112,30 @@ class RunPage:
         metrics = self.run.summary["metrics"]
         interval = metrics["accuracy.interval"]
         likely = "" if interval is None else "{:.2f} to {:.2f} with 95 %".format(*interval)
-        yield Figure("accuracy", _metric("accuracy", metrics["accuracy"]), likely)
-        yield Figure("completed", _metric("completed", metrics["completed"]), f"of {metrics['prompts']} prompts")
+        yield Figure("accuracy", self._metric("accuracy"), likely)
+        yield Figure("completed", self._metric("completed"), f"of {metrics['prompts']} prompts")
         slower = quantity(metrics["latency.p95"], "s")
         yield Figure("latency", quantity(metrics["latency.mean"], "s"), f"mean; 95 % within {slower}")
-        yield Figure("queue", _metric("queue.mean", metrics["queue.mean"]), f"mean; most {metrics['queue.max']}")
-        yield Figure("tokens per second", _metric("tokens_per_second", metrics["tokens_per_second"]), "all nodes")
+        yield Figure("queue", self._metric("queue.mean"), f"mean; most {metrics['queue.max']}")
+        yield Figure("tokens per second", self._metric("tokens_per_second"), "all nodes")
         verdict, tone, _ = self.fidelity
         yield Figure("fidelity", verdict, f"{self.run.manifest['links']} links", "" if tone == "good" else tone)
 
     @property
     def metrics(self) -> list[Figure]:
         """All of them."""
-        return [Figure(name, _metric(name, self.run.summary["metrics"][name])) for name in METRICS]
+        return [Figure(name, self._metric(name)) for name in self.run.traits]
+
+    def _metric(self, name: str) -> str:
+        return quantity(self.run.summary["metrics"][name], self.run.traits[name].unit)
 
     @property
     def expectations(self) -> Iterator[tuple[str, str, str, bool]]:
         """What was expected of each subject, what it was, and whether that held; last, what holds of every run."""
         for entry in self.run.summary["expectations"]:
             judgement = Judgement(**entry)
-            was, metric = judgement.value, METRICS.get(judgement.metric, Metric())
-            said = was if isinstance(was, str) else quantity(was, metric.unit)
+            was, traits = judgement.value, self.run.traits.get(judgement.metric, Traits())
+            said = was if isinstance(was, str) else quantity(was, traits.unit)
             yield judgement.subject, judgement.expected, said, judgement.held
         broken = len(self.run.summary["invariants"])
         yield "invariants", "all hold", f"{broken} broken" if broken else "all hold", not broken
@@ -169,14 +170,14 @@ class RunPage:
         return self.run.faults
 
     @cached_property
-    def splits(self) -> dict[str, Split]:
+    def breakdowns(self) -> dict[str, Breakdown]:
         """What each prompt's latency was spent on."""
-        return splits(self.run.measured)
+        return breakdowns(self.run.measured)
 
     @cached_property
     def composition(self) -> Composition | None:
         """What latencies were made of; None where nothing was answered."""
-        return composition(self.run.measured, self.splits, self.topology.nodes) if self.splits else None
+        return composition(self.run.measured, self.breakdowns, self.topology.nodes) if self.breakdowns else None
 
     @property
     def drawing(self) -> Markup:
@@ -191,15 +192,15 @@ class RunPage:
     @cached_property
     def prompts(self) -> list[PromptRow]:
         """All of them."""
-        return list(prompt_rows(self.run.measured, self.splits))
+        return list(prompt_rows(self.run.measured, self.breakdowns))
 
-    def spent(self, split: Split) -> str:
-        """The parts of a prompt's latency, drawn against that of the slowest prompt."""
-        return spent(split, self._longest)
+    def spent(self, parts: Breakdown) -> str:
+        """The parts of a prompt's latency as a bar, which is full for the slowest prompt."""
+        return spent(parts, self._longest)
 
     @cached_property
     def _longest(self) -> float:
-        return max(split.total for split in self.splits.values())
+        return max(parts.total for parts in self.breakdowns.values())
 
     @property
     def fidelity(self) -> tuple[str, str, list[str]]:
@@ -227,10 +228,6 @@ class RunPage:
         models = {node: f"{model['reference']} {model['sha256'][:12]}" for node, model in manifest["models"].items()}
         yield Group("Models", _figures(models))
         yield Group("Stages", [Figure(n, quantity(s["seconds"], "s")) for n, s in self.run.summary["stages"].items()])
-
-
-def _metric(name: str, value: float | None) -> str:
-    return quantity(value, METRICS[name].unit)
 
 
 def _figures(values: Mapping[str, object]) -> list[Figure]:

@@ -2,18 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from testbed.analysis.latency import Split
-from testbed.analysis.metrics import Measurements
-
-Outcome = Literal["right", "wrong", "not judged", "no answer"]
+from testbed.analysis.latency import Breakdown
+from testbed.analysis.measurements import Measurements
 
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One prompt. ``answer`` is the reason where it has none, ``truth`` None where nobody knows it, and ``split`` None
-    where it has no latency."""
+    """One prompt. Without an answer, ``answer`` is the reason; without a latency, ``spent`` is None."""
 
     name: str
     at: float
@@ -21,24 +17,30 @@ class PromptRow:
     text: str
     answer: str
     truth: str | None
-    outcome: Outcome
-    split: Split | None
+    outcome: str
+    spent: Breakdown | None
 
 
-def prompt_rows(measured: Measurements, splits: Mapping[str, Split]) -> Iterator[PromptRow]:
+def prompt_rows(measured: Measurements, spent: Mapping[str, Breakdown]) -> Iterator[PromptRow]:
     """In the order in which they were handed over."""
     for prompt, event in measured.prompts.items():
         answer = measured.answers.get(prompt)
         said = measured.failures.get(prompt, "play ended before") if answer is None else answer["text"]
         outcome = _outcome(measured, prompt)
         yield PromptRow(
-            prompt, event["t"], event["owner"], event["text"], said, event["truth"], outcome, splits.get(prompt)
+            prompt, event["t"], event["owner"], event["text"], said, event["truth"], outcome, spent.get(prompt)
         )
 
 
-def _outcome(measured: Measurements, prompt: str) -> Outcome:
+def _outcome(measured: Measurements, prompt: str) -> str:
     if prompt not in measured.answers:
         return "no answer"
-    if prompt not in measured.right:
-        return "not judged"
-    return "right" if measured.right[prompt] else "wrong"
+    match measured.scores.get(prompt):
+        case None:
+            return "not judged"
+        case 1:
+            return "right"
+        case 0:
+            return "wrong"
+        case score:
+            return f"{score:.2f}"

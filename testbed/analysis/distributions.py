@@ -1,7 +1,30 @@
-"""Student's t distribution, of which the standard library has only the normal one's limit."""
+"""Percentiles, intervals of proportions, and Student's t distribution, which the standard library has not."""
 
 import math
+from collections.abc import Sequence
 from functools import cache
+from statistics import NormalDist
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that at least ``share`` of the values do not exceed (nearest rank); None of no values."""
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)] if ranked else None
+
+
+def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float] | None:
+    """The score interval of a proportion (Wilson, JASA 22, 1927); None of no trials.
+
+    Of values between 0 and 1 that add up to ``successes`` the interval is too wide rather than too narrow: no such
+    values vary more than zeros and ones of the same mean.
+    """
+    if trials == 0:
+        return None
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, weight = successes / trials, z * z / trials
+    centre = (share + weight / 2) / (1 + weight)
+    margin = z * math.sqrt(share * (1 - share) / trials + weight / trials / 4) / (1 + weight)
+    return max(0.0, centre - margin), min(1.0, centre + margin)
 
 
 def t_probability(t: float, freedom: int) -> float:

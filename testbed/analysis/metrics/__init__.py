@@ -1,0 +1,1 @@
+"""The built-in metrics: functions over a part of a run, related ones in one file."""

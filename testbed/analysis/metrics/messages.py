@@ -1,0 +1,47 @@
+"""Metrics of what nodes send each other."""
+
+from testbed.analysis.measurements import Part
+from testbed.schema.metric import metric
+
+
+# Counted when play begins and when it ends, at links, which have two ends.
+@metric("B", "lower", of_window=False, of_node=False, rank=12)
+def bytes_on_links(part: Part) -> int:
+    """Bytes of the frames that all links carried during play, both directions added up."""
+    return sum(link["up"] + link["down"] for link in part.traffic.values())
+
+
+@metric(rank=14)
+def retries(part: Part) -> int:
+    """Number of attempts that were repeated."""
+    return len(part.of("retry"))
+
+
+@metric(rank=15)
+def duplicates(part: Part) -> int:
+    """Number of requests for a job that a node was doing or had done."""
+    return len(part.of("duplicate"))
+
+
+@metric(rank=16)
+def late(part: Part) -> int:
+    """Number of responses to attempts that had been given up."""
+    return len(part.of("late"))
+
+
+@metric(rank=17)
+def rejected(part: Part) -> int:
+    """Number of jobs that a full queue refused."""
+    return len(part.of("rejected"))
+
+
+@metric(rank=18)
+def dropped(part: Part) -> int:
+    """Number of jobs that a full queue dropped for newer ones."""
+    return len(part.of("dropped"))
+
+
+@metric(rank=19)
+def frames_rejected(part: Part) -> int:
+    """Number of frames that nodes of a ring refused."""
+    return len(part.of("frame_rejected"))

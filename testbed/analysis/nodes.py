@@ -1,0 +1,58 @@
+"""What the summary of a run says of each node."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.analysis.measurements import Measurements, Part, Scope
+
+
+@dataclass(frozen=True)
+class DeviceSpeed:
+    """The speed of a node that is emulated as a device.
+
+    ``profile`` names the device. ``asked`` is the device's speed with the node's model, ``host`` that of one core of
+    the host, both in tokens per second; ``cpus`` is the node's share of a core.
+    """
+
+    profile: str
+    asked: float
+    host: float
+    cpus: float
+
+
+def node_figures(measured: Measurements) -> dict[str, dict[str, Any]]:
+    """State, work, queue and memory of each node that was ready in play or before it."""
+    return {node: _figures(measured, node) for node in measured.queue_steps}
+
+
+def _figures(measured: Measurements, node: str) -> dict[str, Any]:
+    part = Part(measured, Scope(nodes={node}))
+    queue, ends = part.queues[node], part.of("end")
+    return {
+        "state": measured.state(node),
+        "inferences": len(ends),
+        "tokens": sum(event["tokens"] for event in ends),
+        "busy_seconds": _busy(part, node),
+        "writing_rate": _writing_rate(part),
+        "queue": {"mean": queue.mean, "max": queue.max},
+        "memory": {"peak": max(part.memory_peaks, default=None)},
+    }
+
+
+def _busy(part: Part, node: str) -> float:
+    """Seconds that a node spent on inferences that ended; of a node in a ring, on its stage."""
+    stage: list[float] = [event["seconds"] for event in part.of("computed")]
+    if stage:
+        return sum(stage)
+    done = [job for job in part.run.jobs if job.node == node and job.text is not None]
+    spans = [job.inference(part.run.duration) for job in done]
+    return sum(end - begin for begin, end in spans)
+
+
+def _writing_rate(part: Part) -> float | None:
+    """Tokens per second, from the first token of each answer to its last; None if no answer had two."""
+    first = {event["job"]: event["t"] for event in part.of("first_token")}
+    ends = [event for event in part.of("end") if event["job"] in first]
+    seconds = sum(end["t"] - first[end["job"]] for end in ends)
+    drawn = sum(end["tokens"] + end["stopped"] - 1 for end in ends)  # the end of an answer is drawn, too
+    return drawn / seconds if drawn > 0 and seconds > 0 else None

@@ -1,0 +1,75 @@
+"""Metrics of other packages stand beside the built-in ones, and one that fails costs nothing but its own value."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playing import played, scenario
+
+from testbed.analysis.measurements import Part
+from testbed.analysis.recorded import RunFiles, load_runs
+from testbed.schema.metric import METRICS, Metric, metric, metrics
+from testbed.show.report import write_report
+
+
+@metric(unit="J", better="lower", of_window=False)
+def energy(part: Part) -> float:
+    """Twice the inferences."""
+    return 2.0 * len(part.of("end"))
+
+
+@metric()
+def broken(part: Part) -> float:
+    """Raises an error."""
+    return float(part.of("end")[-1]["no such key"])
+
+
+@metric()
+def undefined(part: Part) -> float:
+    """Not a number."""
+    return math.nan * len(part.prompts)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    others: dict[str, Metric] = {"energy": energy, "broken": broken, "undefined": undefined}
+    names, get = METRICS.names(), METRICS.get
+    monkeypatch.setattr(METRICS, "names", lambda: sorted([*names, *others]))
+    monkeypatch.setattr(METRICS, "get", lambda name: others.get(name) or get(name))
+    metrics.cache_clear()
+    yield
+    metrics.cache_clear()
+
+
+def _summary(directory: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_metric_of_another_package_is_in_the_summary_with_its_unit(tmp_path: Path) -> None:
+    summary = _summary(played(scenario(), tmp_path / "run"))
+    assert summary["metrics"]["energy"] == 2.0 * summary["metrics"]["inferences"]
+    assert (summary["traits"]["energy"]["unit"], summary["traits"]["energy"]["better"]) == ("J", "lower")
+
+
+@pytest.mark.usefixtures("installed")
+def test_one_that_fails_or_is_not_a_number_is_null_with_the_reason(tmp_path: Path) -> None:
+    summary = _summary(played(scenario(), tmp_path / "run"))
+    assert (summary["metrics"]["broken"], summary["metrics"]["undefined"]) == (None, None)
+    assert summary["failed_metrics"] == {"broken": "KeyError: 'no such key'", "undefined": "is not a number (NaN)"}
+
+
+def test_a_run_is_read_where_the_package_of_its_metric_is_missing(tmp_path: Path, request: Any) -> None:
+    request.getfixturevalue("installed")
+    directory = played(scenario(), tmp_path / "run")
+    request.getfixturevalue("monkeypatch").undo()
+    metrics.cache_clear()
+    write_report(directory)
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    assert f"{RunFiles.load(directory).summary['metrics']['energy']:.4g} J" in page
+    (run,) = load_runs([directory])
+    assert run.traits["energy"].better == "lower"
