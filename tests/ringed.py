@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from testbed.node.config import NodeConfig
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.likelihood import log_probability
+from testbed.node.engine.model import Sampling
 from testbed.node.engine.slowness import Slowness
 from testbed.node.engine.stage import Rows, StageError
 from testbed.node.ring.follower import Follower
@@ -24,6 +24,7 @@ from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation, Station
 from testbed.node.ring.wire.activations import Hidden
+from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities
 from testbed.patterns.pipeline import Pipeline
 from testbed.patterns.protocol import QueueOptions, RetryOptions
 
@@ -87,7 +88,7 @@ def unsplit(text: str, stages: int, limit: int) -> Completion:
     """What the same layers say in one place, one token at a time."""
     front, layers = FakeFront(), [FakeLayers() for _ in range(stages)]
     prompt = front.tokenize([{"role": "user", "content": text}])
-    tokens, drawn = list(prompt), list[int]()
+    tokens, drawn, logprobs = list(prompt), list[int](), list[float]()
     for position in range(len(prompt) + limit):
         hidden = front.embed(tokens[position : position + 1])
         for stage in layers:
@@ -96,12 +97,19 @@ def unsplit(text: str, stages: int, limit: int) -> Completion:
             continue
         token = int(hidden[0][0])
         if token == END:
-            return Completion(front.detokenize(drawn, prompt), len(prompt), len(drawn), stopped=True)
+            return _completion(drawn, logprobs, prompt, stopped=True)
         tokens.append(token)
         drawn.append(token)
+        logits = np.eye(VOCABULARY, dtype=np.float32)[token]
+        logprobs.append(float(np.float32(log_probability(logits, token))))
         if len(drawn) == limit:
             break
-    return Completion(front.detokenize(drawn, prompt), len(prompt), len(drawn), stopped=False)
+    return _completion(drawn, logprobs, prompt, stopped=False)
+
+
+def _completion(drawn: list[int], logprobs: list[float], prompt: list[int], stopped: bool) -> Completion:
+    text = FakeFront().detokenize(drawn, prompt)
+    return Completion(text, len(prompt), len(drawn), stopped, LogProbabilities.of(logprobs))
 
 
 class FakeStations:

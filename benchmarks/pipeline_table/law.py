@@ -18,7 +18,7 @@ NODES: Final = (1, 2, 3, 4)
 DELAYS: Final = (0.0, 0.01, 0.05)
 
 _FRAME: Final = 29  # bytes beside the hidden row of a token that travels alone
-_HOME: Final = 33  # bytes of a token that goes home
+_HOME: Final = 37  # bytes of a token that goes home
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class NodeBoard:
             case "ready":
                 self._apply_to_queue(event)
                 self.state = "idle"
-            case "enqueue" | "start" | "end" | "job_failed" | "dropped":
+            case "enqueue" | "start" | "end" | "job_failed" | "dropped" | "cancelled":
                 self._apply_to_queue(event)
             case "answer":
                 self.answered += 1

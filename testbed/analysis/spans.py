@@ -83,7 +83,7 @@ class NodeQueue:
                 return span
             case "end" | "job_failed":
                 return _ended(_take(event["job"], self.at_work) or _take(event["job"], self.waiting), event)
-            case "dropped":
+            case "dropped" | "cancelled":
                 return _ended(_take(event["job"], self.waiting), event)
             case "ready" | "exited":
                 for span in (*self.waiting, *self.at_work):

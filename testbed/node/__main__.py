@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from aiohttp import ClientSession, TCPConnector, web
-
 from testbed.node import config as places
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
@@ -22,11 +20,12 @@ from testbed.node.journal import recall
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
 from testbed.node.ring.joining import join
+from testbed.node.transport.http import HttpClient, serving, serving_unix
 from testbed.patterns.pipeline import Pipeline
 
 
 def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter) -> Inference:
-    """What completes chats in this node, with what is in the file ``model`` in memory."""
+    """What completes chats in this node, with the model or the stage in the file ``model`` loaded."""
     slowness = Slowness(shared / places.SLOWNESS)
     match config.pattern:
         case Pipeline(ring=ring) as pattern if config.name in ring:
@@ -36,7 +35,7 @@ def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter
 
 
 def load(config: NodeConfig, path: Path) -> ChatModel:
-    """The model in memory, with one inference behind it, so that the first prompt meets no cold start."""
+    """The loaded model, after one inference: the first prompt meets no cold start."""
     model = ChatModel(path, config.context, config.threads)
     model.complete([{"role": "user", "content": "Hello"}], Sampling(0.0, 4, seed=0), lambda: None)
     return model
@@ -48,36 +47,27 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     log = EventWriter(shared / places.EVENTS, config.name, config.clock)
     begin = config.clock.now()
     inference = inference_of(config, shared, model_path, log)
-    # One prompt may ask a neighbour while others do: no limit on connections, and none is closed for being idle.
     async with (
-        ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=3600)) as session,
+        HttpClient() as client,
         neighbourhood_of(config, log) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
-        serving = tasks.create_task(inference.serve())
-        agent = Agent(config, inference, log, session, neighbourhood, past)
+        working = tasks.create_task(inference.serve())
+        agent = Agent(config, inference, log, client, neighbourhood, past)
         api = NodeApi(agent, log)
-        network, host = (
-            web.AppRunner(api.for_network(), access_log=None),
-            web.AppRunner(api.for_host(), access_log=None),
-        )
         log.emit("ready", load_seconds=config.clock.now() - begin)
-        if past.began:  # else the host says when the network stands
+        if past.began:  # otherwise the host says when the network stands
             neighbourhood.begin()
         agent.resume(past.unfinished)
-        await network.setup()
-        await web.TCPSite(network, port=places.PORT).start()
-        await host.setup()
-        await web.UnixSite(host, str(shared / places.SOCKET)).start()
-        await _told_to_stop()
-        await host.cleanup()
-        await network.cleanup()
-        serving.cancel()
+        async with serving(api.for_network(), places.PORT), serving_unix(api.for_host(), shared / places.SOCKET):
+            await _told_to_stop()
+            agent.stop()
+        working.cancel()
 
 
 @asynccontextmanager
 async def neighbourhood_of(config: NodeConfig, log: EventWriter) -> AsyncIterator[Neighbourhood]:
-    """Whom the node counts on, for as long as it runs."""
+    """The neighbours as heartbeats show them, or without heartbeats all of them."""
     if config.membership is None:
         yield Everyone(config.neighbours)
         return

@@ -1,38 +1,42 @@
-"""The agent: the node's part in a pattern."""
+"""The agent: answers the node's prompts with its pattern, and other nodes' requests with its inference."""
 
-import random
-from collections.abc import Sequence
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TypeVar
-
-from aiohttp import ClientSession
+from typing import Any, TypeVar
 
 from testbed.core import seeds
 from testbed.node.calls.asking import Asker
-from testbed.node.calls.openai import ChatMessage, ChatRequest
-from testbed.node.calls.requests import Ended, Requests
+from testbed.node.calls.deadlines import Deadlines
+from testbed.node.calls.openai import ChatRequest, DelegationRequest, VerificationRequest
+from testbed.node.calls.requests import Ended, Requests, Running
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
-from testbed.node.engine.model import TOP_P, Completion, Sampling
-from testbed.node.engine.queue import OverloadedError
+from testbed.node.engine.model import TOP_P, Sampling
+from testbed.node.engine.queue import CancelledJobError, NotDoneError, Outcome
 from testbed.node.event_log import EventWriter
 from testbed.node.journal import Past
 from testbed.node.membership.neighbourhood import Neighbourhood
-from testbed.patterns.participant import Job, JobError, Prompt
+from testbed.node.participant import NodeParticipant, root
+from testbed.node.transport.http import HttpClient
+from testbed.patterns.participant import Completion, JobError, Prompt, Verification
 
 _Result = TypeVar("_Result")
 
+_EXPIRED = "its deadline has passed"
+
 
 def origin_of(request: ChatRequest) -> dict[str, str]:
-    """What a request says of the prompt that it serves; other clients' metadata means nothing here."""
+    """The prompt that a request serves, by its metadata. Other keys are other clients' own, and left out."""
     metadata = request.metadata or {}
-    return {key: metadata[key] for key in ("prompt", "layer", "owner") if key in metadata}
+    return {key: metadata[key] for key in ("prompt", "layer", "role", "owner") if key in metadata}
 
 
 class Agent:
-    """Answers prompts with its neighbours, and their requests with its own inference. It is a pattern's Participant.
+    """Answers prompts with its neighbours, and their requests with its own inference.
 
-    Prompts and jobs are named, and each is done once; what ``past`` says was done is not done again.
+    Prompts, calls and delegations are named, and each is done once. What ``past`` holds is not done again.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class Agent:
         config: NodeConfig,
         inference: Inference,
         log: EventWriter,
-        session: ClientSession,
+        client: HttpClient,
         neighbourhood: Neighbourhood,
         past: Past,
     ) -> None:
@@ -48,18 +52,13 @@ class Agent:
         self._inference = inference
         self._log = log
         self._neighbourhood = neighbourhood
-        self._asker = Asker(config, log, session, neighbourhood)
-        self._prompts = Requests[str | JobError](past.prompts)
-        self._jobs = Requests[Completion | JobError](past.jobs)
-
-    @property
-    def neighbours(self) -> Sequence[str]:
-        """The names of the nodes that it can ask."""
-        return self._neighbourhood.present()
-
-    def random(self, *names: object) -> random.Random:
-        """A generator for the subject ``names``, split from the run's seed."""
-        return seeds.stream(self.config.seed, *names)
+        self._asker = Asker(config, log, client, neighbourhood)
+        self._prompts = Requests[str | JobError](past.prompts, contents=past.contents)
+        self._delegations = Requests[str | JobError](past.delegations, contents=past.contents)
+        self._jobs = Requests[Outcome | JobError](past.jobs, contents=past.contents)
+        self._deadlines = Deadlines(partial(self.cancel, reason=_EXPIRED))
+        self._cancelled: dict[str, str] = {}  # reasons of delegations that are being cancelled
+        self._stopping = False
 
     async def answer(self, prompt: Prompt) -> str:
         """Take ``prompt`` through the pattern, once for each id; raises JobError if it has no answer."""
@@ -68,70 +67,169 @@ class Agent:
             self._log.emit("arrival", prompt=prompt.id, text=prompt.text)  # from here on it survives a restart
             return await self._take_through(prompt)
 
-        return _succeeded(await self._prompts.outcome(prompt.id, accept))
+        return _succeeded(await self._prompts.outcome(prompt.id, accept, prompt.text))
 
     def resume(self, prompts: Sequence[Prompt]) -> None:
         """Take up prompts that were accepted before the node was started again."""
         for prompt in prompts:
             self._log.emit("resumed", prompt=prompt.id)
-            self._prompts.begin(prompt.id, partial(self._take_through, prompt))
+            self._prompts.begin(prompt.id, partial(self._take_through, prompt), prompt.text)
 
-    async def infer(self, job: Job) -> str:
-        """The answer of this node's own inference; raises JobError."""
-        completion = await self.complete(self._request(job), f"{job.prompt}.{job.layer}@{self.config.name}")
-        return completion.text
+    async def complete(self, request: ChatRequest, job: str, seconds: float | None = None) -> Completion:
+        """Complete a chat, once for each ``job``, within ``seconds`` if its turn comes by then; raises JobError."""
+        outcome = await self._once(request, job, seconds, partial(self._complete, request, job))
+        assert isinstance(outcome, Completion)  # the name's content says what it is
+        return outcome
 
-    async def ask(self, neighbour: str, job: Job, timeout: float) -> str:
-        """The answer of a neighbour's model, over the emulated network; raises JobError."""
-        name = f"{job.prompt}.{job.layer}@{neighbour}"
-        answer = await self._asker.ask(neighbour, name, self._request(job), timeout)
-        return answer.choices[0].message.content
+    async def verify(self, request: VerificationRequest, job: str, seconds: float | None = None) -> Verification:
+        """Verify a draft, once for each ``job``; raises JobError, also where the vocabularies differ."""
+        if request.vocabulary != await self.vocabulary():
+            models = f"{self.config.model} of {self.config.name} and {request.model}"
+            raise JobError(f"{models} have different vocabularies, so one cannot verify the other's tokens")
+        outcome = await self._once(request, job, seconds, partial(self._verify, request, job))
+        assert isinstance(outcome, Verification)
+        return outcome
 
-    async def complete(self, request: ChatRequest, job: str) -> Completion:
-        """Have this node complete a chat, once for each ``job``; raises JobError."""
-        if known := self._jobs.state(job):
-            state = "done" if isinstance(known, Ended) else "running"
-            self._log.emit("duplicate", job=job, state=state, **origin_of(request))
-        return _succeeded(await self._jobs.outcome(job, partial(self._do, request, job)))
+    async def take_over(self, request: DelegationRequest, name: str, seconds: float | None = None) -> str:
+        """The answer of the node's own pattern to a delegated prompt, once for each ``name``; raises JobError."""
+        if self.config.name in request.visited:
+            raise JobError(f"{self.config.name} delegated this prompt itself ({' → '.join(request.visited)})")
+        prompt = Prompt(name, request.text, request.budget, request.privacy, request.visited)
+        content = _digest(request.model_dump_json())
+
+        async def accept() -> str | JobError:
+            self._log.emit(
+                "delegation", prompt=root(name), name=name, visited=request.visited, text=request.text, content=content
+            )
+            return await self._take_through_for_others(prompt)
+
+        return await self._within(seconds, name, content, self._delegations, accept)
+
+    def cancel(self, name: str, reason: str) -> None:
+        """Nobody waits for the call or delegation called ``name`` any more.
+
+        A call leaves the queue, and runs to its end if it has begun. A delegated prompt ends, and its calls with it.
+        """
+        if self._stopping:
+            return
+        self._inference.cancel(name, reason)
+        match self._delegations.state(name):
+            case Running(task):
+                self._cancelled[name] = reason
+                task.cancel()
+
+    async def vocabulary(self) -> str:
+        """The hash of the model's tokens; raises JobError where there is no model to compare."""
+        return await asyncio.to_thread(self._inference.vocabulary)
 
     async def reach(self) -> dict[str, float | None]:
         """The seconds that a request to each neighbour takes; None for one that cannot be reached.
 
-        Then the network stands, and the node waits until it can do what it is for.
+        The network stands then: heartbeats begin, and the node waits until its inference is ready.
         """
         reached = await self._asker.reach()
         self._neighbourhood.begin()
         await self._inference.ready()
         return reached
 
+    def stop(self) -> None:
+        """Cancel nothing from now on: prompts that the node's end interrupts are taken up again after a restart."""
+        self._stopping = True
+        self._asker.close()
+
     async def _take_through(self, prompt: Prompt) -> str | JobError:
         try:
-            text = await self.config.pattern.answer(prompt, self)
+            text = await self.config.pattern.answer(prompt, self._participant(prompt))
         except Exception as error:  # every prompt ends: with an answer or with a reason
             self._log.emit("failed", prompt=prompt.id, reason=str(error))
             return JobError(str(error))
         self._log.emit("answer", prompt=prompt.id, text=text)
         return text
 
-    async def _do(self, request: ChatRequest, job: str) -> Completion | JobError:
-        """Raises OverloadedError: what was not done may be asked for again."""
-        sampling = Sampling(
+    async def _take_through_for_others(self, prompt: Prompt) -> str | JobError:
+        named = {"name": prompt.id, "prompt": root(prompt.id)}
+        try:
+            text = await self.config.pattern.answer(prompt, self._participant(prompt))
+        except asyncio.CancelledError:
+            if (why := self._cancelled.pop(prompt.id, None)) is None:
+                raise
+            self._log.emit("delegation_failed", **named, reason=why)
+            raise CancelledJobError(why) from None
+        except Exception as error:  # as above
+            self._log.emit("delegation_failed", **named, reason=str(error))
+            return JobError(str(error))
+        self._log.emit("delegation_answer", **named, text=text)
+        return text
+
+    def _participant(self, prompt: Prompt) -> NodeParticipant:
+        return NodeParticipant(self.config, prompt, self, self._asker, self._neighbourhood, self._log)
+
+    async def _once(
+        self,
+        request: ChatRequest,
+        job: str,
+        seconds: float | None,
+        work: Callable[[str], Coroutine[Any, Any, Outcome | JobError]],
+    ) -> Outcome:
+        content = _digest(request.model_dump_json())
+        if known := self._jobs.state(job):
+            state = "done" if isinstance(known, Ended) else "running"
+            self._log.emit("duplicate", job=job, state=state, **origin_of(request))
+        return await self._within(seconds, job, content, self._jobs, partial(work, content))
+
+    async def _within(
+        self,
+        seconds: float | None,
+        name: str,
+        content: str,
+        requests: Requests[_Result | JobError],
+        work: Callable[[], Coroutine[Any, Any, _Result | JobError]],
+    ) -> _Result:
+        """The outcome of a request, which is cancelled if it has not ended ``seconds`` from now; raises JobError."""
+
+        async def limited() -> _Result | JobError:
+            try:
+                return await work()
+            finally:
+                self._deadlines.forget(name)
+
+        requests.check(name, content)
+        if not isinstance(requests.state(name), Ended):
+            self._deadlines.extend(name, seconds)
+        return _succeeded(await requests.outcome(name, limited, content))
+
+    async def _complete(self, request: ChatRequest, job: str, content: str) -> Completion | JobError:
+        messages, sampling, origin = request.messages, self._sampling(request, job), origin_of(request)
+        return await _done(self._inference.complete(job, messages, sampling, origin | {"content": content}))
+
+    async def _verify(self, request: VerificationRequest, job: str, content: str) -> Verification | JobError:
+        messages, sampling, origin = request.messages, self._sampling(request, job), origin_of(request)
+        return await _done(
+            self._inference.verify(job, messages, request.tokens, sampling, origin | {"content": content})
+        )
+
+    def _sampling(self, request: ChatRequest, job: str) -> Sampling:
+        seed = seeds.stream(self.config.seed, "sampling", job).getrandbits(31) if request.seed is None else request.seed
+        return Sampling(
             temperature=self.config.temperature if request.temperature is None else request.temperature,
             max_tokens=request.max_completion_tokens or request.max_tokens or self.config.max_tokens,
-            seed=self.random("sampling", job).getrandbits(31) if request.seed is None else request.seed,
+            seed=seed,
             top_p=request.top_p or TOP_P,
         )
-        messages = [message.model_dump() for message in request.messages]
-        try:
-            return await self._inference.complete(job, messages, sampling, origin_of(request))
-        except OverloadedError:
-            raise
-        except JobError as error:
-            return error
 
-    def _request(self, job: Job) -> ChatRequest:
-        metadata = {"prompt": job.prompt, "layer": str(job.layer), "owner": self.config.name}
-        return ChatRequest(messages=[ChatMessage(role="user", content=job.text)], metadata=metadata)
+
+async def _done(work: Coroutine[Any, Any, _Result]) -> _Result | JobError:
+    """The outcome to remember. Raises NotDoneError: a request that was not done may come again."""
+    try:
+        return await work
+    except NotDoneError:
+        raise
+    except JobError as error:
+        return error
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _succeeded(outcome: _Result | JobError) -> _Result:

@@ -3,6 +3,9 @@
 On the emulated network, for other nodes and any client of the OpenAI API:
 
     POST /v1/chat/completions    one inference of this node's own model
+    POST /v1/verifications       how much of a draft this node's model would have written itself
+    POST /v1/delegations         the answer of this node's own pattern
+    DELETE /v1/calls/NAME        cancels a named request
     GET  /v1/models              the model's name
 
 On the Unix socket, for the host, these and:
@@ -11,68 +14,130 @@ On the Unix socket, for the host, these and:
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
 """
 
+import asyncio
 import itertools
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from testbed.node.agent import Agent, origin_of
-from testbed.node.calls.asking import ATTEMPT, NAME, message_name
-from testbed.node.calls.openai import ChatRequest, ChatResponse, ErrorDetail, ErrorResponse
-from testbed.node.engine.queue import OverloadedError
+from testbed.node.calls.asking import ATTEMPT, CALLS, DEADLINE, NAME, message_name
+from testbed.node.calls.openai import (
+    ChatRequest,
+    ChatResponse,
+    DelegationRequest,
+    DelegationResponse,
+    ErrorDetail,
+    ErrorResponse,
+    VerificationRequest,
+    VerificationResponse,
+)
+from testbed.node.calls.requests import NameTakenError
+from testbed.node.engine.queue import NotDoneError
 from testbed.node.event_log import EventWriter
+from testbed.node.journal import UNNAMED
+from testbed.node.participant import CHATS, DELEGATIONS, VERIFICATIONS
 from testbed.patterns.participant import JobError, Prompt
+
+_Request = TypeVar("_Request", bound=BaseModel)
+
+_Work = Callable[[_Request, str, float | None], Coroutine[Any, Any, BaseModel]]
+"""Does a request under its name, with so many seconds left."""
 
 LARGEST_REQUEST = 2**20
 """Bytes; a longer body is refused before it is read."""
 
 
 class NodeApi:
-    """The handlers, and the two applications that they make up."""
+    """The handlers of both APIs."""
 
     def __init__(self, agent: Agent, log: EventWriter) -> None:
         self._agent = agent
         self._log = log
         self._numbers = itertools.count(1)
+        self._exchanges: set[asyncio.Task[web.Response]] = set()  # asyncio itself keeps no reference to a task
 
     def for_network(self) -> web.Application:
-        """What other nodes may call."""
+        """The API on the emulated network."""
         application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[_in_openai_form])
-        application.add_routes([web.post("/v1/chat/completions", self._chat), web.get("/v1/models", self._models)])
+        application.add_routes(
+            [
+                web.post(CHATS, self._chat),
+                web.post(VERIFICATIONS, self._verifications),
+                web.post(DELEGATIONS, self._delegations),
+                web.delete(f"{CALLS}/{{name}}", self._calls),
+                web.get("/v1/models", self._models),
+            ]
+        )
         return application
 
     def for_host(self) -> web.Application:
-        """What the host may call besides."""
+        """The API for the host."""
         application = self.for_network()
         application.add_routes([web.post("/prompts", self._prompt), web.get("/neighbours", self._neighbours)])
         return application
 
     async def _chat(self, http: web.Request) -> web.Response:
+        return await self._answered(http, ChatRequest, self._complete)
+
+    async def _verifications(self, http: web.Request) -> web.Response:
+        return await self._answered(http, VerificationRequest, self._verify)
+
+    async def _delegations(self, http: web.Request) -> web.Response:
+        return await self._answered(http, DelegationRequest, self._take_over)
+
+    async def _calls(self, http: web.Request) -> web.Response:
+        self._agent.cancel(http.match_info["name"], "cancelled")
+        return web.Response(status=204)
+
+    async def _complete(self, request: ChatRequest, name: str, seconds: float | None) -> BaseModel:
+        completion = await self._agent.complete(request, name, seconds)
+        return ChatResponse.of(completion, name, self._agent.config.model)
+
+    async def _verify(self, request: VerificationRequest, name: str, seconds: float | None) -> BaseModel:
+        return VerificationResponse.of(await self._agent.verify(request, name, seconds))
+
+    async def _take_over(self, request: DelegationRequest, name: str, seconds: float | None) -> BaseModel:
+        return DelegationResponse(text=await self._agent.take_over(request, name, seconds))
+
+    async def _answered(self, http: web.Request, kind: type[_Request], work: _Work[_Request]) -> web.Response:
+        """The response to a request. A named one outlives its connection; one without a name ends with it."""
         body = await http.read()
-        job = http.headers.get(NAME) or f"request-{next(self._numbers)}@{self._agent.config.name}"
         try:
-            request = ChatRequest.model_validate_json(body)
+            request, seconds = kind.model_validate_json(body), _seconds_left(http)
         except ValidationError as error:
             return _refusal(400, "; ".join(map(_sentence, error.errors())))
-        peer, attempt = origin_of(request).get("owner", ""), _attempt(http)
-        self._log.emit("receive", message=message_name(job, "request", attempt), peer=peer, bytes=len(body))
-        status, content = await self._completion(request, job)
+        except ValueError as error:
+            return _refusal(400, str(error))
+        name = http.headers.get(NAME, "")
+        if name:
+            # aiohttp cancels the handler of a connection that ends. What it waits for goes on, and is traced as late.
+            exchange = asyncio.create_task(self._exchange(http, request, name, len(body), work(request, name, seconds)))
+            self._exchanges.add(exchange)
+            exchange.add_done_callback(self._exchanges.discard)
+            return await asyncio.shield(exchange)
+        name = f"{UNNAMED}{next(self._numbers)}@{self._agent.config.name}"
+        try:
+            return await self._exchange(http, request, name, len(body), work(request, name, seconds))
+        except asyncio.CancelledError:
+            self._agent.cancel(name, "its connection has ended")
+            raise
+
+    async def _exchange(
+        self, http: web.Request, request: BaseModel, name: str, size: int, work: Coroutine[Any, Any, BaseModel]
+    ) -> web.Response:
+        peer, attempt = _asker(request), _attempt(http)
+        self._log.emit("receive", message=message_name(name, "request", attempt), peer=peer, bytes=size)
+        status, content = await _outcome(work)
         # Of an asker that has hung up, the socket is gone; one that was cut off may still be sent to.
         event = "late" if http.transport is None or http.transport.is_closing() else "send"
-        self._log.emit(event, message=message_name(job, "response", attempt), peer=peer, bytes=len(content))
+        self._log.emit(event, message=message_name(name, "response", attempt), peer=peer, bytes=len(content))
         return web.Response(status=status, body=content, content_type="application/json")
-
-    async def _completion(self, request: ChatRequest, job: str) -> tuple[int, bytes]:
-        """Status and body of the response."""
-        try:
-            completion = await self._agent.complete(request, job)
-        except OverloadedError as error:
-            return 503, _error(str(error), "server_error")
-        except JobError as error:
-            return 400, _error(str(error), "invalid_request_error")
-        return 200, ChatResponse.of(completion, job, self._agent.config.model).model_dump_json().encode()
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": self._agent.config.model, "object": "model"}]})
@@ -86,6 +151,43 @@ class NodeApi:
 
     async def _neighbours(self, _: web.Request) -> web.Response:
         return web.json_response(await self._agent.reach())
+
+
+async def _outcome(work: Coroutine[Any, Any, BaseModel]) -> tuple[int, bytes]:
+    """Status and body of the response."""
+    try:
+        response = await work
+    except NotDoneError as error:
+        return 503, _error(str(error), "server_error")
+    except NameTakenError as error:
+        return 409, _error(str(error), "invalid_request_error")
+    except JobError as error:
+        return 400, _error(str(error), "invalid_request_error")
+    return 200, response.model_dump_json(exclude=_absent(response)).encode()
+
+
+def _absent(response: BaseModel) -> set[str]:
+    """The optional part of a response, where it is left out: other clients know nothing of it."""
+    return {"logprobs_summary"} if getattr(response, "logprobs_summary", response) is None else set()
+
+
+def _asker(request: BaseModel) -> str:
+    """The node that sent a request; empty where it is another client's."""
+    if isinstance(request, DelegationRequest):
+        return request.visited[-1]
+    return origin_of(request).get("owner", "") if isinstance(request, ChatRequest) else ""
+
+
+def _seconds_left(http: web.Request) -> float | None:
+    """The seconds that the request may still take; None without a deadline. Raises ValueError."""
+    if (written := http.headers.get(DEADLINE)) is None:
+        return None
+    try:
+        if (seconds := float(written)) >= 0 and math.isfinite(seconds):
+            return seconds
+    except ValueError:
+        pass
+    raise ValueError(f"{DEADLINE}: {written!r} is no number of seconds")
 
 
 @web.middleware

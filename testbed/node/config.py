@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.registry import load_reference
 from testbed.patterns.base import Pattern
+from testbed.patterns.participant import Peer, Tier
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 
 SHARED = Path("/run/node")
@@ -30,11 +31,26 @@ HEARTBEAT_PORT = 8081
 RING_PORT = 8082
 
 
+class PeerFacts(BaseModel):
+    """What the host knows of another node: see :class:`testbed.patterns.participant.Peer`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = ""
+    tier: Tier | None = None
+    price: float | None = None
+    linked: bool = True
+
+    def peer(self, name: str) -> Peer:
+        """The peer called ``name``, taken as present."""
+        return Peer(name, self.model, self.tier, self.price, self.linked)
+
+
 class NodeConfig(BaseModel):
     """The agent of node ``name``, which goes by ``clock``.
 
-    ``neighbours`` are IP addresses by name. ``pattern_class`` is ``module:Name`` or ``FILE.py:Name``, as the node's
-    Python finds it: a node has no registry of installed kinds.
+    ``neighbours`` are IP addresses by name, and ``peers`` holds what else is known of them. ``pattern_class`` is
+    ``module:Name`` or ``FILE.py:Name``, as the node's Python finds it: a node has no registry of installed kinds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +58,7 @@ class NodeConfig(BaseModel):
     name: str
     clock: Clock = REAL_TIME
     neighbours: dict[str, str]
+    peers: dict[str, PeerFacts] = Field(default_factory=dict)
     pattern_class: str
     pattern: SerializeAsAny[Pattern]
     queue: QueueOptions

@@ -1,60 +1,79 @@
-"""What a node did before it was started again.
+"""What a node did before it was started again, from its event file.
 
-Its trace is its journal: an event is on disk before anything comes of it, so what the trace says was accepted is known,
-and what it says was done need not be done again. There is no second file that could say otherwise.
+The kernel has an event before anything follows from it. So the file says what was accepted and what was done, and no
+second file can contradict it.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from testbed.node.engine.model import Completion
-from testbed.patterns.participant import JobError, Prompt
+from testbed.node.engine.queue import Outcome
+from testbed.patterns.participant import Completion, JobError, LogProbabilities, Prompt, Verification
+
+UNNAMED: Final = "request-"
+"""How the jobs of requests begin that have no name of their own."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """Jobs and prompts that ended, with what came of each; and the prompts that were accepted and did not end."""
+    """Jobs, prompts and delegations that ended, with their outcomes; and prompts that were accepted and did not end.
+
+    ``contents`` tells requests of one name apart: the text of a prompt, a hash of the others.
+    """
 
     began: bool = False
-    jobs: dict[str, Completion | JobError] = field(default_factory=dict)
+    jobs: dict[str, Outcome | JobError] = field(default_factory=dict)
     prompts: dict[str, str | JobError] = field(default_factory=dict)
+    delegations: dict[str, str | JobError] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
     unfinished: tuple[Prompt, ...] = ()
 
 
-def recall(trace: Path) -> Past:
-    """What a trace tells of the node that wrote it; nothing if there is none.
+def recall(path: Path) -> Past:
+    """What the event file of a node holds; nothing if there is no file.
 
-    Only jobs that serve a prompt are recalled: other clients' requests need not have a name of their own.
+    Only named jobs that serve a prompt are recalled: other clients' requests need not have a name of their own.
     """
     accepted: dict[str, Prompt] = {}
-    of_prompts: set[str] = set()
-    jobs: dict[str, Completion | JobError] = {}
-    prompts: dict[str, str | JobError] = {}
-    began = False
-    for event in _events(trace):
-        began = True
+    named: set[str] = set()
+    past = Past(began=path.exists())
+    for event in _events(path):
         match event:
             case {"event": "arrival", "prompt": prompt, "text": text}:
                 accepted[prompt] = Prompt(prompt, text)
+                past.contents[prompt] = text
             case {"event": "answer", "prompt": prompt, "text": text}:
-                prompts[prompt] = text
+                past.prompts[prompt] = text
             case {"event": "failed", "prompt": prompt, "reason": reason}:
-                prompts[prompt] = JobError(reason)
-            case {"event": "enqueue", "job": job, "prompt": _}:
-                of_prompts.add(job)
-            case {"event": "end", "job": job} if job in of_prompts:
-                jobs[job] = Completion(event["text"], event["prompt_tokens"], event["tokens"], event["stopped"])
-            case {"event": "job_failed", "job": job, "reason": reason} if job in of_prompts:
-                jobs[job] = JobError(reason)
-    unfinished = tuple(prompt for name, prompt in accepted.items() if name not in prompts)
-    return Past(began, jobs, prompts, unfinished)
+                past.prompts[prompt] = JobError(reason)
+            case {"event": "delegation", "name": name, "content": content}:
+                past.contents[name] = content
+            case {"event": "delegation_answer", "name": name, "text": text}:
+                past.delegations[name] = text
+            case {"event": "enqueue", "job": job, "prompt": _} if not job.startswith(UNNAMED):
+                named.add(job)
+                past.contents[job] = event.get("content", "")
+            case {"event": "end", "job": job} if job in named:
+                past.jobs[job] = _outcome(event)
+            case {"event": "job_failed", "job": job, "reason": reason} if job in named:
+                past.jobs[job] = JobError(reason)
+    unfinished = tuple(prompt for name, prompt in accepted.items() if name not in past.prompts)
+    return replace(past, unfinished=unfinished)
 
 
-def _events(trace: Path) -> Iterator[dict[str, Any]]:
-    if not trace.exists():
+def _outcome(end: dict[str, Any]) -> Outcome:
+    if "accepted" in end:
+        return Verification(end["accepted"], end["next"], end["prompt_tokens"])
+    logprobs = end.get("logprobs")
+    summary = LogProbabilities(**logprobs) if logprobs else None
+    return Completion(end["text"], end["prompt_tokens"], end["tokens"], end["stopped"], summary)
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
         return
-    with trace.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)

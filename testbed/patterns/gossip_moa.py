@@ -7,22 +7,23 @@
                      and the layer's responses  ◄──┘
     layer M + 1      owner's own model aggregates: the answer
 
-A prompt costs (k + 1)·M + 1 inferences. There is no server: the node that a prompt arrives at asks its neighbours.
+A prompt costs (k + 1)·M + 1 inferences. There is no server: the node at which a prompt arrives calls its neighbours.
 """
 
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import Field
 
 from testbed.core.units import Duration
 from testbed.patterns.base import Loads, Pattern
-from testbed.patterns.participant import Job, JobError, Participant, Prompt
+from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt
 
 INSTRUCTION = "Weigh these responses, some of which may be wrong, and give the best answer."
-"""The zoo's models were trained on these very words; changed words need models trained anew."""
+"""The zoo's models were trained on these words. Other words need newly trained models."""
 
 
 class GossipMoa(Pattern):
@@ -75,28 +76,38 @@ class GossipMoa(Pattern):
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The owner's answer; raises JobError if its own model gives none."""
-        text = prompt.text
+        call = Call.of(prompt.text)
         for layer in range(1, self.layers + 1):
-            responses = await self._propose(Job(prompt.id, layer, text), owner)
-            text = aggregation_prompt(prompt.text, responses)
-        return await owner.infer(Job(prompt.id, self.layers + 1, text))
+            responses = await self._propose(prompt, call, owner)
+            call = Call.of(aggregation_prompt(prompt.text, responses), layer + 1, "aggregation")
+        return (await owner.complete(call)).text
 
-    async def _propose(self, job: Job, owner: Participant) -> list[str]:
-        """The responses of one layer, the owner's first. Neighbours that fail or are late are left out."""
-        present = owner.neighbours
+    async def _propose(self, prompt: Prompt, call: Call, owner: Participant) -> list[str]:
+        """The responses of one layer, the owner's first. Neighbours that fail or are late are left out.
+
+        Raises JobError as soon as the owner's own model fails; calls to neighbours are cancelled then.
+        """
+        present = [peer for peer in owner.peers if peer.present]
         count = min(self.proposers, len(present))
-        drawn = owner.random("proposers", job.prompt, job.layer).sample(present, count)
-        asked = (owner.ask(neighbour, job, self.timeout) for neighbour in drawn)
-        own, *others = await asyncio.gather(owner.infer(job), *asked, return_exceptions=True)
-        for outcome in (own, *others):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, JobError):
-                raise outcome
-        if isinstance(own, JobError):
-            raise own
-        return [self._substituted(response) for response in (own, *others) if isinstance(response, str)]
+        drawn = owner.random("proposers", prompt.id, call.layer).sample(present, count)
+        own = asyncio.ensure_future(owner.complete(call))
+        others = [asyncio.ensure_future(owner.complete(call, peer, self.timeout)) for peer in drawn]
+        try:
+            responses = [await own, *filter(None, [await _unless_it_fails(other) for other in others])]
+        finally:
+            for task in (own, *others):
+                task.cancel()
+            await asyncio.gather(own, *others, return_exceptions=True)
+        return [self._substituted(response.text) for response in responses]
 
     def _substituted(self, response: str) -> str:
         return re.sub(r"\w+", lambda word: self.substitute.get(word[0], word[0]), response)
+
+
+async def _unless_it_fails(completing: "asyncio.Future[Completion]") -> Completion | None:
+    with suppress(JobError):
+        return await completing
+    return None
 
 
 def aggregation_prompt(question: str, responses: Sequence[str]) -> str:

@@ -1,44 +1,218 @@
-"""What a pattern sees of the node that it runs on."""
+"""What a pattern sees of the node that it runs on, and of that node's peers."""
 
+import math
 import random
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol, Self
+
+from typing_extensions import TypedDict
+
+Tier = Literal["device", "edge", "cloud"]
+"""Where a node stands, from the nearest to the user to the farthest."""
+
+_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class JobError(Exception):
+    """A call, delegation or verification has no result; the message is the reason."""
+
+
+class ChatMessage(TypedDict):
+    """One message of a chat, as in the OpenAI API."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a prompt may still cost: seconds, tokens written, and price in the unit of :attr:`Peer.price`.
+
+    None is no limit. The pattern lowers the budget before it delegates; nothing else does.
+    """
+
+    seconds: float | None = None
+    tokens: int | None = None
+    price: float | None = None
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question that arrived at a node."""
+    """A question that arrived at a node.
+
+    ``privacy`` is the farthest tier that may read it, None if every tier may. ``visited`` names the nodes that
+    delegated it, the owner first.
+    """
 
     id: str
     text: str
+    budget: Budget = Budget()
+    privacy: Tier | None = None
+    visited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Job:
-    """One inference that a prompt needs, and the ``layer`` (from 1) that needs it."""
+class SamplingOverrides:
+    """How tokens of one call are drawn. None leaves what the scenario says of the node."""
 
-    prompt: str
-    layer: int
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One completion that a prompt needs.
+
+    ``id`` names the call within its prompt, and is the layer if left out. The call's job is ``PROMPT.ID@NODE``, from
+    which its sampling seed is derived. A second call with the same id and node is ``PROMPT.ID.2@NODE``: an inference of
+    its own, with a seed of its own. Calls that run side by side with different chats need different ids, or their names
+    would depend on which begins first.
+
+    ``layer`` counts from 1. ``role`` groups calls in results: ``answer`` reads the prompt alone, ``aggregation``
+    responses, too; others are the pattern's own.
+    """
+
+    messages: Sequence[ChatMessage]
+    layer: int = 1
+    role: str = "answer"
+    id: str = ""
+    sampling: SamplingOverrides = SamplingOverrides()
+
+    def __post_init__(self) -> None:
+        if not self.messages:
+            raise ValueError("a call needs at least one message")
+        if self.id and not _CALL_ID.fullmatch(self.id):
+            raise ValueError(f"the id of a call is letters, digits, _ and -; {self.id!r} is not")
+
+    @classmethod
+    def of(cls, text: str, layer: int = 1, role: str = "answer", id: str = "") -> Self:
+        """A call whose chat is one message of the user."""
+        return cls([{"role": "user", "content": text}], layer, role, id)
+
+    @property
+    def name(self) -> str:
+        """The id, or the layer in its place."""
+        return self.id or str(self.layer)
+
+
+@dataclass(frozen=True)
+class LogProbabilities:
+    """The natural logarithms of the probabilities of an answer's tokens, summed up.
+
+    A token's probability is the softmax of the model's logits, before temperature, top-k and top-p. The token that ends
+    an answer is not counted. ``tenth_percentile`` is by nearest rank.
+    """
+
+    sum: float
+    mean: float
+    least: float
+    tenth_percentile: float
+    first: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self | None:
+        """The summary of an answer's tokens in their order; None without a token."""
+        if not values:
+            return None
+        total, ascending = math.fsum(values), sorted(values)
+        tenth = ascending[math.ceil(len(values) / 10) - 1]
+        return cls(total, total / len(values), ascending[0], tenth, values[0])
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model wrote.
+
+    ``prompt_tokens`` were read and ``tokens`` written. ``stopped`` says that the model ended by itself; otherwise it
+    reached its limit of tokens. ``seconds`` is the time from the call to its completion, for whoever called: queueing
+    and network included. ``token_ids`` are the tokens written, and known of a node's own model alone.
+    """
+
     text: str
+    prompt_tokens: int
+    tokens: int
+    stopped: bool
+    logprobs: LogProbabilities | None = None
+    token_ids: tuple[int, ...] = field(default=(), compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
 
-class JobError(Exception):
-    """A job has no answer; the message says why."""
+@dataclass(frozen=True)
+class Verification:
+    """How many tokens of a draft, from its first on, a model would have written itself, and the token it writes next.
+
+    ``next`` is None where the model ends its answer there. ``prompt_tokens`` of the chat were read.
+    """
+
+    accepted: int
+    next: int | None
+    prompt_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another node. ``tier`` and ``price`` are None where the topology does not say them.
+
+    ``linked`` says that no further node is between the two. ``present`` says that heartbeats are heard; without
+    ``membership`` every peer counts as present.
+    """
+
+    name: str
+    model: str = ""
+    tier: Tier | None = None
+    price: float | None = None
+    linked: bool = True
+    present: bool = True
 
 
 class Participant(Protocol):
-    """The node that owns a prompt, as its pattern sees it."""
+    """The node that has a prompt, as the pattern sees it while it answers that prompt."""
 
     @property
-    def neighbours(self) -> Sequence[str]:
-        """The names of the nodes that it can ask now."""
+    def name(self) -> str:
+        """The node's own name."""
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        """The nodes that it may call, in the order of the topology."""
 
     def random(self, *names: object) -> random.Random:
-        """A generator for the subject ``names``, split from the run's seed."""
+        """A generator for the subject ``names``, derived from the run's seed."""
 
-    async def infer(self, job: Job) -> str:
-        """The answer of this node's own model; raises JobError."""
+    async def complete(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> Completion:
+        """The completion of ``call`` by the model of ``at``, or by the node's own model; raises JobError.
 
-    async def ask(self, neighbour: str, job: Job, timeout: float) -> str:
-        """The answer of a neighbour's model, within ``timeout`` seconds; raises JobError."""
+        ``timeout`` is in seconds; without one, the call waits until it ends. A call that times out, or whose task is
+        cancelled, leaves the queue it waits in. An inference that has begun runs to its end.
+        """
+
+    async def delegate(self, prompt: Prompt, at: Peer, timeout: float | None = None) -> str:
+        """The answer that ``at`` finds with its own pattern; raises JobError.
+
+        Budget and privacy of ``prompt`` travel along, and so do the nodes visited. A node that was visited is refused.
+        """
+
+    async def verify(self, call: Call, tokens: Sequence[int], at: Peer, timeout: float | None = None) -> Verification:
+        """How much of the answer ``tokens`` to ``call`` the model of ``at`` would have written; raises JobError.
+
+        The models must have equal vocabularies.
+        """
+
+    def decide(
+        self,
+        to: Peer | None,
+        *,
+        source: Peer | None = None,
+        score: float | None = None,
+        threshold: float | None = None,
+        propensity: float | None = None,
+        reason: str = "",
+    ) -> None:
+        """Record that the prompt goes from ``source`` on to ``to``; None is the node itself.
+
+        ``propensity`` is the probability with which the pattern decides so.
+        """

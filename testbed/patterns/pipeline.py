@@ -4,8 +4,8 @@
       ▲                                                                 │
       └────────────────────────────── tokens ◄──────────────────────────┘
 
-One model's layers are spread over a ring of nodes. Prompts arrive at the ring's first node, for which the ring is what
-its own model is to a node that has one.
+The layers of one model are split over a ring of nodes. Prompts arrive at the ring's first node, the head. The head
+completes chats with the ring as other nodes do with their own model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 
 from testbed.core.units import Duration
 from testbed.patterns.base import Pattern
-from testbed.patterns.participant import Job, Participant, Prompt
+from testbed.patterns.participant import Call, Participant, Prompt
 
 
 class Pipeline(Pattern):
-    """``ring`` names the nodes in the order in which they hold the layers. They all name the same model."""
+    """``ring`` names the nodes in the order of the layers that they hold. All of them name the same model."""
 
     ring: list[str] = Field(min_length=1, description="the nodes that share the model; prompts arrive at the first")
     split: list[Annotated[int, Field(ge=1)]] | None = Field(
@@ -41,7 +41,7 @@ class Pipeline(Pattern):
 
     @property
     def places(self) -> tuple[int, int]:
-        """Into how many groups samples go, and of how many places each."""
+        """The number of groups of samples, and the number of places in each."""
         match self.schedule:
             case "sequential":
                 return 1, 1
@@ -64,16 +64,16 @@ class Pipeline(Pattern):
         return self
 
     def owners(self, nodes: Sequence[str]) -> Sequence[str]:
-        """The nodes that prompts arrive at."""
+        """The head alone."""
         del nodes
         return self.ring[:1]
 
     def mistakes(self, nodes: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """What does not go with a topology's ``nodes``, and where it stands."""
+        """Names in ``ring`` that the topology's ``nodes`` lack."""
         for number, name in enumerate(self.ring):
             if name not in nodes:
                 yield ("ring", number), f"there is no node {name!r}; known are {', '.join(nodes)}"
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
-        """What the ring says; raises JobError."""
-        return await owner.infer(Job(prompt.id, 1, prompt.text))
+        """The ring's completion of the prompt; raises JobError."""
+        return (await owner.complete(Call.of(prompt.text))).text

@@ -29,7 +29,19 @@ _PLAIN_ROLES: Final = ("", "answer")
 """Roles of the jobs on the thread ``inference``; those of any other role have a thread of their own."""
 
 _INSTANTS: Final = (
-    *("ready", "exited", "resumed", "rejected", "dropped", "job_failed", "duplicate", "late", "retry", "ask_failed"),
+    *(
+        "ready",
+        "exited",
+        "resumed",
+        "rejected",
+        "dropped",
+        "cancelled",
+        "job_failed",
+        "duplicate",
+        "late",
+        "retry",
+        "ask_failed",
+    ),
     *("neighbour_suspected", "neighbour_lost", "neighbour_back"),
     *("ring_closed", "ring_broken", "taken_over", "tuned", "frame_rejected"),
 )

@@ -18,7 +18,7 @@ from testbed.host.cfs import CFS_PERIOD
 from testbed.host.image import NODE_UID
 from testbed.host.namespace import Namespace
 from testbed.node import config as places
-from testbed.node.config import NodeConfig
+from testbed.node.config import NodeConfig, PeerFacts
 from testbed.patterns.base import PATTERNS
 from testbed.schema.network.link import Link, Way
 from testbed.world import companion
@@ -171,10 +171,15 @@ class World:
     def _configuration(self, name: str) -> NodeConfig:
         scenario = self.plan.scenario
         node, address = scenario.topology.nodes[name], addresses(scenario.topology)
+        linked = scenario.topology.linked(name)
         return NodeConfig(
             name=name,
             clock=self.clock,
             neighbours={other: address[other] for other in scenario.neighbours(name)},
+            peers={
+                other: PeerFacts(model=scenario.topology.nodes[other].model, linked=other in linked)
+                for other in scenario.neighbours(name)
+            },
             pattern_class=PATTERNS.origin(scenario.pattern.kind).reference,
             pattern=scenario.pattern,
             queue=scenario.queue,

@@ -7,7 +7,8 @@ import pytest
 from observed import PROJECT, FinishedRun
 
 from testbed.models import zoo
-from testbed.node.engine.model import ChatModel, Completion, Sampling
+from testbed.node.engine.model import ChatModel, Sampling
+from testbed.patterns.participant import Completion
 
 Run = Callable[..., FinishedRun]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from testbed.core.clock import REAL_TIME
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.model import Sampling
 from testbed.node.event_log import EventWriter
+from testbed.patterns.participant import ChatMessage, Completion, Verification
 from testbed.schema.scenario import Scenario, load_scenario
 
 SCENARIO = """\
@@ -129,6 +129,17 @@ class FakeModel:
             return Completion(text.upper(), prompt_tokens=len(text), tokens=2, stopped=sampling.max_tokens > 2)
         finally:
             self._at_once -= 1
+
+    vocabulary = "capitals"
+
+    def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
+        """A model that writes 1, 2, 3 and so on, up to the length of the last message."""
+        del sampling
+        length = len(messages[-1]["content"])
+        accepted = 0
+        while accepted < min(length, len(draft)) and draft[accepted] == accepted + 1:
+            accepted += 1
+        return Verification(accepted, accepted + 1 if accepted < length else None, length)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, UnixConnector, web
+from aiohttp import ClientSession, UnixConnector
 
 from testbed.node.agent import Agent
 from testbed.node.api import LARGEST_REQUEST, NodeApi
@@ -19,6 +19,7 @@ from testbed.node.engine.model import ContextOverflowError
 from testbed.node.engine.queue import InferenceQueue
 from testbed.node.journal import Past, recall
 from testbed.node.membership.neighbourhood import Everyone
+from testbed.node.transport.http import HttpClient, serving, serving_unix
 from testbed.patterns.gossip_moa import INSTRUCTION
 from testbed.patterns.participant import JobError
 from testbed.world.nodes.client import AgentClient, AgentGoneError
@@ -67,24 +68,21 @@ async def _node(
 ) -> AsyncIterator[Path]:
     """A whole node but for its model; yields the path of its Unix socket."""
     queue = InferenceQueue(model, trace, config.queue)
-    async with ClientSession() as session, asyncio.timeout(30):
-        agent = Agent(config, queue, trace, session, Everyone(config.neighbours), past)
+    path = directory / f"{config.name}.sock"
+    async with HttpClient() as client, asyncio.timeout(30):
+        agent = Agent(config, queue, trace, client, Everyone(config.neighbours), past)
         api = NodeApi(agent, trace)
         agent.resume(past.unfinished)
-        network = web.AppRunner(api.for_network(), shutdown_timeout=0.01)
-        host = web.AppRunner(api.for_host(), shutdown_timeout=0.01)
-        await network.setup()
-        await web.TCPSite(network, address, asking.PORT).start()
-        await host.setup()
-        path = directory / f"{config.name}.sock"
-        await web.UnixSite(host, str(path)).start()
-        serving = asyncio.create_task(queue.serve())
-        try:
-            yield path
-        finally:
-            await host.cleanup()
-            await network.cleanup()
-            serving.cancel()
+        working = asyncio.create_task(queue.serve())
+        async with (
+            serving(api.for_network(), asking.PORT, address, shutdown=0.01),
+            serving_unix(api.for_host(), path, shutdown=0.01),
+        ):
+            try:
+                yield path
+            finally:
+                agent.stop()
+        working.cancel()
 
 
 Talk = Callable[[Callable[[ClientSession], Coroutine[Any, Any, Any]]], Any]

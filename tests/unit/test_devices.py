@@ -15,9 +15,9 @@ from testbed.host.capacity import fitting_dilation, settle_dilation
 from testbed.host.devices import Device, devices
 from testbed.host.speed import core_speed
 from testbed.models.model import Model, ModelError, resolve
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.model import Sampling
 from testbed.node.engine.speed import tokens_per_second
+from testbed.patterns.participant import ChatMessage, Completion
 from testbed.record.directory import RunDirectory
 from testbed.schema.network.device import known_profiles
 from testbed.schema.network.topology import Topology

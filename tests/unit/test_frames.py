@@ -32,7 +32,7 @@ HIDDEN = np.random.default_rng(1).normal(size=(2, WIDTH)).astype(np.float32)
 
 MESSAGES: list[RingMessage] = [
     Activations(ROWS, HIDDEN),
-    Tokens(ROWS, [0, 151_000]),
+    Tokens(ROWS, [0, 151_000], [-0.5, -12.25]),
     Opening(7, 15, Drawing(2**32 - 1, 0.5, 0.75)),
     Freeing([1, 2, 3]),
     Reset([]),
@@ -148,9 +148,9 @@ def test_a_forged_frame_whose_checksum_is_right_is_rejected_or_a_frame() -> None
     ("fields", "reason"),
     [
         ((b"HTT", 1, 8, 0, 0, 0, 0), "no frame begins here"),
-        ((b"RNG", 2, 8, 0, 0, 0, 0), "version 2, and this is 1"),
-        ((b"RNG", 1, 1, 1, MOST_ROWS + 1, 0, 0), "at most 512"),
-        ((b"RNG", 1, 1, 1, 1, 0, 2**31), "2147483648 bytes"),
+        ((b"RNG", 1, 8, 0, 0, 0, 0), "version 1, and this is 2"),
+        ((b"RNG", 2, 1, 1, MOST_ROWS + 1, 0, 0), "at most 512"),
+        ((b"RNG", 2, 1, 1, 1, 0, 2**31), "2147483648 bytes"),
     ],
 )
 def test_a_header_after_which_nothing_can_be_found_says_so(fields: tuple[object, ...], reason: str) -> None:
@@ -168,6 +168,8 @@ def test_a_header_after_which_nothing_can_be_found_says_so(fields: tuple[object,
         ((1, 1, 1), bytes(9) + b"\x00\x00\xc0\x7f" * WIDTH, "no number"),
         ((2, 0, 1), bytes([0] * 8 + [2]) + bytes(4), "2 is neither"),
         ((2, 0, 3), bytes(9), "9 bytes for 3 rows"),
+        ((2, 0, 1), bytes(9) + struct.pack("<If", 5, 0.5), "a probability that is above 1"),
+        ((2, 0, 1), bytes(9) + struct.pack("<If", 5, float("nan")), "no number"),
         ((3, 0, 2), bytes(18 + 14), "2 samples begin at once"),
         ((3, 0, 1), bytes(9) + struct.pack("<HIff", 0, 0, -1.0, 1.0), "temperature -1.0"),
         ((3, 0, 1), bytes(9) + struct.pack("<HIff", 0, 0, float("nan"), 1.0), "temperature nan"),
@@ -183,7 +185,7 @@ def test_a_header_after_which_nothing_can_be_found_says_so(fields: tuple[object,
 def test_a_frame_that_is_no_message_is_rejected_with_its_reason(
     fields: tuple[int, int, int], content: bytes, reason: str
 ) -> None:
-    head = struct.pack("<3sBBBHIII", b"RNG", 1, *fields, 0, len(content), 0)
+    head = struct.pack("<3sBBBHIII", b"RNG", 2, *fields, 0, len(content), 0)
     with pytest.raises(FrameError, match=reason) as raised:
         _read(_signed(head + content))
     assert not isinstance(raised.value, LostTrackError)
@@ -191,7 +193,7 @@ def test_a_frame_that_is_no_message_is_rejected_with_its_reason(
 
 def test_after_a_rejected_frame_the_next_is_read() -> None:
     reader = FrameReader(LAYOUT)
-    reader.feed(_signed(struct.pack("<3sBBBHIII", b"RNG", 1, 99, 0, 0, 0, 2, 0) + b"xx"))
+    reader.feed(_signed(struct.pack("<3sBBBHIII", b"RNG", 2, 99, 0, 0, 0, 2, 0) + b"xx"))
     reader.feed(LAYOUT.write(Frame(5, Loss(1))))
     with pytest.raises(FrameError):
         reader.next()

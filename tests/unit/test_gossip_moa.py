@@ -10,7 +10,7 @@ import pytest
 
 from testbed.core import seeds
 from testbed.patterns.gossip_moa import INSTRUCTION, GossipMoa, aggregation_prompt
-from testbed.patterns.participant import Job, JobError, Prompt
+from testbed.patterns.participant import Call, Completion, JobError, Peer, Prompt, Verification
 
 PROMPT = Prompt("p1", "Why?")
 
@@ -23,27 +23,52 @@ class Owner:
     seed: int = 7
     failing: set[str] = field(default_factory=set)
     late: set[str] = field(default_factory=set)
-    inferred: list[Job] = field(default_factory=list)
-    asked: list[tuple[str, Job, float]] = field(default_factory=list)
+    inferred: list[Call] = field(default_factory=list)
+    asked: list[tuple[str, Call, float | None]] = field(default_factory=list)
     words: str = ""
+    name: str = "a"
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        return [Peer(name) for name in self.neighbours]
 
     def random(self, *names: object) -> random.Random:
         return seeds.stream(self.seed, *names)
 
-    async def infer(self, job: Job) -> str:
-        self.inferred.append(job)
-        return self._answer("a", job)
+    async def complete(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> Completion:
+        if at is None:
+            return await self.infer(call)
+        return await self.ask(at.name, call, timeout)
 
-    async def ask(self, neighbour: str, job: Job, timeout: float) -> str:
-        self.asked.append((neighbour, job, timeout))
+    async def infer(self, call: Call) -> Completion:
+        self.inferred.append(call)
+        return self._answer("a", call)
+
+    async def ask(self, neighbour: str, call: Call, timeout: float | None) -> Completion:
+        self.asked.append((neighbour, call, timeout))
         if neighbour in self.late:
             raise JobError(f"{neighbour}: no answer within {timeout:g}s")
-        return self._answer(neighbour, job)
+        return self._answer(neighbour, call)
 
-    def _answer(self, name: str, job: Job) -> str:
-        if name in self.failing or f"{name}:{job.layer}" in self.failing:
+    async def delegate(self, *_: object) -> str:
+        raise NotImplementedError
+
+    async def verify(self, *_: object) -> Verification:
+        raise NotImplementedError
+
+    def decide(self, *_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    def _answer(self, name: str, call: Call) -> Completion:
+        if name in self.failing or f"{name}:{call.layer}" in self.failing:
             raise JobError(f"{name} failed")
-        return f"{name}:{job.layer}{self.words}"
+        return Completion(f"{name}:{call.layer}{self.words}", 1, 1, stopped=True)
+
+
+def _text(call: Call) -> str:
+    (message,) = call.messages
+    assert message["role"] == "user"
+    return message["content"]
 
 
 def _moa(layers: int, proposers: int, **more: object) -> GossipMoa:
@@ -62,13 +87,14 @@ def test_a_prompt_costs_k_plus_1_times_m_plus_1_inferences(layers: int, proposer
     assert len(owner.inferred) + len(owner.asked) == (proposers + 1) * layers + 1
     assert Counter(job.layer for job in owner.inferred) == Counter(range(1, layers + 2))
     assert Counter(job.layer for _, job, _ in owner.asked) == {n: proposers for n in range(1, layers + 1) if proposers}
-    assert {job.prompt for job in owner.inferred} == {"p1"}
+    assert {job.role for job in owner.inferred if job.layer == 1} == {"answer"}
+    assert {job.role for job in owner.inferred if job.layer > 1} <= {"aggregation"}
 
 
 def test_without_layers_the_owner_answers_the_bare_question_alone() -> None:
     owner = Owner(neighbours=())
     assert _answer(_moa(0, 3), owner) == "a:1"
-    assert owner.inferred == [Job("p1", 1, "Why?")]
+    assert owner.inferred == [Call.of("Why?")]
 
 
 def test_every_layer_gets_the_question_with_the_responses_of_the_layer_before() -> None:
@@ -76,15 +102,15 @@ def test_every_layer_gets_the_question_with_the_responses_of_the_layer_before() 
     assert _answer(_moa(2, 1), owner) == "a:3"
     second = f"Why?\nResponse-1: a:1\nResponse-2: b:1\n{INSTRUCTION}"
     third = f"Why?\nResponse-1: a:2\nResponse-2: b:2\n{INSTRUCTION}"
-    assert [job.text for job in owner.inferred] == ["Why?", second, third]
-    assert [job.text for _, job, _ in owner.asked] == ["Why?", second]
+    assert [_text(job) for job in owner.inferred] == ["Why?", second, third]
+    assert [_text(job) for _, job, _ in owner.asked] == ["Why?", second]
 
 
 def test_responses_stand_in_the_order_of_the_draw_whoever_is_first() -> None:
     owner = Owner()
     _answer(_moa(1, 3), owner)
     expected = ["a:1", *(f"{neighbour}:1" for neighbour, _, _ in owner.asked)]
-    assert owner.inferred[-1].text == aggregation_prompt("Why?", expected)
+    assert _text(owner.inferred[-1]) == aggregation_prompt("Why?", expected)
 
 
 def test_no_neighbour_is_asked_twice_in_a_layer() -> None:
@@ -105,13 +131,13 @@ def test_neighbours_are_asked_with_the_timeout_of_the_scenario() -> None:
 def test_neighbours_that_fail_or_are_late_are_left_out() -> None:
     owner = Owner(failing={"b"}, late={"c"})
     assert _answer(_moa(1, 3), owner) == "a:2"
-    assert owner.inferred[-1].text == aggregation_prompt("Why?", ["a:1", "d:1"])
+    assert _text(owner.inferred[-1]) == aggregation_prompt("Why?", ["a:1", "d:1"])
 
 
 def test_an_owner_without_any_response_but_its_own_goes_on() -> None:
     owner = Owner(failing={"b"}, late={"c", "d"})
     assert _answer(_moa(2, 3), owner) == "a:3"
-    assert owner.inferred[-1].text == aggregation_prompt("Why?", ["a:2"])
+    assert _text(owner.inferred[-1]) == aggregation_prompt("Why?", ["a:2"])
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
@@ -122,9 +148,34 @@ def test_the_owners_own_failure_in_any_layer_fails_the_prompt(layer: int) -> Non
     assert max(job.layer for job in owner.inferred) == layer
 
 
+def test_a_failure_of_the_owners_own_model_does_not_wait_for_neighbours_and_cancels_them() -> None:
+    cancelled: list[str] = []
+
+    class Waiting(Owner):
+        """Neighbours never answer; the owner's model fails once all of them were asked."""
+
+        async def infer(self, job: Call) -> Completion:
+            while len(self.asked) < 2:
+                await asyncio.sleep(0)
+            return await super().infer(job)
+
+        async def ask(self, neighbour: str, job: Call, timeout: float | None) -> Completion:
+            self.asked.append((neighbour, job, timeout))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.append(neighbour)
+            raise AssertionError
+
+    owner = Waiting(failing={"a"})
+    with pytest.raises(JobError, match="a failed"):
+        asyncio.run(asyncio.wait_for(_moa(1, 2).answer(PROMPT, owner), 10))
+    assert sorted(cancelled) == sorted(neighbour for neighbour, _, _ in owner.asked)
+
+
 def test_a_bug_in_a_neighbours_client_is_not_taken_for_a_late_answer() -> None:
     class Broken(Owner):
-        async def ask(self, neighbour: str, *_: object) -> str:
+        async def ask(self, neighbour: str, *_: object) -> Completion:
             raise KeyError(neighbour)
 
     with pytest.raises(KeyError):
@@ -137,12 +188,12 @@ def test_the_owner_and_its_neighbours_work_at_the_same_time() -> None:
     class Waiting(Owner):
         """Nobody answers before all are at work."""
 
-        async def infer(self, job: Job) -> str:
+        async def infer(self, job: Call) -> Completion:
             if job.layer == 1:
                 await barrier.wait()
             return await super().infer(job)
 
-        async def ask(self, neighbour: str, job: Job, timeout: float) -> str:
+        async def ask(self, neighbour: str, job: Call, timeout: float | None) -> Completion:
             await barrier.wait()
             return await super().ask(neighbour, job, timeout)
 
@@ -204,7 +255,7 @@ def test_substitute_replaces_whole_words_of_the_responses_and_nothing_of_the_ans
     owner = Owner(neighbours=("b",), words=", sure unsure sure.")
     moa = _moa(1, 1, substitute={"sure": "maybe", "Why": "Never"})
     assert _answer(moa, owner) == "a:2, sure unsure sure."
-    assert owner.inferred[-1].text == aggregation_prompt(
+    assert _text(owner.inferred[-1]) == aggregation_prompt(
         "Why?", ["a:1, maybe unsure maybe.", "b:1, maybe unsure maybe."]
     )
 
@@ -212,4 +263,4 @@ def test_substitute_replaces_whole_words_of_the_responses_and_nothing_of_the_ans
 def test_substitutes_are_not_substituted_again() -> None:
     owner = Owner(neighbours=(), words=" sure maybe")
     _answer(_moa(1, 0, substitute={"sure": "maybe", "maybe": "sure"}), owner)
-    assert owner.inferred[-1].text == aggregation_prompt("Why?", ["a:1 maybe sure"])
+    assert _text(owner.inferred[-1]) == aggregation_prompt("Why?", ["a:1 maybe sure"])

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from testbed.node.engine.model import Completion
 from testbed.node.journal import Past, recall
-from testbed.patterns.participant import Prompt
+from testbed.patterns.participant import Completion, Prompt
 
 
 def test_a_node_that_never_ran_has_no_past(tmp_path: Path) -> None:

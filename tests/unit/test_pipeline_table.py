@@ -32,7 +32,7 @@ def test_hidden_rows_take_longer_on_a_link_than_the_token_that_goes_home() -> No
     assert link_seconds(1, 0.05) == [0.0]
     first, second, home = link_seconds(3, 0.05)
     assert first == second == pytest.approx(0.05 + (4096 + 29 + 3 * 66) * 8 / 20e6)
-    assert home == pytest.approx(0.05 + (33 + 66) * 8 / 20e6)
+    assert home == pytest.approx(0.05 + (37 + 66) * 8 / 20e6)
 
 
 def _batch(t: float, node: str) -> Event:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from testbed.node.engine.model import Completion, ContextOverflowError, Sampling
+from testbed.node.engine.model import ContextOverflowError, Sampling
 from testbed.node.engine.queue import InferenceQueue, OverloadedError
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import Completion, JobError
 from testbed.patterns.protocol import QueueOptions
 
 ROOMY = QueueOptions()

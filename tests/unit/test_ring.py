@@ -9,11 +9,11 @@ import pytest
 from ringed import CONTEXT, END, FakeRing, failing_once, running, unsplit
 
 from testbed.node.config import RING_PORT
-from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.model import Sampling
 from testbed.node.engine.stage import StageError
 from testbed.node.ring.wire.frames import Format, Frame
 from testbed.node.ring.wire.messages import Alive, Drawing, Freeing, Opening, RingMessage, Row, Tokens
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import Completion, JobError
 from testbed.patterns.pipeline import Pipeline
 
 MakeTrace = Callable[[str], Any]
@@ -115,8 +115,8 @@ def _frame(message: RingMessage, epoch: int = 1) -> bytes:
     [
         ("b", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", "no frame begins here"),
         ("b", _frame(Alive(0))[:7], "too early"),
-        ("b", b"RNG\x02" + _frame(Alive(0))[4:], "version 2"),
-        ("b", b"RNG\x01\x01\x01\xff\xff" + bytes(12), "at most 512"),
+        ("b", b"RNG\x01" + _frame(Alive(0))[4:], "version 1"),
+        ("b", b"RNG\x02\x01\x01\xff\xff" + bytes(12), "at most 512"),
         ("b", _frame(Freeing([1]))[:-1] + b"\x07", "checksum"),
         ("b", _frame(Freeing([99]), 2**32 - 1), "it is of epoch 4294967295"),
         ("b", None, "sample 99 is unknown"),
@@ -173,7 +173,7 @@ def test_a_token_that_nobody_waits_for_is_rejected(make_trace: MakeTrace) -> Non
     async def play() -> Any:
         async with running(_pattern(), make_trace) as ring:
             _, writer = await asyncio.open_connection(ring.address("a"), RING_PORT)
-            writer.write(_frame(Tokens([Row(0, 3, True)], [5]), ring.head._epoch))
+            writer.write(_frame(Tokens([Row(0, 3, True)], [5], [-1.0]), ring.head._epoch))
             while not ring.traces["a"].read("frame_rejected"):
                 await asyncio.sleep(0.001)
             writer.close()

@@ -13,9 +13,9 @@ import pytest
 from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
 from testbed.host.devices import Device
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.model import Sampling
 from testbed.node.engine.slowness import SlowedModel, Slowness
+from testbed.patterns.participant import ChatMessage, Completion
 from testbed.world.world import World as RealWorld
 
 TOKEN = 0.005  # seconds of CPU time

@@ -15,10 +15,10 @@ from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES
 from testbed.models.model import resolve
 from testbed.models.split import StagePlan, split
-from testbed.node.engine.chat import ChatMessage
 from testbed.node.engine.front import Front
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.stage import InnerStage, LastStage, Limits, Rows, StageError
+from testbed.patterns.participant import ChatMessage
 
 LIMITS = Limits(context=CONTEXT, sequences=4, batch=64, threads=1)
 PROMPT = [1, *(3 + byte for byte in b"What is the capital city of Mupuland?")]

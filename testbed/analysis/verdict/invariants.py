@@ -62,13 +62,14 @@ def _breaches(event: Event, queue: NodeQueue, done: Set[str], named: Set[str]) -
             yield f"began the job {job} out of its turn"
         case {"event": "end" | "job_failed", "job": job} if job not in at_work:
             yield f"ended the job {job}, which had not begun,"
-        case {"event": "dropped", "job": job} if job not in waiting:
-            yield f"dropped the job {job}, which was not waiting,"
+        case {"event": "dropped" | "cancelled" as left, "job": job} if job not in waiting:
+            yield f"{left} the job {job}, which was not waiting,"
 
 
 def _left(measured: Measurements, prompts: dict[str, str], queues: dict[str, NodeQueue]) -> Iterator[str]:
     """Jobs that are still in a queue though somebody waits for them."""
-    given_up = {event["message"].removesuffix("/request") for event in measured.of("ask_failed")}
+    refused = [*measured.of("ask_failed"), *measured.of("cancel")]
+    given_up = {event["message"].removesuffix("/request") for event in refused}
     resumed = {event["prompt"] for event in measured.of("resumed")}
     answered = measured.answers.keys() - resumed
     awaited = {job for job, prompt in prompts.items() if prompt in answered} - given_up

@@ -1,7 +1,7 @@
-"""The part of the OpenAI chat-completions API that a node speaks.
+"""The part of the OpenAI chat-completions API that a node speaks, and the testbed's own requests beside it.
 
-Source: the API reference, "Create chat completion". Other fields of a request are ignored, as clients send many; a
-stream and several choices, for which the response would have another form, are refused.
+Source: the API reference, "Create chat completion". Other fields of a request are ignored, as clients send many. A
+stream and several choices are refused, since their responses have another form.
 """
 
 import time
@@ -9,18 +9,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from testbed.node.engine.model import Completion
-
-
-class ChatMessage(BaseModel):
-    """One turn of a chat."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
+from testbed.patterns.participant import Budget, ChatMessage, Completion, LogProbabilities, Tier, Verification
 
 
 class ChatRequest(BaseModel):
-    """``POST /v1/chat/completions``. ``metadata`` carries the ids that join a run's traces."""
+    """``POST /v1/chat/completions``. ``metadata`` names the prompt that the request serves, for the event log."""
 
     messages: list[ChatMessage] = Field(min_length=1)
     model: str = ""
@@ -34,8 +27,51 @@ class ChatRequest(BaseModel):
     metadata: dict[str, str] | None = None
 
 
+class VerificationRequest(ChatRequest):
+    """``POST /v1/verifications``: how much of the answer ``tokens`` the node's model would have written itself.
+
+    ``model`` wrote the draft, and ``vocabulary`` is its :attr:`~testbed.node.engine.chat.Chat.vocabulary`.
+    """
+
+    tokens: list[int] = Field(min_length=1)
+    vocabulary: str
+
+
+class VerificationResponse(BaseModel):
+    """The answer to a :class:`VerificationRequest`. ``next`` is null where the model ends its answer."""
+
+    accepted: int
+    next: int | None
+    prompt_tokens: int
+
+    @classmethod
+    def of(cls, verification: Verification) -> "VerificationResponse":
+        """The response that carries ``verification``."""
+        return cls(accepted=verification.accepted, next=verification.next, prompt_tokens=verification.prompt_tokens)
+
+    @property
+    def verification(self) -> Verification:
+        """What the response carries."""
+        return Verification(self.accepted, self.next, self.prompt_tokens)
+
+
+class DelegationRequest(BaseModel):
+    """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern."""
+
+    text: str
+    budget: Budget = Budget()
+    privacy: Tier | None = None
+    visited: tuple[str, ...] = Field(min_length=1)
+
+
+class DelegationResponse(BaseModel):
+    """The answer to a :class:`DelegationRequest`."""
+
+    text: str
+
+
 class Choice(BaseModel):
-    """A node gives one."""
+    """The one choice of a :class:`ChatResponse`."""
 
     index: int = 0
     message: ChatMessage
@@ -43,7 +79,7 @@ class Choice(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens read and written."""
+    """Numbers of tokens read and written."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -51,7 +87,11 @@ class Usage(BaseModel):
 
 
 class ChatResponse(BaseModel):
-    """The answer to a :class:`ChatRequest`."""
+    """The answer to a :class:`ChatRequest`.
+
+    ``logprobs_summary`` is the testbed's own. The API's ``logprobs`` is a list with an entry for each token, many times
+    as long as the answer.
+    """
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -59,6 +99,7 @@ class ChatResponse(BaseModel):
     model: str
     choices: list[Choice] = Field(min_length=1)
     usage: Usage
+    logprobs_summary: LogProbabilities | None = None
 
     @classmethod
     def of(cls, completion: Completion, job: str, model: str) -> "ChatResponse":
@@ -69,7 +110,7 @@ class ChatResponse(BaseModel):
             model=model,
             choices=[
                 Choice(
-                    message=ChatMessage(role="assistant", content=completion.text),
+                    message={"role": "assistant", "content": completion.text},
                     finish_reason="stop" if completion.stopped else "length",
                 )
             ],
@@ -78,17 +119,30 @@ class ChatResponse(BaseModel):
                 completion_tokens=completion.tokens,
                 total_tokens=completion.prompt_tokens + completion.tokens,
             ),
+            logprobs_summary=completion.logprobs,
+        )
+
+    @property
+    def completion(self) -> Completion:
+        """What the response carries."""
+        (choice, *_), usage = self.choices, self.usage
+        return Completion(
+            choice.message["content"],
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            choice.finish_reason == "stop",
+            self.logprobs_summary,
         )
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong, and whose fault it is: ``invalid_request_error`` is the client's, ``server_error`` is not."""
+    """What is wrong, and on which side: ``invalid_request_error`` is the client's, ``server_error`` is not."""
 
     message: str
     type: str
 
 
 class ErrorResponse(BaseModel):
-    """What is answered in place of a :class:`ChatResponse`."""
+    """The body of every response that is an error."""
 
     error: ErrorDetail

@@ -1,15 +1,16 @@
-"""Chats as a model's tokens, and its tokens as text."""
+"""Conversion of chats to tokens, and of tokens to text."""
 
+import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 from llama_cpp import Llama, llama_chat_format, llama_cpp
 
-ChatMessage = dict[str, str]
-"""``{"role": …, "content": …}``, as the OpenAI API has it."""
+from testbed.patterns.participant import ChatMessage
 
 
 class Chat:
-    """How a model writes chats: its tokenizer and its template."""
+    """The tokenizer and the chat template of one model."""
 
     def __init__(self, llama: Llama) -> None:
         self._llama = llama
@@ -21,7 +22,7 @@ class Chat:
         )
 
     def tokenize(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """The tokens of a chat up to where the assistant's answer begins."""
+        """The tokens of a chat, up to the beginning of the assistant's answer."""
         formatted = self._format(messages=list(messages))  # type: ignore[arg-type]
         return list(self._llama.tokenize(formatted.prompt.encode(), add_bos=not formatted.added_special, special=True))
 
@@ -31,8 +32,17 @@ class Chat:
         return text.decode("utf-8", errors="replace").strip()
 
     def ends(self, token: int) -> bool:
-        """Whether a token is the end of an answer, and no part of its text."""
+        """Whether a token ends an answer. Such a token is no part of the text."""
         return bool(llama_cpp.llama_vocab_is_eog(self._vocabulary, token))
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """SHA-256 over the texts of all tokens in their order: equal where two models number the same tokens alike."""
+        digest = hashlib.sha256()
+        for token in range(llama_cpp.llama_vocab_n_tokens(self._vocabulary)):
+            text = llama_cpp.llama_vocab_get_text(self._vocabulary, token) or b""
+            digest.update(len(text).to_bytes(4, "little") + text)
+        return digest.hexdigest()
 
     def _text_of(self, token: int) -> str:
         return self._llama.detokenize([token], special=True).decode("utf-8", errors="replace") if token >= 0 else ""

@@ -1,22 +1,38 @@
-"""What completes chats in a node: a model of its own, or the ring that it is part of."""
+"""What a node completes chats with: a model of its own, or the ring that it is part of."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.model import Sampling
+from testbed.patterns.participant import ChatMessage, Completion, Verification
 
 
 class Inference(Protocol):
-    """Takes jobs from whoever asks the node."""
+    """Takes jobs. The name of a job is unique among those that have not ended."""
 
     async def complete(
         self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
     ) -> Completion:
-        """What comes of a job; ``origin`` is traced with it. Raises JobError."""
+        """The next message of a chat. ``origin`` is traced with the job. Raises JobError."""
+
+    async def verify(
+        self,
+        job: str,
+        messages: Sequence[ChatMessage],
+        draft: Sequence[int],
+        sampling: Sampling,
+        origin: Mapping[str, str],
+    ) -> Verification:
+        """How much of ``draft`` the model would have written itself; raises JobError."""
+
+    def cancel(self, job: str, reason: str) -> bool:
+        """Take a job out of the queue, which ends with NotDoneError; False if it has begun or is not there."""
+
+    def vocabulary(self) -> str:
+        """Equal for two models that number the same tokens alike; raises JobError where there is none to compare."""
 
     async def serve(self) -> None:
         """Work for ever."""
 
     async def ready(self) -> None:
-        """Wait until jobs can be done; the network stands."""
+        """Wait until jobs can be done. To be called once the network stands."""

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from llama_cpp import Llama
+import numpy as np
+from llama_cpp import Llama, llama_cpp
+from numpy.typing import NDArray
 
-from testbed.node.engine.chat import Chat, ChatMessage
+from testbed.node.engine.chat import Chat
+from testbed.node.engine.likelihood import log_probability
+from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, Verification
 
 TOP_P = 0.95
 """llama.cpp's default."""
@@ -15,7 +19,7 @@ TOP_P = 0.95
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. llama.cpp's own defaults hold for what is not named."""
+    """How tokens are drawn. Everything else is llama.cpp's default."""
 
     temperature: float
     max_tokens: int
@@ -23,21 +27,18 @@ class Sampling:
     top_p: float = TOP_P
 
 
-@dataclass(frozen=True)
-class Completion:
-    """What the model said, how many tokens it read and wrote, and whether it stopped by itself."""
-
-    text: str
-    prompt_tokens: int
-    tokens: int
-    stopped: bool
-
-
 class LanguageModel(Protocol):
-    """What completes chats, one at a time."""
+    """Completes chats, one at a time."""
 
     def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
-        """The next turn of a chat; ``on_token`` is called as each token is drawn."""
+        """The next message of a chat. ``on_token`` is called after each token is drawn."""
+
+    def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
+        """How much of ``draft`` :meth:`complete` would have drawn, and the token that it draws next."""
+
+    @property
+    def vocabulary(self) -> str:
+        """Equal for two models that number the same tokens alike."""
 
 
 class ContextOverflowError(Exception):
@@ -56,28 +57,76 @@ class ChatModel:
         self._context = context
         self._chat = Chat(self._llama)
 
-    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
-        """The next turn of a chat; ``on_token`` is called as each token is drawn. Raises ContextOverflowError."""
-        prompt = self._chat.tokenize(messages)
-        room = self._context - len(prompt)
-        if room < 1:
-            raise ContextOverflowError(f"the chat has {len(prompt)} tokens; the context holds {self._context}")
-        drawn, stopped = self._draw(prompt, sampling, min(sampling.max_tokens, room), on_token)
-        return Completion(self._chat.detokenize(drawn, prompt), len(prompt), len(drawn), stopped)
+    @property
+    def vocabulary(self) -> str:
+        """The hash of the tokens: see :attr:`.chat.Chat.vocabulary`."""
+        return self._chat.vocabulary
 
-    def _draw(
-        self, prompt: list[int], sampling: Sampling, limit: int, on_token: Callable[[], None]
-    ) -> tuple[list[int], bool]:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+        """The next message of a chat. ``on_token`` is called after each token is drawn. Raises ContextOverflowError."""
+        prompt = self._chat.tokenize(messages)
+        room = self._room(prompt)
+        drawn, logprobs, stopped = self._draw(prompt, sampling, min(sampling.max_tokens, room), on_token)
+        text = self._chat.detokenize(drawn, prompt)
+        return Completion(text, len(prompt), len(drawn), stopped, LogProbabilities.of(logprobs), tuple(drawn))
+
+    def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
+        """How much of ``draft`` :meth:`complete` would have drawn, and the token that it draws next.
+
+        The draft is read as one batch. Raises ContextOverflowError.
+        """
+        prompt = self._chat.tokenize(messages)
+        self._room([*prompt, *draft])
+        self._begin(sampling)
+        sampler = self._llama._init_sampler(temp=sampling.temperature, top_p=sampling.top_p)
+        self._llama.eval(prompt)
+        token = sampler.sample(self._llama._ctx, -1)
+        for accepted, drafted in enumerate(draft):
+            if token != drafted or self._chat.ends(token):
+                return Verification(accepted, None if self._chat.ends(token) else token, len(prompt))
+            if accepted % self._llama.n_batch == 0:
+                self._read_for_logits(draft[accepted : accepted + self._llama.n_batch])
+            token = sampler.sample(self._llama._ctx, accepted % self._llama.n_batch)
+        return Verification(len(draft), None if self._chat.ends(token) else token, len(prompt))
+
+    def _room(self, tokens: Sequence[int]) -> int:
+        """How many tokens the context can take after ``tokens``; raises ContextOverflowError if none."""
+        room = self._context - len(tokens)
+        if room < 1:
+            raise ContextOverflowError(f"the chat has {len(tokens)} tokens; the context holds {self._context}")
+        return room
+
+    def _begin(self, sampling: Sampling) -> None:
         # Each job is computed from its first token on: kept prefixes would make its time, and by rounding its text,
         # depend on the job before it.
         self._llama.reset()  # type: ignore[no-untyped-call]
         self._llama.set_seed(sampling.seed)
+
+    def _draw(
+        self, prompt: list[int], sampling: Sampling, limit: int, on_token: Callable[[], None]
+    ) -> tuple[list[int], list[float], bool]:
+        """The tokens drawn, the logarithm of each one's probability, and whether the model ended the answer."""
+        self._begin(sampling)
         drawn: list[int] = []
+        logprobs: list[float] = []
         for token in self._llama.generate(prompt, temp=sampling.temperature, top_p=sampling.top_p):
-            on_token()
             if self._chat.ends(token):
-                return drawn, True
+                on_token()
+                return drawn, logprobs, True
+            logprobs.append(log_probability(self._logits(), token))
+            on_token()
             drawn.append(token)
             if len(drawn) == limit:
                 break
-        return drawn, False
+        return drawn, logprobs, False
+
+    def _logits(self) -> NDArray[np.float32]:
+        """The logits that the last token was drawn from; llama.cpp's own memory, valid until the next batch."""
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._llama.ctx, -1), (self._llama.n_vocab(),))
+
+    def _read_for_logits(self, tokens: Sequence[int]) -> None:
+        """Read tokens as one batch that gives logits after each of them; ``eval`` gives them after the last alone."""
+        llama = self._llama
+        llama._batch.set_batch(batch=list(tokens), n_past=llama.n_tokens, logits_all=True)
+        llama._ctx.decode(llama._batch)
+        llama.n_tokens += len(tokens)

@@ -2,104 +2,156 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, LanguageModel, Sampling
+from testbed.node.engine.model import LanguageModel, Sampling
 from testbed.node.event_log import EventWriter
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import ChatMessage, Completion, JobError, Verification
 from testbed.patterns.protocol import QueueOptions
 
+Outcome = Completion | Verification
 
-class OverloadedError(JobError):
-    """The queue is full. The job has not been done, and may be asked for again."""
+
+class NotDoneError(JobError):
+    """The job left the queue before it began. It can be asked for again."""
+
+
+class OverloadedError(NotDoneError):
+    """The queue is full."""
+
+
+class CancelledJobError(NotDoneError):
+    """Nobody waits for the job any more."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job as it waits: the chat to complete and whoever waits for it."""
+    """A job as it waits: the chat to complete, or the draft to verify, and the future of its outcome."""
 
     job: str
     messages: Sequence[ChatMessage]
     sampling: Sampling
-    done: "asyncio.Future[Completion]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    draft: Sequence[int] | None = None
+    done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class JobQueue(ABC):
-    """Jobs wait here until what serves the queue takes them, traces how they begin and end, and settles them."""
+    """Holds jobs until whoever serves the queue takes them, traces their beginning and end, and settles them."""
 
     def __init__(self, log: EventWriter, options: QueueOptions) -> None:
         self._log = log
         self._options = options
-        self._waiting: asyncio.Queue[Task] = asyncio.Queue()
+        self._waiting: deque[Task] = deque()
+        self._arrived = asyncio.Event()
         self._at_work = 0
 
     async def complete(
         self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
     ) -> Completion:
-        """Queue a job and wait for its completion; ``origin`` is traced with it.
+        """Queue a job and wait for its completion. ``origin`` is traced with it.
 
-        Raises JobError if it fails, OverloadedError if there is no room for it or it had to give way to another.
+        Raises OverloadedError if the queue has no room, or drops the job for another; CancelledJobError after
+        :meth:`cancel`; JobError if the job fails. A caller that stops waiting does not cancel the job.
         """
-        if self._full:
-            self._overflow(job, origin)
-        task = Task(job, messages, sampling)
-        self._log.emit("enqueue", job=job, **origin)
-        self._waiting.put_nowait(task)
-        # A caller that gives up must not take the job back: the model may be at it already.
-        return await asyncio.shield(task.done)
+        outcome = await self._outcome(Task(job, messages, sampling), origin)
+        assert isinstance(outcome, Completion)
+        return outcome
+
+    async def verify(
+        self,
+        job: str,
+        messages: Sequence[ChatMessage],
+        draft: Sequence[int],
+        sampling: Sampling,
+        origin: Mapping[str, str],
+    ) -> Verification:
+        """Queue the verification of a draft and wait for it; otherwise as :meth:`complete`."""
+        outcome = await self._outcome(Task(job, messages, sampling, draft), origin)
+        assert isinstance(outcome, Verification)
+        return outcome
+
+    def cancel(self, job: str, reason: str) -> bool:
+        """Take a job out of the queue; False if it has begun or is not there.
+
+        A job that has begun runs to its end: its tokens are mostly computed, a repeated request gets them for nothing,
+        and how long an inference takes stays independent of the network.
+        """
+        task = next((task for task in self._waiting if task.job == job), None)
+        if task is None:
+            return False
+        self._waiting.remove(task)
+        self._log.emit("cancelled", job=job, reason=reason)
+        _fail(task, CancelledJobError(reason))
+        return True
 
     @abstractmethod
     async def serve(self) -> None:
         """Work through the queue for ever."""
 
+    async def _outcome(self, task: Task, origin: Mapping[str, str]) -> Outcome:
+        if self._full:
+            self._overflow(task.job, origin)
+        self._log.emit("enqueue", job=task.job, **origin)
+        self._waiting.append(task)
+        self._arrived.set()
+        return await asyncio.shield(task.done)
+
     async def _take(self) -> Task:
-        """Wait for a job; from now on it is at work."""
-        task = await self._waiting.get()
+        """Wait for the job that has waited longest. It counts as at work until it is settled."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
         self._at_work += 1
-        return task
+        return self._waiting.popleft()
 
-    def _settle(self, task: Task, outcome: Completion | JobError) -> None:
-        """Tell whoever waits for a job that was at work what came of it."""
+    def _settle(self, task: Task, outcome: Outcome | JobError) -> None:
+        """Give the outcome of a job at work to whoever waits for it."""
         self._at_work -= 1
-        if isinstance(outcome, Completion):
-            task.done.set_result(outcome)
-        else:
-            _fail(task, outcome)
-
-    def _ended(self, task: Task, outcome: Completion | JobError) -> None:
-        """EventWriter how a job at work ended."""
         if isinstance(outcome, JobError):
-            self._log.emit("job_failed", job=task.job, reason=str(outcome))
-            return
-        self._log.emit(
-            "end",
-            job=task.job,
-            prompt_tokens=outcome.prompt_tokens,
-            tokens=outcome.tokens,
-            text=outcome.text,
-            stopped=outcome.stopped,
-        )
+            _fail(task, outcome)
+        else:
+            task.done.set_result(outcome)
+
+    def _ended(self, task: Task, outcome: Outcome | JobError) -> None:
+        """Trace the end of a job at work."""
+        match outcome:
+            case JobError():
+                self._log.emit("job_failed", job=task.job, reason=str(outcome))
+            case Completion(text, prompt_tokens, tokens, stopped, logprobs):
+                self._log.emit(
+                    "end",
+                    job=task.job,
+                    prompt_tokens=prompt_tokens,
+                    tokens=tokens,
+                    text=text,
+                    stopped=stopped,
+                    logprobs=asdict(logprobs) if logprobs is not None else None,
+                )
+            case Verification(accepted, following, prompt_tokens):
+                written = int(following is not None)
+                verified = {"accepted": accepted, "next": following}
+                self._log.emit("end", job=task.job, prompt_tokens=prompt_tokens, tokens=written, **verified)
 
     @property
     def _full(self) -> bool:
-        return self._waiting.qsize() + self._at_work >= self._options.limit
+        return len(self._waiting) + self._at_work >= self._options.limit
 
     def _overflow(self, job: str, origin: Mapping[str, str]) -> None:
-        """Make room for a job, or raise OverloadedError. What is at work is not interrupted."""
+        """Make room for a job, or raise OverloadedError. A job at work is not interrupted."""
         full = OverloadedError(f"the queue is full ({self._options.limit} jobs)")
-        if self._options.overflow == "reject" or self._waiting.empty():
+        if self._options.overflow == "reject" or not self._waiting:
             self._log.emit("rejected", job=job, **origin)
             raise full
-        oldest = self._waiting.get_nowait()
+        oldest = self._waiting.popleft()
         self._log.emit("dropped", job=oldest.job)
         _fail(oldest, full)
 
 
 class InferenceQueue(JobQueue):
-    """The queue of a node's own model, which does one job at a time, in a thread that leaves the event loop free."""
+    """The queue of a node's own model, which does one job at a time, in a thread beside the event loop."""
 
     def __init__(self, model: LanguageModel, log: EventWriter, options: QueueOptions) -> None:
         super().__init__(log, options)
@@ -114,15 +166,19 @@ class InferenceQueue(JobQueue):
             self._settle(task, await loop.run_in_executor(self._thread, self._run, task))
 
     async def ready(self) -> None:
-        """It is: its model is in memory."""
+        """Return at once: the model is in memory."""
 
-    def _run(self, task: Task) -> Completion | JobError:
+    def vocabulary(self) -> str:
+        """The model's."""
+        return self._model.vocabulary
+
+    def _run(self, task: Task) -> Outcome | JobError:
         self._log.emit("start", job=task.job)
         outcome = self._infer(task)
         self._ended(task, outcome)
         return outcome
 
-    def _infer(self, task: Task) -> Completion | JobError:
+    def _infer(self, task: Task) -> Outcome | JobError:
         first = True
 
         def on_token() -> None:
@@ -132,11 +188,13 @@ class InferenceQueue(JobQueue):
             first = False
 
         try:
+            if task.draft is not None:
+                return self._model.verify(task.messages, task.draft, task.sampling)
             return self._model.complete(task.messages, task.sampling, on_token)
-        except Exception as error:  # llama.cpp, a chat template, …: whatever it is, it must not end the queue
+        except Exception as error:  # whatever llama.cpp or a chat template raises must not end the queue
             return JobError(str(error))
 
 
 def _fail(task: Task, error: JobError) -> None:
     task.done.set_exception(error)
-    task.done.exception()  # nobody may be waiting any more; that is no fault to log
+    task.done.exception()  # marks it as seen: asyncio logs an error that nobody waits for

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, LanguageModel, Sampling
+from testbed.node.engine.model import LanguageModel, Sampling
+from testbed.patterns.participant import ChatMessage, Completion, Verification
 
 _STINT: Final = bytes(2**16)
 """To hash it takes a fraction of a millisecond, during which Python lets other threads run."""
@@ -64,6 +64,16 @@ class SlowedModel:
             begin = time.thread_time()
 
         return self._model.complete(messages, sampling, take_time)
+
+    def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
+        """The model's own verification, in the longer time."""
+        with self._slowness.stretched():
+            return self._model.verify(messages, draft, sampling)
+
+    @property
+    def vocabulary(self) -> str:
+        """The model's own."""
+        return self._model.vocabulary
 
 
 def _compute(seconds: float) -> None:

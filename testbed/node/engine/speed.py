@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from testbed.node.engine.model import ChatModel, LanguageModel, Sampling
+from testbed.patterns.participant import ChatMessage
 
-_QUESTION: Final = [{"role": "user", "content": "Hello, who are you and what can you tell me?"}]
+_QUESTION: Final[list[ChatMessage]] = [{"role": "user", "content": "Hello, who are you and what can you tell me?"}]
 _LONGEST: Final = 16  # tokens of one answer
 _TOKENS: Final = 1000
 _SECONDS: Final = 8.0  # after which fewer tokens must do, with a large model

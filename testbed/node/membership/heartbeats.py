@@ -10,12 +10,13 @@ from testbed.core import seeds
 from testbed.node.config import HEARTBEAT_PORT, NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.membership.swim import Alive, Change, Heartbeat, Lost, Membership, Send, Step, Suspected
+from testbed.node.transport.datagrams import Datagrams
 from testbed.patterns.protocol import MembershipOptions
 
 _EVENTS: Final = {Alive: "neighbour_back", Suspected: "neighbour_suspected", Lost: "neighbour_lost"}
 
 
-class Heartbeats(asyncio.DatagramProtocol):
+class Heartbeats:
     """The neighbourhood of a node that watches it. It answers others at once, and pings once it has begun."""
 
     def __init__(self, config: NodeConfig, options: MembershipOptions, log: EventWriter) -> None:
@@ -25,11 +26,12 @@ class Heartbeats(asyncio.DatagramProtocol):
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._datagrams = Datagrams(self._receive)
         self._losses = {neighbour: asyncio.Event() for neighbour in config.neighbours}
 
     async def listen(self, address: str = "0.0.0.0") -> None:
         """Open the socket."""
-        await self._loop.create_datagram_endpoint(lambda: self, (address, HEARTBEAT_PORT))
+        await self._datagrams.open(address, HEARTBEAT_PORT)
 
     def begin(self) -> None:
         """Ping from now on."""
@@ -40,7 +42,7 @@ class Heartbeats(asyncio.DatagramProtocol):
         """Be silent from now on."""
         if self._timer is not None:
             self._timer.cancel()
-        self._transport.close()
+        self._datagrams.close()
 
     def present(self) -> Sequence[str]:
         """Neighbours that are not so much as suspected."""
@@ -54,12 +56,7 @@ class Heartbeats(asyncio.DatagramProtocol):
         """Wait until a neighbour is lost."""
         await self._losses[neighbour].wait()
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        """The socket is open."""
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str | int, int]) -> None:  # noqa: ARG002
-        """Something came in; what is no message of ours is not taken."""
+    def _receive(self, data: bytes) -> None:
         try:
             message = Heartbeat.model_validate_json(data)
         except ValidationError:
@@ -75,7 +72,7 @@ class Heartbeats(asyncio.DatagramProtocol):
         for action in step:
             match action:
                 case Send(to, message):
-                    self._transport.sendto(message.model_dump_json().encode(), (self._addresses[to], HEARTBEAT_PORT))
+                    self._datagrams.send(message.model_dump_json().encode(), self._addresses[to], HEARTBEAT_PORT)
                 case Change(neighbour, state):
                     self._note(neighbour, state)
         if self._timer is not None:  # it has begun, and may be due sooner now

@@ -4,12 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from testbed.node.engine.chat import ChatMessage
-from testbed.node.engine.model import Completion, Sampling
+from testbed.node.engine.model import Sampling
 from testbed.node.ring.hop import Hop, Seat
 from testbed.node.ring.wire.frames import Frame
 from testbed.node.ring.wire.messages import FrameError, Loss, Reset
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import ChatMessage, Completion, JobError, Verification
 
 
 class Follower:
@@ -28,6 +27,27 @@ class Follower:
         """Refuse; raises JobError."""
         del job, messages, sampling, origin
         raise JobError(f"this node holds a part of its model; ask {self._seat.pattern.ring[0]}, the head of its ring")
+
+    async def verify(
+        self,
+        job: str,
+        messages: Sequence[ChatMessage],
+        draft: Sequence[int],
+        sampling: Sampling,
+        origin: Mapping[str, str],
+    ) -> Verification:
+        """Refuse; raises JobError."""
+        del job, messages, draft, sampling, origin
+        raise JobError(f"a ring verifies no drafts; {self._seat.config.name} holds a part of a model")
+
+    def cancel(self, job: str, reason: str) -> bool:
+        """Return False: no job ever waits here."""
+        del job, reason
+        return False
+
+    def vocabulary(self) -> str:
+        """Refuse; raises JobError."""
+        raise JobError(f"a ring verifies no drafts; {self._seat.config.name} holds a part of a model")
 
     async def serve(self) -> None:
         """Work for ever."""

@@ -10,11 +10,11 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from testbed.node.engine.front import Front
-from testbed.node.engine.model import Completion, ContextOverflowError
+from testbed.node.engine.model import ContextOverflowError
 from testbed.node.engine.queue import JobQueue, Task
 from testbed.node.ring.hop import Hop, Seat
 from testbed.node.ring.rehearsal import BrokenError, CannotComputeError, Rehearsal
@@ -34,7 +34,7 @@ from testbed.node.ring.wire.messages import (
     Row,
     Tokens,
 )
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import Completion, JobError, LogProbabilities
 
 _EPOCHS: Final = 100  # a second; in 32 bits they last for more than a year
 
@@ -48,6 +48,8 @@ class RingJob:
     prompt: int
     limit: int
     drawing: Drawing
+    logprobs: list[float] = field(default_factory=list)
+    """Of each token drawn, the natural logarithm of its probability."""
 
     @property
     def drawn(self) -> list[int]:
@@ -95,6 +97,10 @@ class Head(JobQueue):
         """Wait until the ring is closed, and tuned if it is to be."""
         await self._room.wait()
 
+    def vocabulary(self) -> str:
+        """Refuse; raises JobError."""
+        raise _no_drafts(self._seat)
+
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
     async def _admit(self) -> None:
@@ -116,6 +122,8 @@ class Head(JobQueue):
         """Give a job its place; raises what is wrong with it."""
         if self._given_up is not None:
             raise self._given_up
+        if task.draft is not None:
+            raise _no_drafts(self._seat)
         prompt = self._front.tokenize(task.messages)
         context = self._seat.config.context
         room = context - len(prompt)
@@ -223,8 +231,8 @@ class Head(JobQueue):
             case Failing(samples, reason):
                 for number in self._known(samples):
                     self._finish(number, JobError(reason))
-            case Tokens(rows, tokens):
-                self._add(rows, tokens)
+            case Tokens(rows, tokens, logprobs):
+                self._add(rows, tokens, logprobs)
             case message:
                 raise FrameError(f"{type(message).__name__} is nothing for a head")
 
@@ -233,12 +241,14 @@ class Head(JobQueue):
             raise FrameError(f"sample {unknown[0]} is unknown")
         return samples
 
-    def _add(self, rows: Sequence[Row], tokens: Sequence[int]) -> None:
+    def _add(self, rows: Sequence[Row], tokens: Sequence[int], logprobs: Sequence[float]) -> None:
         """Give every sample the token drawn for it."""
         self._known([row.sample for row in rows])
         if early := [row for row in rows if not self._schedule.awaits(row)]:
             raise FrameError(f"no token of sample {early[0].sample} is due at {early[0].position}")
-        for sample, token in list(self._schedule.drawn(rows, tokens)):
+        drawn = list(self._schedule.drawn(rows, tokens))
+        for (sample, token), logprob in zip(drawn, logprobs, strict=True):
+            self._jobs[sample.number].logprobs.append(logprob)
             self._advance(self._jobs[sample.number], token)
         self._something.set()
 
@@ -248,8 +258,9 @@ class Head(JobQueue):
         stopped = self._front.ends(token)
         if stopped or len(job.drawn) == job.limit:
             drawn = job.drawn[:-1] if stopped else job.drawn
-            text = self._front.detokenize(drawn, job.sample.tokens[: job.prompt])
-            self._finish(job.sample.number, Completion(text.strip(), job.prompt, len(drawn), stopped))
+            text = self._front.detokenize(drawn, job.sample.tokens[: job.prompt]).strip()
+            summary = LogProbabilities.of(job.logprobs[: len(drawn)])
+            self._finish(job.sample.number, Completion(text, job.prompt, len(drawn), stopped, summary, tuple(drawn)))
 
     # --- when the ring breaks -----------------------------------------------------------------------------------------
 
@@ -312,3 +323,7 @@ class Head(JobQueue):
         self._given_up = JobError(f"the ring has been broken for more than {self._pattern.patience:g}s")
         for number in list(self._jobs):
             self._finish(number, self._given_up)
+
+
+def _no_drafts(seat: Seat) -> JobError:
+    return JobError(f"a ring verifies no drafts; {seat.config.name} is the head of one")

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from testbed.node.engine.likelihood import log_probability
 from testbed.node.engine.stage import Rows, StageError
 from testbed.node.ring.sampler import draw
 from testbed.node.ring.wire.activations import Hidden
@@ -189,11 +190,15 @@ class LastStation(Station):
         logits = self._last.logits(_rows(rows, samples), hidden, wanted)
         if not wanted:
             return None
+        lines = np.asarray(logits)
         tokens = [
             draw(line, samples[number].drawing, rows[number].position)
-            for number, line in zip(wanted, np.asarray(logits), strict=True)
+            for number, line in zip(wanted, lines, strict=True)
         ]
-        return Tokens([rows[number] for number in wanted], tokens)
+        if not np.isfinite(lines).all():
+            raise StageError("the model's logits hold what is no number")
+        logprobs = [log_probability(line, token) for line, token in zip(lines, tokens, strict=True)]
+        return Tokens([rows[number] for number in wanted], tokens, logprobs)
 
 
 def _rows(rows: Sequence[Row], samples: Sequence[Cached]) -> Rows:

@@ -1,1 +1,9 @@
-"""What a node sends to other nodes, and how it asks again."""
+"""The one door for a node's traffic: HTTP requests, datagrams and streams, as bytes between hosts.
+
+Nothing else in ``testbed.node`` opens a socket, so encryption and authentication belong here. This package knows no
+pattern, no ring and no membership.
+
+    http.py         requests to other nodes; servers for nodes and for the host
+    datagrams.py    heartbeats
+    streams.py      the hops of a ring
+"""

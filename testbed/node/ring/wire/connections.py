@@ -6,7 +6,6 @@ and connects anew until that succeeds.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from testbed.core.clock import Clock
 from testbed.node.ring.wire.frames import Format, Frame, FrameReader, LostTrackError
 from testbed.node.ring.wire.messages import Alive, FrameError, Loss, Reset
+from testbed.node.transport.streams import connect, listening
 
 _SIGNS: Final = 4  # of life that are sent in the time after which silence means loss
 _LOOKS: Final = 8  # at whether something was heard, in that time
@@ -34,7 +34,7 @@ class Outgoing:
         self._port = port
         self._layout = layout
         self._detect = detect
-        self._patience = round(clock.real(detect) * 1000)  # milliseconds of the kernel's clock
+        self._patience = clock.real(detect)
         self._writer: asyncio.StreamWriter | None = None
         self._silent = True
         self._kept: Frame | None = None
@@ -67,10 +67,7 @@ class Outgoing:
     async def _hold(self) -> None:
         """Connect, and stay until the connection breaks; raises OSError if it does not end well."""
         async with asyncio.timeout(self._detect):
-            reader, writer = await asyncio.open_connection(self._host, self._port)
-        endpoint: socket.socket = writer.get_extra_info("socket")
-        endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._patience)
+            reader, writer = await connect(self._host, self._port, self._patience)
         self._writer = writer
         self.send(Frame(0, Alive(self._stage)))
         if self._kept is not None:
@@ -123,14 +120,10 @@ class Incoming:
 
     async def run(self, host: str, port: int) -> None:
         """Listen for ever."""
-        loop = asyncio.get_running_loop()
-        # One that serves from its beginning would go on if that was cancelled, and nobody could close it.
-        server = await loop.create_server(self._accept, host, port, start_serving=False)
         try:
-            await server.start_serving()
-            await self._watch()
+            async with listening(self._accept, host, port):
+                await self._watch()
         finally:
-            server.close()
             self._closed, self._heard = True, None
             for connection in self._connections:
                 connection.end()

@@ -18,7 +18,7 @@ from testbed.node.ring.wire.activations import ENCODINGS
 from testbed.node.ring.wire.messages import KINDS, Activations, Coding, FrameError, RingMessage, Row
 
 MAGIC: Final = b"RNG"
-VERSION: Final = 1
+VERSION: Final = 2
 
 MOST_ROWS: Final = 512
 """In one frame, and so in one batch of a stage."""

@@ -17,7 +17,7 @@ from testbed.node.ring.wire.activations import Encoding, Hidden
 MOST_REASON: Final = 512
 """Bytes of a sentence that says why something failed."""
 
-_TOKEN: Final = struct.Struct("<I")
+_TOKEN: Final = struct.Struct("<If")
 _OPENING: Final = struct.Struct("<HIff")
 _STAGE: Final = struct.Struct("<I")
 _SECONDS: Final = struct.Struct("<f")
@@ -103,11 +103,12 @@ class Activations(RingMessage):
 
 @dataclass(frozen=True)
 class Tokens(RingMessage):
-    """What the last stage drew from each row, for the head."""
+    """The token that the last stage drew from each row, and the natural logarithm of the token's probability."""
 
     kind: ClassVar = 2
     rows: Sequence[Row]
     tokens: Sequence[int]
+    logprobs: Sequence[float]
 
     @property
     def table(self) -> Sequence[Row]:
@@ -115,13 +116,16 @@ class Tokens(RingMessage):
 
     def payload(self, coding: Coding) -> bytes:
         del coding
-        return b"".join(map(_TOKEN.pack, self.tokens))
+        return b"".join(map(_TOKEN.pack, self.tokens, self.logprobs))
 
     @classmethod
     def read(cls, table: Sequence[Row], payload: bytes, coding: Coding) -> "Tokens":
         del coding
         _check_length(payload, _some(table) * _TOKEN.size)
-        return cls(table, [token for (token,) in _TOKEN.iter_unpack(payload)])
+        drawn = list(_TOKEN.iter_unpack(payload))
+        if not all(logprob <= 0 for _, logprob in drawn):
+            raise FrameError("a probability that is above 1, or no number")
+        return cls(table, [token for token, _ in drawn], [logprob for _, logprob in drawn])
 
 
 @dataclass(frozen=True)

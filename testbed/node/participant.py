@@ -1,0 +1,189 @@
+"""A node's part in one prompt, as the pattern sees it (:class:`testbed.patterns.participant.Participant`)."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from testbed.core import seeds
+from testbed.node.calls.asking import Asker
+from testbed.node.calls.openai import (
+    ChatRequest,
+    ChatResponse,
+    DelegationRequest,
+    DelegationResponse,
+    VerificationRequest,
+    VerificationResponse,
+)
+from testbed.node.config import NodeConfig
+from testbed.node.event_log import EventWriter
+from testbed.node.membership.neighbourhood import Neighbourhood
+from testbed.patterns.participant import Call, Completion, JobError, Peer, Prompt, Verification
+
+CHATS = "/v1/chat/completions"
+VERIFICATIONS = "/v1/verifications"
+DELEGATIONS = "/v1/delegations"
+
+_Result = TypeVar("_Result")
+
+
+class OwnModel(Protocol):
+    """What a participant needs of its own node's inference."""
+
+    async def complete(self, request: ChatRequest, job: str) -> Completion:
+        """The completion of a named request; raises JobError."""
+
+    def cancel(self, name: str, reason: str) -> None:
+        """Nobody waits for the request called ``name`` any more."""
+
+    async def vocabulary(self) -> str:
+        """The hash of the model's tokens; raises JobError."""
+
+
+class NodeParticipant:
+    """The node called ``config.name`` while it answers ``prompt``."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        prompt: Prompt,
+        own: OwnModel,
+        asker: Asker,
+        neighbourhood: Neighbourhood,
+        log: EventWriter,
+    ) -> None:
+        self._config = config
+        self._prompt = prompt
+        self._own = own
+        self._asker = asker
+        self._neighbourhood = neighbourhood
+        self._log = log
+        self._used: Counter[str] = Counter()
+
+    @property
+    def name(self) -> str:
+        """The node's own name."""
+        return self._config.name
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        """All neighbours, in the order of the configuration."""
+        present = set(self._neighbourhood.present())
+        facts = self._config.peers
+        return [
+            replace(facts[name].peer(name) if name in facts else Peer(name), present=name in present)
+            for name in self._config.neighbours
+        ]
+
+    def random(self, *names: object) -> random.Random:
+        """A generator for the subject ``names``, derived from the run's seed."""
+        return seeds.stream(self._config.seed, *names)
+
+    async def complete(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> Completion:
+        """The completion of ``call``; raises JobError."""
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        request = ChatRequest(messages=list(call.messages), metadata=self._metadata(call), **_sampling(call))
+        if at is None:
+            name = self._job(call, self.name)
+            completion = await self._within(timeout, name, self._own.complete(request, name))
+        else:
+            name = self._job(call, at.name)
+            response = await self._asker.ask(at.name, CHATS, name, request, ChatResponse, timeout)
+            completion = response.completion
+        return replace(completion, seconds=loop.time() - begin)
+
+    async def delegate(self, prompt: Prompt, at: Peer, timeout: float | None = None) -> str:
+        """The answer that ``at`` finds with its own pattern; raises JobError."""
+        visited = (*self._prompt.visited, self.name)
+        if at.name in visited:
+            raise JobError(f"{at.name} delegated this prompt itself ({' → '.join(visited)}), so it cannot take it over")
+        request = DelegationRequest(text=prompt.text, budget=prompt.budget, privacy=prompt.privacy, visited=visited)
+        name = self._repeated(f"{self._prompt.id}>{at.name}")
+        response = await self._asker.ask(at.name, DELEGATIONS, name, request, DelegationResponse, timeout)
+        return response.text
+
+    async def verify(self, call: Call, tokens: Sequence[int], at: Peer, timeout: float | None = None) -> Verification:
+        """How much of the answer ``tokens`` the model of ``at`` would have written; raises JobError."""
+        request = VerificationRequest(
+            messages=list(call.messages),
+            metadata=self._metadata(call),
+            model=self._config.model,
+            tokens=list(tokens),
+            vocabulary=await self._own.vocabulary(),
+            **_sampling(call),
+        )
+        name = self._job(call, at.name)
+        response = await self._asker.ask(at.name, VERIFICATIONS, name, request, VerificationResponse, timeout)
+        return response.verification
+
+    def decide(
+        self,
+        to: Peer | None,
+        *,
+        source: Peer | None = None,
+        score: float | None = None,
+        threshold: float | None = None,
+        propensity: float | None = None,
+        reason: str = "",
+    ) -> None:
+        """Record that the prompt goes from ``source`` on to ``to``."""
+        names = {"from": source.name if source else self.name, "to": to.name if to else self.name}
+        self._log.emit(
+            "decision",
+            prompt=root(self._prompt.id),
+            **names,
+            score=score,
+            threshold=threshold,
+            propensity=propensity,
+            reason=reason,
+        )
+
+    async def _within(self, timeout: float | None, name: str, work: Awaitable[_Result]) -> _Result:
+        """The result of the node's own ``work``, whose request is cancelled if nobody waits for it any more."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await work
+        except TimeoutError:
+            self._own.cancel(name, "its deadline has passed")
+            raise JobError(f"{self.name}: no answer within {timeout:g}s") from None
+        except asyncio.CancelledError:
+            self._own.cancel(name, "cancelled")
+            raise
+
+    def _job(self, call: Call, node: str) -> str:
+        """The name of a new job: ``PROMPT.ID@NODE``, and ``PROMPT.ID.2@NODE`` of the second with that id there."""
+        name = f"{self._prompt.id}.{call.name}"
+        self._used[f"{name}@{node}"] += 1
+        number = self._used[f"{name}@{node}"]
+        return f"{name}@{node}" if number == 1 else f"{name}.{number}@{node}"
+
+    def _repeated(self, name: str) -> str:
+        self._used[name] += 1
+        return name if self._used[name] == 1 else f"{name}.{self._used[name]}"
+
+    def _metadata(self, call: Call) -> dict[str, str]:
+        return {
+            "prompt": root(self._prompt.id),
+            "layer": str(call.layer),
+            "role": call.role,
+            "owner": self.name,
+        }
+
+
+def root(prompt: str) -> str:
+    """The name of the prompt that a delegated one, ``p7>b``, stems from."""
+    return prompt.partition(">")[0]
+
+
+def _sampling(call: Call) -> dict[str, float | int]:
+    overrides = call.sampling
+    given = {
+        "temperature": overrides.temperature,
+        "top_p": overrides.top_p,
+        "max_tokens": overrides.max_tokens,
+        "seed": overrides.seed,
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,86 @@
+"""HTTP: a client for requests to other nodes, and servers on a port or on a Unix socket."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, TCPConnector, web
+
+_KEPT: Final = 3600.0  # seconds that an idle connection stays open
+_UNLIMITED: Final = ClientTimeout(total=None)  # callers limit their requests themselves
+_SHUTDOWN: Final = 60.0
+
+
+class NoConnectionError(ConnectionError):
+    """No connection to the server could be made."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The status and the body of a response."""
+
+    status: int
+    body: bytes
+
+
+class HttpClient:
+    """Sends requests over connections that stay open, as many at once as there are requests."""
+
+    async def __aenter__(self) -> Self:
+        self._session = ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=_KEPT), timeout=_UNLIMITED)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def request(
+        self, method: str, host: str, port: int, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """The reply to one request; waits for it without limit.
+
+        Raises NoConnectionError, or ConnectionError if the connection ended before the reply was complete.
+        """
+        try:
+            url = f"http://{host}:{port}{path}"
+            async with self._session.request(method, url, data=body, headers=headers) as response:
+                return Reply(response.status, await response.read())
+        except ClientConnectorError as error:
+            raise NoConnectionError("no connection") from error
+        except ClientError as error:
+            raise ConnectionError(str(error)) from error
+
+
+@asynccontextmanager
+async def serving(
+    application: web.Application, port: int, address: str | None = None, shutdown: float = _SHUTDOWN
+) -> AsyncIterator[None]:
+    """Serve ``application`` on a TCP port of ``address``, or of all addresses, for as long as the context lasts.
+
+    A handler is cancelled when its connection ends. At the end, running handlers have ``shutdown`` seconds to finish.
+    """
+    async with _running(application, shutdown) as runner:
+        await web.TCPSite(runner, address, port).start()
+        yield
+
+
+@asynccontextmanager
+async def serving_unix(application: web.Application, path: Path, shutdown: float = _SHUTDOWN) -> AsyncIterator[None]:
+    """Serve ``application`` on the Unix socket ``path``; otherwise as :func:`serving`."""
+    async with _running(application, shutdown) as runner:
+        await web.UnixSite(runner, str(path)).start()
+        yield
+
+
+@asynccontextmanager
+async def _running(application: web.Application, shutdown: float) -> AsyncIterator[web.AppRunner]:
+    runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=shutdown)
+    await runner.setup()
+    try:
+        yield runner
+    finally:
+        await runner.cleanup()
