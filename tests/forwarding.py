@@ -1,7 +1,7 @@
-"""What a network between nodes with several links must do, whatever its links are made of; seen from outside.
+"""What a network between nodes with several links must do, whatever backend makes the links. Measured from outside.
 
- a ─10─ b ─5─ s1 ─1─ f      The numbers are milliseconds one way. From a to d the shortest way is over f, which has two
- │       \\     │     │      interfaces on one segment: 32 ms. The links a-d, b-e and s1-s2 are on no way of theirs.
+ a ─10─ b ─5─ s1 ─1─ f      The numbers are delays in ms. From a to d the shortest path leads over f, which has two
+ │       \\     │     │      interfaces on one segment: 32 ms. The links a-d, b-e and s1-s2 are not on it.
 200     1 e   100    1
  │             │     │
  d ─10─ c ─5─ s2 ────┘
@@ -16,6 +16,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from conformance import EARLY, undisturbed
 
 from testbed.host.namespace import Namespace
 from testbed.schema.network.topology import Topology
@@ -84,9 +85,13 @@ class ForwardingConformance:
 
     def test_a_round_trip_takes_the_delays_of_all_links_on_the_way(self, network: Network) -> None:
         _ping(network, "a", "d", "-c", "1")
-        milliseconds = _ping(network, "a", "d", "-c", "10", "-i", "0.1")
-        assert milliseconds is not None
-        assert 64 <= milliseconds <= 67
+
+        def check() -> None:
+            milliseconds = _ping(network, "a", "d", "-c", "10", "-i", "0.1")
+            assert milliseconds is not None
+            assert 64 - 6 * EARLY <= milliseconds <= 67  # over six links; any other way takes 100 ms more
+
+        undisturbed(check)
 
     def test_a_node_in_another_namespace_is_as_it_was(self, network: Network) -> None:
         """As when its container is started again: f has two interfaces on the way from a to d."""

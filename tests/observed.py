@@ -1,11 +1,18 @@
-"""Runs of the testbed as a user starts them, and what can be seen of them from outside."""
+"""Runs of the testbed as a user starts them, and what can be seen of them from outside.
+
+Other runs may go on beside them: a user's, another test session's, those of another worker of pytest-xdist. Every
+process that this one starts has :data:`SESSION` in its environment, by which it is told from theirs.
+"""
 
 import json
+import os
 import subprocess
 import sys
 import time
+import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +22,13 @@ import docker
 import psutil
 from pyroute2 import netns
 
-from testbed.world.journal import JOURNALS
+from testbed.world.journal import JOURNALS, Journal, journals
 
 PROJECT = Path(__file__).parents[1]
 GOSSIP = PROJECT / "scenarios" / "gossip_moa.yaml"
+
+SESSION_VARIABLE = "TESTBED_TEST_SESSION"
+SESSION = os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ def run_of(runner: "subprocess.Popen[str]") -> str | None:
 
 @dataclass(frozen=True)
 class Remains:
-    """What runs may leave on a host; what has another name is somebody else's."""
+    """What the runs of this session have on the host, and the host's interfaces."""
 
     containers: frozenset[str]
     namespaces: frozenset[str]
@@ -79,32 +89,86 @@ class Remains:
 
     @classmethod
     def now(cls) -> "Remains":
-        client = docker.from_env()
-        directories = (Path("/run/testbed"), Path("/var/lib/testbed/runs"))
+        """Those of this moment."""
+        foreign = _foreign_runs()
+        containers = docker.from_env().containers.list(all=True, ignore_removed=True)
+        namespaces = netns.listnetns()
+        directories = (Path("/run/testbed"), JOURNALS)
+        files = [path for directory in directories if directory.exists() for path in directory.iterdir()]
+        processes = frozenset(_own_processes())
+        foreign |= _foreign_runs()  # a run may have begun or ended meanwhile
+
+        def of_ours(names: Iterable[str]) -> frozenset[str]:
+            return frozenset(name for name in names if name.startswith("tb-") and name.split("-")[1] not in foreign)
+
         return cls(
-            containers=frozenset(
-                container.name
-                for container in client.containers.list(all=True, ignore_removed=True)
-                if container.name.startswith("tb-")
-            ),
-            namespaces=frozenset(name for name in netns.listnetns() if name.startswith("tb-")),
-            interfaces=frozenset(psutil.net_if_addrs()),
-            processes=frozenset(_own_processes()),
-            files=frozenset(
-                str(path) for directory in directories if directory.exists() for path in directory.iterdir()
-            ),
+            containers=of_ours(container.name for container in containers),
+            namespaces=of_ours(namespaces),
+            interfaces=frozenset(name for name in psutil.net_if_addrs() if not name.startswith("veth")),  # Docker's
+            processes=processes,
+            files=frozenset(str(path) for path in files if path.stem not in foreign),
         )
+
+
+def own_processes(module: str) -> list[psutil.Process]:
+    """The processes of this session that execute a module."""
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if module in (process.info["cmdline"] or ()) and _is_ours(process.pid)]
+
+
+def container_of(runner: "subprocess.Popen[str]", node: str) -> docker.models.containers.Container:
+    """A node's container in the run of a process."""
+    return docker.from_env().containers.get(f"tb-{run_of(runner)}-{node}")
+
+
+def wait_for_stage(runner: "subprocess.Popen[str]", stage: str) -> None:
+    """Wait until a run is at a stage, as it prints."""
+    assert runner.stdout is not None
+    assert any(line.rstrip().endswith(f": {stage}") for line in runner.stdout), "the run ended too soon"
 
 
 def wait_for_watchers() -> None:
     """Watchers end by themselves once their run is undone; on a busy host that takes a moment."""
-    deadline = time.monotonic() + 10
-    while any("watcher" in process for process in Remains.now().processes):
+    deadline = time.monotonic() + 60
+    while any("watcher" in process for process in _own_processes()):
         assert time.monotonic() < deadline, "a watcher does not end"
+        time.sleep(0.05)
 
 
 def _own_processes() -> Iterator[str]:
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if "testbed.world" in line or "mininet:" in line or "testbed.node" in line:
+        if ("testbed.world" in line or "mininet:" in line) and _is_ours(process.pid):
             yield f"{process.pid} {line}"
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        return pid == os.getpid() or psutil.Process(pid).environ().get(SESSION_VARIABLE) == SESSION
+    except psutil.Error:
+        return False
+
+
+def _foreign_runs() -> frozenset[str]:
+    """Runs whose journal is open in processes of others alone, and runs that were kept."""
+    paths = {path: _holders(path) for path in journals()}
+    held = {path.stem for path, pids in paths.items() if pids and not any(map(_is_ours, pids))}
+    return frozenset(held | {path.stem for path, pids in paths.items() if not pids and _is_kept(path)})
+
+
+def _holders(journal: Path) -> list[int]:
+    """The processes that have a journal open."""
+    holders = []
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # it is closed by now
+            if descriptor.readlink() == journal:
+                holders.append(int(descriptor.parts[2]))
+    return holders
+
+
+def _is_kept(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            return Journal(path, file).kept
+    except FileNotFoundError:
+        return False

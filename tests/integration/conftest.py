@@ -1,5 +1,10 @@
-"""Fixtures for tests that run the testbed as a user does."""
+"""Fixtures for tests that run the testbed as a user does, and the order in which they take turns.
 
+With ``pytest -n`` several tests run at a time. A module marked ``measures`` asserts what was measured of links, CPUs or
+models: its tests run alone on this machine, after all others. All sessions share the lock that sees to it.
+"""
+
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +16,25 @@ from observed import PROJECT, FinishedRun, Remains, start
 from testbed.core.errors import HostError
 from testbed.host.image import NODE_CODE
 from testbed.world.plan import connect_docker
+
+TURNS = Path("/run/testbed-tests.lock")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that measure last, so that no other worker waits for them while it could go on."""
+    items.sort(key=_measures)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a test, its fixtures included, beside others or alone."""
+    with TURNS.open("w") as turns:
+        fcntl.flock(turns, fcntl.LOCK_EX if _measures(item) else fcntl.LOCK_SH)
+        return (yield)
+
+
+def _measures(item: pytest.Item) -> bool:
+    return item.get_closest_marker("measures") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,7 +72,8 @@ def mutant(tmp_path: Path) -> Iterator[Callable[[str, str, str], Path]]:
             shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
         code = (copy / file).read_text()
         assert code.count(text) == 1, "the code has changed: mutate what stands there now"
-        (copy / file).write_text(code.replace(text, instead))
+        unique = f"\n# {copy}\n"  # an image of its own, which no other session's test removes
+        (copy / file).write_text(code.replace(text, instead) + unique)
         output, _ = start("image", project=copy).communicate()
         images.append(output.split()[-1])
         return copy

@@ -1,13 +1,12 @@
-"""A node behind its cap, as it sees that itself: how often it is stopped, and what it gets of a core."""
+"""A node behind its cap, as measured inside it: how often it is stopped, and its share of a core."""
 
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
-import psutil
 import pytest
-from observed import FinishedRun, Remains, start, wait_for_watchers
+from observed import FinishedRun, Remains, own_processes, start, wait_for_watchers
 
 from testbed.world.nodes import metronome
 
@@ -20,6 +19,8 @@ workload: {{prompts: worldfacts, arrivals: {{process: poisson, rate: 1/s}}, coun
 """
 SPIN = """
 import json, time
+
+pytestmark = pytest.mark.measures
 stops, begin, used = 0, time.monotonic(), time.process_time()
 last = begin
 while last < begin + 2:
@@ -27,7 +28,7 @@ while last < begin + 2:
     stops, last = stops + (now - last > 0.003), now
 print(json.dumps([stops, (time.process_time() - used) / (last - begin)]))
 """
-"""Computes for two seconds, and prints how often it stood still meanwhile and what share of a core it got."""
+"""Computes for two seconds. Prints how often it was stopped for more than 3 ms, and its share of a core."""
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def node(run: Callable[..., FinishedRun], tmp_path: Path) -> Iterator[docker.mod
     before = Remains.now()
     scenario = tmp_path / "capped.yaml"
     scenario.write_text(SCENARIO)
-    name = run(scenario, "--keep").summary["run"]
+    name = run(scenario, "--keep", "--fidelity", "off").summary["run"]
     yield docker.from_env().containers.get(f"tb-{name}-a")
     start("clean", name).wait()
     wait_for_watchers()
@@ -53,7 +54,7 @@ def test_a_node_gets_its_share_a_little_in_each_period(node: docker.models.conta
     assert CAP / 2 < share < CAP * 1.1
     if not metronome.needed():
         pytest.skip("this kernel's own clock keeps to caps, so there is nothing to compare with")
-    (beating,) = (one for one in psutil.process_iter(["cmdline"]) if metronome.__name__ in (one.info["cmdline"] or ()))
+    (beating,) = own_processes(metronome.__name__)
     beating.suspend()
     in_bursts, _ = _spin(node)
     assert evenly > 2 * in_bursts

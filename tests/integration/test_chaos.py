@@ -1,5 +1,6 @@
 """Random timelines on real nodes: what was drawn is kept, breaches are found, and nothing is left behind."""
 
+import fcntl
 import json
 import secrets
 import subprocess
@@ -19,7 +20,7 @@ from testbed.world.leaks import Possessions
 from testbed.world.world import SHARED
 
 SCENARIO = PROJECT / "scenarios" / "chaos.yaml"
-ONE_CORE = ("--set", "oversubscribe=true")  # which is all that the host may have
+ONE_CORE = ("--set", "oversubscribe=true", "--fidelity", "off")  # which is all that the host may have
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -64,8 +65,9 @@ def left() -> Iterator[str]:
     container = client.containers.create(ensure_image(client, print), name=f"tb-{run}-a")
     netns.create(f"tb-{run}")
     (SHARED / run).mkdir(parents=True)
-    (JOURNALS / f"{run}.jsonl").touch()
-    yield run
+    with (JOURNALS / f"{run}.jsonl").open("x") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)  # else another session's `testbed clean` takes it for that of a dead run
+        yield run
     container.remove()
     netns.remove(f"tb-{run}")
     (SHARED / run).rmdir()

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from observed import FinishedRun, Remains
 
+pytestmark = pytest.mark.measures
+
 Run = Callable[..., FinishedRun]
 
 SCENARIO = """
@@ -32,7 +34,7 @@ def scenario(tmp_path: Path) -> Path:
 
 
 def test_a_node_has_the_share_that_its_device_takes(run: Run, scenario: Path) -> None:
-    finished = run(scenario)
+    finished = run(scenario, "--fidelity", "off")
     assert finished.exit_code == 0, finished.output
     node = finished.summary["nodes"]["a"]
     device = node["device"]

