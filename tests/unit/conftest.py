@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from testbed.core.clock import REAL_TIME
 from testbed.node.engine.model import Sampling
 from testbed.node.event_log import EventWriter
-from testbed.patterns.participant import ChatMessage, Completion, Verification
+from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, Verification
 from testbed.schema.scenario import Scenario, load_scenario
 
 SCENARIO = """\
@@ -88,6 +89,9 @@ class TraceFile:
 
 @pytest.fixture
 def make_trace(tmp_path: Path) -> Callable[[str], TraceFile]:
+    """The trace of a node; there is one for each name, and with it one open file."""
+
+    @cache
     def make(node: str) -> TraceFile:
         path = tmp_path / f"{node}.jsonl"
         return TraceFile(path, EventWriter(path, node, REAL_TIME))
@@ -107,6 +111,8 @@ class FakeModel:
     seen: list[str] = field(default_factory=list)
     samplings: list[Sampling] = field(default_factory=list)
     most_at_once: int = 0
+    logprobs: LogProbabilities | None = None
+    vocabulary: str = "capitals"
     _at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -126,11 +132,10 @@ class FakeModel:
                 raise self.errors[text]
             on_token()
             on_token()
-            return Completion(text.upper(), prompt_tokens=len(text), tokens=2, stopped=sampling.max_tokens > 2)
+            stopped = sampling.max_tokens > 2
+            return Completion(text.upper(), prompt_tokens=len(text), tokens=2, stopped=stopped, logprobs=self.logprobs)
         finally:
             self._at_once -= 1
-
-    vocabulary = "capitals"
 
     def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
         """A model that writes 1, 2, 3 and so on, up to the length of the last message."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,79 +9,32 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, UnixConnector
+from nodes import ADDRESSES, configured, free_port, node
 
-from testbed.node.agent import Agent
-from testbed.node.api import LARGEST_REQUEST, NodeApi
+from testbed.node.api import LARGEST_REQUEST
 from testbed.node.calls import asking
-from testbed.node.config import NodeConfig
 from testbed.node.engine.model import ContextOverflowError
-from testbed.node.engine.queue import InferenceQueue
-from testbed.node.journal import Past, recall
-from testbed.node.membership.neighbourhood import Everyone
-from testbed.node.transport.http import HttpClient, serving, serving_unix
+from testbed.node.journal import recall
 from testbed.patterns.gossip_moa import INSTRUCTION
 from testbed.patterns.participant import JobError
 from testbed.world.nodes.client import AgentClient, AgentGoneError
 
 CHAT = {"model": "zoo/a", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]}
-NOTHING = Past()
 MakeTrace = Callable[[str], Any]
 
 
 @pytest.fixture(autouse=True)
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
     """A free port in the place of the fixed one that agents have in a network of their own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
+    free = free_port()
     monkeypatch.setattr(asking, "PORT", free)
     return free
 
 
-def _config(
-    name: str, neighbours: dict[str, str], layers: int = 1, timeout: str = "10s", limit: int = 16
-) -> NodeConfig:
-    pattern = {"kind": "gossip-moa", "layers": layers, "proposers": len(neighbours), "timeout": timeout}
-    return NodeConfig.model_validate(
-        {
-            "name": name,
-            "neighbours": neighbours,
-            "pattern_class": "testbed.patterns.gossip_moa:GossipMoa",
-            "pattern": pattern,
-            "queue": {"limit": limit},
-            "retry": {"attempts": 2, "backoff": "1ms"},
-            "membership": None,
-            "model": f"zoo/{name}",
-            "context": 512,
-            "threads": 1,
-            "temperature": 0.25,
-            "max_tokens": 24,
-            "seed": 7,
-        }
-    )
-
-
 @asynccontextmanager
-async def _node(
-    config: NodeConfig, model: Any, trace: Any, directory: Path, address: str, past: Past = NOTHING
-) -> AsyncIterator[Path]:
-    """A whole node but for its model; yields the path of its Unix socket."""
-    queue = InferenceQueue(model, trace, config.queue)
-    path = directory / f"{config.name}.sock"
-    async with HttpClient() as client, asyncio.timeout(30):
-        agent = Agent(config, queue, trace, client, Everyone(config.neighbours), past)
-        api = NodeApi(agent, trace)
-        agent.resume(past.unfinished)
-        working = asyncio.create_task(queue.serve())
-        async with (
-            serving(api.for_network(), asking.PORT, address, shutdown=0.01),
-            serving_unix(api.for_host(), path, shutdown=0.01),
-        ):
-            try:
-                yield path
-            finally:
-                agent.stop()
-        working.cancel()
+async def _node(*arguments: Any) -> AsyncIterator[Path]:
+    async with node(*arguments) as (path, _):
+        yield path
 
 
 Talk = Callable[[Callable[[ClientSession], Coroutine[Any, Any, Any]]], Any]
@@ -94,7 +46,7 @@ def talk(request: pytest.FixtureRequest, model: Any, make_trace: MakeTrace, tmp_
 
     def run(exchange: Callable[[ClientSession], Coroutine[Any, Any, Any]]) -> Any:
         async def play() -> Any:
-            async with _node(_config("a", {}), model, make_trace("a").trace, tmp_path, "127.0.0.1") as path:
+            async with _node(configured("a", {}), model, make_trace("a").trace, tmp_path, "127.0.0.1") as path:
                 connector = UnixConnector(str(path)) if request.param == "unix" else None
                 async with ClientSession(f"http://127.0.0.1:{asking.PORT}", connector=connector) as session:
                     return await exchange(session)
@@ -222,7 +174,7 @@ def test_the_network_cannot_hand_over_prompts(model: Any, make_trace: MakeTrace,
 
     async def play() -> list[int]:
         async with (
-            _node(_config("a", {}), model, make_trace("a").trace, tmp_path, "127.0.0.1"),
+            _node(configured("a", {}), model, make_trace("a").trace, tmp_path, "127.0.0.1"),
             ClientSession(f"http://127.0.0.1:{port}") as session,
         ):
             async with session.post("/prompts", json={"id": "p1", "text": "hi"}) as prompts:
@@ -235,9 +187,6 @@ def test_the_network_cannot_hand_over_prompts(model: Any, make_trace: MakeTrace,
     assert model.seen == []
 
 
-ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2"}
-
-
 @asynccontextmanager
 async def _two_nodes(
     models: dict[str, Any], make_trace: MakeTrace, directory: Path, **options: Any
@@ -246,7 +195,7 @@ async def _two_nodes(
     async with AsyncExitStack() as stack:
         clients = {}
         for name in ADDRESSES:
-            config = _config(name, {other: ADDRESSES[other] for other in ADDRESSES if other != name}, **options)
+            config = configured(name, {other: ADDRESSES[other] for other in ADDRESSES if other != name}, **options)
             node = _node(config, models[name], make_trace(name).trace, directory, ADDRESSES[name])
             clients[name] = await stack.enter_async_context(AgentClient(await stack.enter_async_context(node)))
         yield clients
@@ -333,9 +282,9 @@ def test_a_prompt_whose_owner_fails_is_told_why(models: dict[str, Any], make_tra
 
 def test_neighbours_are_reached_or_not(models: dict[str, Any], make_trace: MakeTrace, tmp_path: Path) -> None:
     async def play() -> dict[str, float | None]:
-        config = _config("a", {"b": ADDRESSES["b"], "nobody": "127.0.0.3"})
+        config = configured("a", {"b": ADDRESSES["b"], "nobody": "127.0.0.3"})
         async with (
-            _node(_config("b", {}), models["b"], make_trace("b").trace, tmp_path, ADDRESSES["b"]),
+            _node(configured("b", {}), models["b"], make_trace("b").trace, tmp_path, ADDRESSES["b"]),
             _node(config, models["a"], make_trace("a").trace, tmp_path, ADDRESSES["a"]) as path,
             AgentClient(path) as client,
         ):
@@ -390,7 +339,7 @@ def test_a_full_queue_answers_at_once_in_the_form_of_openais_errors(
     model.held.clear()
 
     async def play() -> tuple[int, Any]:
-        node = _node(_config("a", {}, limit=1), model, make_trace("a").trace, tmp_path, "127.0.0.1")
+        node = _node(configured("a", {}, limit=1), model, make_trace("a").trace, tmp_path, "127.0.0.1")
         async with node, ClientSession(f"http://127.0.0.1:{port}") as session:
             first = asyncio.create_task(_status(session))
             while not model.seen:
@@ -472,7 +421,7 @@ def test_a_node_that_is_started_again_ends_its_prompts_and_does_nothing_twice(
     model: Any, make_trace: MakeTrace, tmp_path: Path
 ) -> None:
     """It is cut off in the second layer; whoever waits for the prompt sees no more than that it takes longer."""
-    traced, config = make_trace("a"), _config("a", {}, layers=2)
+    traced, config = make_trace("a"), configured("a", {}, layers=2)
     second = f"why?\nResponse-1: WHY?\n{INSTRUCTION}"
     first, again = type(model)(stuck_at=second), type(model)()
 

@@ -1,0 +1,74 @@
+"""Whole nodes in this process, each at a loopback address of its own; only the models are fake."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from testbed.node.agent import Agent
+from testbed.node.api import NodeApi
+from testbed.node.calls import asking
+from testbed.node.config import NodeConfig
+from testbed.node.engine.queue import InferenceQueue
+from testbed.node.journal import Past
+from testbed.node.membership.neighbourhood import Everyone
+from testbed.node.transport.http import HttpClient, serving, serving_unix
+
+ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2"}
+NOTHING = Past()
+
+
+def free_port() -> int:
+    """A port for :data:`asking.PORT`, which is fixed where agents have a network of their own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free: int = probe.getsockname()[1]
+    return free
+
+
+def configured(
+    name: str, neighbours: dict[str, str], layers: int = 1, timeout: str = "10s", limit: int = 16
+) -> NodeConfig:
+    pattern = {"kind": "gossip-moa", "layers": layers, "proposers": len(neighbours), "timeout": timeout}
+    return NodeConfig.model_validate(
+        {
+            "name": name,
+            "neighbours": neighbours,
+            "pattern_class": "testbed.patterns.gossip_moa:GossipMoa",
+            "pattern": pattern,
+            "queue": {"limit": limit},
+            "retry": {"attempts": 2, "backoff": "1ms"},
+            "membership": None,
+            "model": f"zoo/{name}",
+            "context": 512,
+            "threads": 1,
+            "temperature": 0.25,
+            "max_tokens": 24,
+            "seed": 7,
+        }
+    )
+
+
+@asynccontextmanager
+async def node(
+    config: NodeConfig, model: Any, trace: Any, directory: Path, address: str, past: Past = NOTHING
+) -> AsyncIterator[tuple[Path, Agent]]:
+    """A whole node but for its model; yields the path of its Unix socket, and its agent."""
+    queue = InferenceQueue(model, trace, config.queue)
+    path = directory / f"{config.name}.sock"
+    async with HttpClient() as client, asyncio.timeout(30):
+        agent = Agent(config, queue, trace, client, Everyone(config.neighbours), past)
+        api = NodeApi(agent, trace)
+        agent.resume(past.unfinished)
+        working = asyncio.create_task(queue.serve())
+        async with (
+            serving(api.for_network(), asking.PORT, address, shutdown=0.01),
+            serving_unix(api.for_host(), path, shutdown=0.01),
+        ):
+            try:
+                yield path, agent
+            finally:
+                agent.stop()
+        working.cancel()
