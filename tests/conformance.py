@@ -436,26 +436,34 @@ class LinkConformance:
         assert laboratory.links.current()[0].link.up.delay == 0.010
 
     def test_many_changes_under_load_lose_and_reorder_nothing(self, laboratory: Laboratory) -> None:
-        draw = random.Random(1)
-        laboratory.join(Direction(bandwidth=50e6, delay=0.002), PLAIN)
-        stopped = threading.Event()
+        change_under_load(laboratory, 100)
 
-        def change_on_and_on() -> None:
-            while not stopped.is_set():
-                delay = draw.choice([0.0, draw.uniform(0, 0.01)])
-                bandwidth = draw.choice([None, draw.uniform(20e6, 100e6)])
-                jitter = Jitter(draw.uniform(0, delay), draw.choice(["normal", "uniform", "pareto"]))
-                said = {"delay": delay, "bandwidth": bandwidth, "jitter": jitter, "queue": Queue(packets=5000)}
-                laboratory.change(said, "up")
 
-        changing = threading.Thread(target=change_on_and_on)
-        with laboratory.datagrams() as datagrams:
-            changing.start()
-            datagrams.send(5000, size=1000, interval=0.001)
-            stopped.set()
-            changing.join()
-            assert datagrams.received() == list(range(5000))
-        assert laboratory.links.current()[0].changes > 100
+def change_under_load(laboratory: Laboratory, changes: int) -> None:
+    """Change a link at random ``changes`` times while it carries datagrams: all arrive, in their order."""
+    draw = random.Random(1)
+    laboratory.join(Direction(bandwidth=50e6, delay=0.002), PLAIN)
+    finished = threading.Event()
+
+    def change_again_and_again() -> None:
+        for _ in range(changes):
+            delay = draw.choice([0.0, draw.uniform(0, 0.01)])
+            bandwidth = draw.choice([None, draw.uniform(20e6, 100e6)])
+            jitter = Jitter(draw.uniform(0, delay), draw.choice(["normal", "uniform", "pareto"]))
+            said = {"delay": delay, "bandwidth": bandwidth, "jitter": jitter, "queue": Queue(packets=5000)}
+            laboratory.change(said, "up")
+        finished.set()
+
+    changing = threading.Thread(target=change_again_and_again, daemon=True)
+    with laboratory.datagrams() as datagrams:
+        changing.start()
+        sent = 0
+        while changing.is_alive():
+            datagrams.send(500, size=1000, interval=0.001)
+            sent += 500
+            assert datagrams.received(silence=1.0) == list(range(sent - 500, sent))
+    assert finished.is_set()
+    assert laboratory.links.current()[0].changes == changes
 
 
 def mean_gap(arrived: list[int]) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -16,6 +16,9 @@ from testbed.core.errors import Problem, SpecError
 from testbed.schema.explain import Loc, dotted, explain
 
 Model = TypeVar("Model", bound=BaseModel)
+
+NOT_YAML: Final = (YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError)
+"""What ruamel.yaml raises: for dates that do not exist, lists nested too deeply, tags that do not fit their value."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Document:
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 0
             raise SpecError.of(path, f"is not valid YAML: {error.problem}", line) from None
-        except (YAMLError, ValueError, RecursionError) as error:  # a date that is none, lists nested without end
-            raise SpecError.of(path, f"is not valid YAML: {str(error).splitlines()[0]}") from None
+        except NOT_YAML as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise SpecError.of(path, f"is not valid YAML: {reason}") from None
         if not isinstance(data, CommentedMap):
             raise SpecError.of(path, "must hold keys and values, like `name: my-run`", 1)
         return cls(path, data)
@@ -101,7 +105,7 @@ def read_value(option: str, text: str) -> Any:
     """The YAML value in an option of the command line; raises SpecError."""
     try:
         return YAML(typ="safe").load(text)
-    except (YAMLError, ValueError, RecursionError):
+    except NOT_YAML:
         raise SpecError.of(option, f"{text!r} is not a YAML value") from None
 
 
