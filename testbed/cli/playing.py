@@ -37,6 +37,7 @@ def run(
     from testbed.analysis.junit import write_junit
     from testbed.host.machine import require_root
     from testbed.models.holdings import model_mistakes
+    from testbed.record.inputs import recorded_code
     from testbed.run.campaign import Campaign
     from testbed.run.runner import Options
     from testbed.schema.scenario import load_scenario
@@ -45,6 +46,9 @@ def run(
     from testbed.show.terminal import print_summary
 
     require_root()
+    for path in scenarios:
+        for code in recorded_code(path):
+            err.print(f"{path}: executes the code of {code}", markup=False, soft_wrap=True)
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
     chosen += [] if baseline is None else [f"baseline={json.dumps(str(baseline.absolute()))}"]
     loaded = [load_scenario(path, chosen, model_mistakes) for path in scenarios]

@@ -136,6 +136,12 @@ def is_file_reference(name: str) -> bool:
     return _FILE_REFERENCE.fullmatch(name) is not None
 
 
+def file_of(name: str) -> Path | None:
+    """The file of a ``FILE.py:NAME``; None of any other name."""
+    match = _FILE_REFERENCE.fullmatch(name)
+    return Path(match["path"]) if match else None
+
+
 def anchored(name: str, directory: Path) -> str:
     """``name`` with the path of a ``FILE.py:NAME`` made absolute from ``directory``; other names as they are."""
     match = _FILE_REFERENCE.fullmatch(name)

@@ -1,12 +1,12 @@
-"""The directory that a run leaves.
+"""The directory that a run leaves. It stands alone: what a run read lies in it, named by relative paths.
 
-``scenario.yaml`` (resolved: it can be run again), ``manifest.json``, ``events.jsonl``, ``samples.parquet``,
-``summary.json``, ``junit.xml`` and ``logs/NODE.log``. ``report.html`` and ``trace.json`` are made from these
-(:mod:`testbed.show.report`).
+``scenario.yaml`` (resolved, so it can be run again), ``inputs/`` (copies of the files that the scenario names),
+``manifest.json``, ``events.jsonl``, ``samples.parquet``, ``summary.json``, ``junit.xml`` and ``logs/NODE.log``.
+``report.html`` and ``trace.json`` are made from these (:mod:`testbed.show.report`).
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,17 +15,18 @@ from typing import Any
 from testbed.analysis.junit import write_junit
 from testbed.analysis.summary import Summary
 from testbed.core.errors import SpecError
-from testbed.schema.scenario import Scenario, write_scenario
+from testbed.record.inputs import Input, copy_inputs, relocated
+from testbed.schema.scenario import Scenario, yaml_text
 from testbed.world.nodes.container import NodeContainer
 
 
 def default_path(scenario: Scenario) -> Path:
-    """Under ``runs/``, by the scenario's name and the time."""
+    """A path under ``runs/`` with the scenario's name and the time."""
     return Path("runs") / f"{scenario.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 def shared_path(scenario: Scenario, path: Path | None) -> Path:
-    """A directory for several runs; raises SpecError if there is one already."""
+    """The path of a directory for several runs; raises SpecError if it exists."""
     path = path or default_path(scenario)
     if path.exists():
         raise SpecError.of("--out", f"{path} is there already; name a directory that is not")
@@ -35,12 +36,16 @@ def shared_path(scenario: Scenario, path: Path | None) -> Path:
 class RunDirectory:
     """The files of one run, written as they become known."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, inputs: Sequence[Input] = ()) -> None:
         self.path = path
+        self.inputs = inputs
 
     @classmethod
     def create(cls, scenario: Scenario, path: Path | None) -> "RunDirectory":
-        """A new directory at ``path``, or else at the default one."""
+        """A new directory at ``path``, or at the default one, with the scenario and the files that it names.
+
+        The baseline is left out: it is an earlier run, whose comparison ``summary.json`` keeps.
+        """
         path = path or default_path(scenario)
         try:
             path.mkdir(parents=True)
@@ -48,9 +53,11 @@ class RunDirectory:
             raise SpecError.of("--out", f"{path} is there already; name a directory that is not") from None
         except OSError as error:
             raise SpecError.of("--out", f"{path} cannot be made ({error.strerror}); name another directory") from None
-        directory = cls(path)
-        write_scenario(scenario, path / "scenario.yaml")
-        return directory
+        inputs = copy_inputs(scenario, path)
+        dumped = scenario.model_dump(mode="json", exclude_none=True, exclude={"baseline"})
+        text = yaml_text(relocated(dumped, {str(one.source): one.copy for one in inputs}))
+        (path / "scenario.yaml").write_text(text, encoding="utf-8")
+        return cls(path, inputs)
 
     @property
     def events(self) -> Path:
@@ -68,12 +75,12 @@ class RunDirectory:
         write_junit([summary], self.path / "junit.xml")
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """A file of one JSON object."""
+        """Write a file that holds one JSON object."""
         (self.path / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @contextmanager
     def keeping_logs(self, nodes: Mapping[str, NodeContainer]) -> Iterator[None]:
-        """Write what the nodes' agents printed, however the work within ends."""
+        """Write the output of every node to ``logs/`` when the block within ends, even if it raises."""
         try:
             yield
         finally:

@@ -1,8 +1,9 @@
-"""What a run was made of, so that another can be told to be the same."""
+"""``manifest.json``: what a run was made of, so that another run can be compared with it or be made again."""
 
 import os
 import platform
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,10 @@ import psutil
 from testbed.analysis.queues.figures import ExpectedLoad
 from testbed.analysis.recorded import FORMAT
 from testbed.analysis.verdict.fidelity import Fidelity
+from testbed.core.registry import FileOrigin, Origin, is_file_reference
+from testbed.record.inputs import Input
+from testbed.schema.metric import METRICS
+from testbed.schema.scenario import Scenario
 from testbed.world.plan import Plan
 
 _PACKAGES: Final = (
@@ -33,7 +38,7 @@ _NOT_REPRODUCED: Final = (
 )
 
 
-def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str, Any]:
+def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequence[Input] = ()) -> dict[str, Any]:
     """The manifest of a run; ``zero`` is the beginning of play on the run's clock."""
     image = plan.docker.images.get(plan.image)
     began = plan.clock.real(zero)
@@ -65,6 +70,9 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
             "docker_engine": plan.docker.version()["Version"],
             **{package: version(package) for package in _PACKAGES},
         },
+        "kinds": _kinds(plan.scenario),
+        "baseline": plan.scenario.baseline,
+        "inputs": {one.copy: one.as_dict() for one in inputs},
         "image": {"tag": plan.image, "id": image.id},
         "devices": {
             node: {"cpus": device.cpus, "memory": device.memory, **(device.speed.as_dict() if device.speed else {})}
@@ -83,6 +91,26 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity) -> dict[str,
         "load": None if load is None else load.as_dict(),
         "stages": {node: holding.reason for node, holding in plan.holdings.items() if holding.reason},
     }
+
+
+def _kinds(scenario: Scenario) -> list[dict[str, str]]:
+    """Where each kind comes from that the run used: its package and version, or its file and hash."""
+    metrics = ((METRICS, name) for name in METRICS.names())
+    return [
+        {"group": registry.group, "name": _name(name), **_origin(registry.origin(name))}
+        for registry, name in (*scenario.kinds, *metrics)
+    ]
+
+
+def _name(kind: str) -> str:
+    """A one-file kind without its folder, which the run directory does not have."""
+    return Path(kind).name if is_file_reference(kind) else kind
+
+
+def _origin(origin: Origin) -> dict[str, str]:
+    if isinstance(origin, FileOrigin):
+        return {"file": origin.path.name, "sha256": origin.sha256}
+    return {"package": origin.package, "version": origin.version}
 
 
 def _processor() -> str:

@@ -107,7 +107,9 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
                 with stages.stage("collect"):
                     measurements = recording.write(directory)
                     fidelity = inspection.judge(recording)
-                    directory.write_json("manifest.json", manifest(plan, journal.run, recording.zero, fidelity))
+                    directory.write_json(
+                        "manifest.json", manifest(plan, journal.run, recording.zero, fidelity, directory.inputs)
+                    )
     speeds = {
         name: DeviceSpeed(speed.device, speed.asked, speed.host, speed.cpus)
         for name, device in plan.devices.items()

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from testbed.core import files
 from testbed.core.registry import KindError, Registry, anchored
 from testbed.schema.explain import Mistake, MistakesError, explain
 
@@ -67,7 +67,7 @@ def find(registry: Registry[Any], key: str, name: Any, context: Any) -> tuple[An
     """The kind that a file calls ``name``, and its name with a path made absolute; raises MistakesError at ``key``."""
     if not isinstance(name, str):
         raise MistakesError([((key,), f"`{name}` is wrong: it should name a {registry.noun}")])
-    name = anchored(name, (context or {}).get("", Path()))
+    name = anchored(name, files.anchored(".", context))
     if name not in registry:
         known = ", ".join(f"'{known}'" for known in registry.names())
         raise MistakesError([((key,), f"`{name}` is wrong: it should be one of {known}")])

@@ -12,12 +12,15 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, fie
 from ruamel.yaml import YAML
 
 from testbed.core.errors import SpecError
+from testbed.core.files import anchored
+from testbed.core.registry import Registry, file_of
 from testbed.core.spec import Spec, matching
 from testbed.patterns.base import PATTERNS, Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.schema.document import Document, override
 from testbed.schema.expectation import Expectation, Expectations
 from testbed.schema.explain import Loc, Mistake, MistakesError
+from testbed.schema.fault import FAULTS
 from testbed.schema.kinds import OfKind
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
@@ -92,6 +95,23 @@ class Scenario(Spec):
         return self.pattern.owners(list(self.topology.nodes))
 
     @property
+    def kinds(self) -> list[tuple[Registry[Any], str]]:
+        """The kinds that the scenario uses besides models' sources: their registries and names."""
+        workload = self.workload
+        return [
+            (PATTERNS, self.pattern.kind),
+            (PROMPTS, workload.prompts.source),
+            (ARRIVALS, workload.arrivals.process),
+            (SCORERS, workload.scorer.scorer),
+            *dict.fromkeys((FAULTS, entry.kind) for entry in self.timeline if entry.fault),
+        ]
+
+    @property
+    def kind_files(self) -> list[Path]:
+        """The Python files of one-file kinds, whose code runs."""
+        return [path for _, name in self.kinds if (path := file_of(name)) is not None]
+
+    @property
     def expectations(self) -> list[Expectation]:
         """The entries of ``expect``."""
         return [expectation for _, expectation in self.placed_expectations]
@@ -121,10 +141,9 @@ class Scenario(Spec):
     @field_validator("baseline")
     @classmethod
     def _anchor_baseline(cls, baseline: str | None, info: ValidationInfo) -> str | None:
-        """A baseline is looked for from the scenario's directory."""
         if baseline is None:
             return None
-        path = ((info.context or {}).get("", Path()) / Path(baseline).expanduser()).absolute()
+        path = anchored(baseline, info.context)
         if not path.is_dir():
             raise ValueError(f"there is no directory {path}; name one that earlier runs have left")
         return str(path)
@@ -177,10 +196,15 @@ def load_scenario(
 
 def scenario_text(scenario: Scenario) -> str:
     """A scenario, its topology included, as a file that :func:`load_scenario` reads."""
+    return yaml_text(scenario.model_dump(mode="json", exclude_none=True))
+
+
+def yaml_text(dumped: dict[str, Any]) -> str:
+    """A dumped scenario as YAML, without mappings that say nothing."""
     yaml = YAML()
     yaml.default_flow_style = False
     text = StringIO()
-    yaml.dump(_without_empty(scenario.model_dump(mode="json", exclude_none=True)), text)
+    yaml.dump(_without_empty(dumped), text)
     return text.getvalue()
 
 

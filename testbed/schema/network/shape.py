@@ -23,7 +23,6 @@ from pydantic import (
     PlainSerializer,
     TypeAdapter,
     ValidationError,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -33,6 +32,7 @@ from pydantic_core import CoreSchema
 from ruamel.yaml import YAML
 
 from testbed.core.errors import Problem, SpecError
+from testbed.core.files import input_file
 from testbed.core.spec import Spec
 from testbed.core.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quantity, Share
 from testbed.schema.document import read_value
@@ -138,18 +138,16 @@ class Properties(Spec):
         ]
         | None
     ) = None
-    trace: str | None = Field(None, description="file of delivery opportunities, in place of a bandwidth")
+    trace: Annotated[str, input_file("topology")] | None = Field(
+        None, description="file of delivery opportunities, in place of a bandwidth"
+    )
 
     @field_validator("trace")
     @classmethod
-    def _anchor(cls, trace: str | None, info: ValidationInfo) -> str | None:
-        """A trace is looked for from the directory of the file that names it; it must be readable."""
-        if trace is None:
-            return None
-        path = Path(trace).expanduser()
-        if info.context:
-            path = info.context.get("topology", info.context[""]) / path
-        return read_trace(path.absolute()).path
+    def _is_trace(cls, trace: str | None) -> str | None:
+        if trace is not None:
+            read_trace(Path(trace))
+        return trace
 
     @model_validator(mode="after")
     def _check(self) -> "Properties":

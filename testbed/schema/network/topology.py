@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from testbed.core.errors import TestbedError
+from testbed.core.files import anchored, input_file
 from testbed.core.spec import Spec, matching
 from testbed.core.units import SIZE, Size
 from testbed.schema.explain import Mistake, MistakesError
@@ -50,10 +51,7 @@ class Node(Spec):
             source, name = source_of(model)
         except TestbedError as error:
             raise ValueError(str(error)) from error
-        if not info.context:
-            return model
-        anchored = source.anchored(name, info.context.get("topology", info.context[""]))
-        return model.removesuffix(name) + anchored
+        return model.removesuffix(name) + source.anchored(name, anchored(".", info.context, "topology"))
 
     @model_validator(mode="after")
     def _check(self) -> "Node":
@@ -78,7 +76,9 @@ class Topology(Spec):
     """A topology file."""
 
     name: str = Field(min_length=1)
-    devices: str | None = Field(None, description="file of device profiles, besides those that come with the testbed")
+    devices: Annotated[str, input_file("topology")] | None = Field(
+        None, description="file of device profiles, besides those that come with the testbed"
+    )
     defaults: Defaults = Defaults()
     nodes: dict[NodeName, Node] = Field(min_length=1)
     switches: list[SwitchName] = Field(default_factory=list)
@@ -130,8 +130,7 @@ class Topology(Spec):
             return written
         own = written.get("devices")
         if isinstance(own, str):
-            context = info.context or {"": Path()}
-            own = (context.get("topology", context[""]) / Path(own).expanduser()).absolute()
+            own = anchored(own, info.context, "topology")
             written = {**written, "devices": str(own)}
         known, nodes = profiles(own if isinstance(own, Path) else None), written["nodes"]
         if unknown := list(_unknown_devices(nodes, known)):
