@@ -24,7 +24,7 @@ from pyroute2 import IPRoute
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import SpecError
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import WAYS, Direction, Jitter, Link, Loss, Queue, Way
+from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Link, Loss, Queue
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, LinkBackend
 from testbed.world.network.links.running import RunningLinks
@@ -79,18 +79,19 @@ class Laboratory:
         for host in "ab":
             self._configure(host)
 
-    def change(self, said: dict[str, Any], *ways: Way) -> None:
+    def change(self, said: dict[str, Any], *directions: DirectionName) -> None:
         """Change what is said of the link straight from ``a`` to ``b``, in both directions or those named."""
-        self.links.change("a-b", dict.fromkeys(ways or WAYS, said))
+        self.links.change("a-b", dict.fromkeys(directions or DIRECTIONS, said))
 
-    def join_by_bridge(self, **ways: Direction) -> None:
+    def join_by_bridge(self, **directions: Direction) -> None:
         """A link from each host to one bridge, alike in both directions."""
         bridge = self.namespace("s1")
         with bridge.entered(), IPRoute() as ip:
             ip.link("add", ifname="s1", kind="bridge", br_mcast_snooping=0, state="up")
-        for host, way in ways.items():
+        for host, direction in directions.items():
             port = f"s1-{host}"
-            self.links.connect(Link(host, "s1", way, way), End("eth0", self.namespace(host)), End(port, bridge))
+            link = Link(host, "s1", direction, direction)
+            self.links.connect(link, End("eth0", self.namespace(host)), End(port, bridge))
             self._configure(host)
             with bridge.entered(), IPRoute() as ip:
                 master = ip.link_lookup(ifname="s1")[0]
@@ -239,16 +240,16 @@ class LinkConformance:
     # Rate, delay, queue
 
     def test_two_hops_of_ten_milliseconds_make_a_round_trip_of_forty(self, laboratory: Laboratory) -> None:
-        way = Direction(bandwidth=10e6, delay=0.010)
-        laboratory.join_by_bridge(a=way, b=way)
+        direction = Direction(bandwidth=10e6, delay=0.010)
+        laboratory.join_by_bridge(a=direction, b=direction)
         serialisation = 4 * 98 * 8 / 10e6 * 1e3
         # A hop that is missed or taken twice makes a difference of 10 ms; a relay on a busy host, one of 3.
         laboratory.assert_round_trip(40 + serialisation, 45 + serialisation)
 
     @pytest.mark.parametrize("delay", [0.001, 0.1])
     def test_a_bulk_transfer_gets_the_bandwidth(self, laboratory: Laboratory, delay: float) -> None:
-        way = Direction(bandwidth=10e6, delay=delay)
-        laboratory.join(way, way)
+        direction = Direction(bandwidth=10e6, delay=delay)
+        laboratory.join(direction, direction)
         laboratory.assert_bulk_rate(9, 10 * ETHERNET_TCP_PAYLOAD / FULL_FRAME + 0.1, 6_000_000)
 
     def test_a_frame_takes_its_size_divided_by_the_bandwidth(self, laboratory: Laboratory) -> None:
@@ -272,16 +273,16 @@ class LinkConformance:
         laboratory.assert_bulk_rate(20, inf, 20_000_000)
 
     def test_the_counters_count_the_headers_of_every_frame(self, laboratory: Laboratory) -> None:
-        way = Direction(bandwidth=10e6, delay=0.001)
-        laboratory.join(way, way)
+        direction = Direction(bandwidth=10e6, delay=0.001)
+        laboratory.join(direction, direction)
         before = laboratory.received("b")
         laboratory.bulk_rate("a", "b", 1_000_000)
         on_the_wire = 1_000_000 * FULL_FRAME / ETHERNET_TCP_PAYLOAD
         assert on_the_wire <= laboratory.received("b") - before <= 1.02 * on_the_wire
 
     def test_nothing_is_lost_doubled_or_overtaken(self, laboratory: Laboratory) -> None:
-        way = Direction(bandwidth=10e6, delay=0.005)
-        laboratory.join(way, way)
+        direction = Direction(bandwidth=10e6, delay=0.005)
+        laboratory.join(direction, direction)
         with laboratory.datagrams() as datagrams:
             datagrams.send(900, size=FULL_FRAME - HEADERS)
             assert datagrams.received() == list(range(900))
@@ -379,8 +380,8 @@ class LinkConformance:
     # Change
 
     def test_a_link_is_reshaped_while_it_runs(self, laboratory: Laboratory) -> None:
-        way = Direction(delay=0.100)
-        laboratory.join(way, way)
+        direction = Direction(delay=0.100)
+        laboratory.join(direction, direction)
         laboratory.assert_round_trip(200, 205)
         laboratory.change({"delay": 0.010})
         laboratory.assert_round_trip(20, 21)
@@ -408,8 +409,8 @@ class LinkConformance:
             assert time.monotonic() - begin < 20  # of which 3 s are silence
 
     def test_a_link_that_is_cut_carries_nothing_until_it_is_mended(self, laboratory: Laboratory) -> None:
-        way = Direction(delay=0.001)
-        laboratory.join(way, way)
+        direction = Direction(delay=0.001)
+        laboratory.join(direction, direction)
         with laboratory.datagrams() as datagrams:
             laboratory.change({"cut": True}, "up")
             datagrams.send(100, interval=0.0005)

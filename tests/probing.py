@@ -15,7 +15,7 @@ from testbed.schema.network.link import Direction, Jitter, Loss
 from testbed.world.network.links.backend import LinkBackend, Wiring
 from testbed.world.network.probe import ETHERTYPE, FULL, QUICK, SMALL_FRAME, measure
 
-WAY = Direction(bandwidth=10e6, delay=0.010)
+DIRECTION = Direction(bandwidth=10e6, delay=0.010)
 
 
 class ProbeSuite:
@@ -26,18 +26,18 @@ class ProbeSuite:
     laboratory = LinkConformance.laboratory
 
     def test_both_directions_are_measured_as_they_were_made(self, laboratory: Laboratory) -> None:
-        laboratory.join(WAY, Direction(bandwidth=5e6, delay=0.030))
+        laboratory.join(DIRECTION, Direction(bandwidth=5e6, delay=0.030))
 
         def check() -> None:
-            ((link, ways),) = measure(laboratory.links.current(), QUICK).items()
-            for way, observation in ways.items():
-                made = link.way(way)
+            ((link, directions),) = measure(laboratory.links.current(), QUICK).items()
+            for direction, observation in directions.items():
+                made = link.direction(direction)
                 assert made.bandwidth
                 expected = made.delay + SMALL_FRAME * 8 / made.bandwidth
                 assert expected - EARLY / 1e3 <= median(observation.delays) <= expected + 0.001
                 assert observation.rates == pytest.approx([made.bandwidth], rel=0.03)
                 assert observation.received == observation.sent
-            assert list(judge_links({link: ways}, "now")) == []
+            assert list(judge_links({link: directions}, "now")) == []
 
         undisturbed(check)
 
@@ -45,33 +45,35 @@ class ProbeSuite:
     def test_in_a_dilated_run_a_link_is_that_much_slower_and_found_right(
         self, laboratory: Laboratory, clock: Clock
     ) -> None:
-        laboratory.join(WAY, Direction(bandwidth=5e6, delay=0.030))
+        laboratory.join(DIRECTION, Direction(bandwidth=5e6, delay=0.030))
 
         def check() -> None:
             seen = measure(laboratory.links.current(), QUICK, clock)
             assert list(judge_links(seen, "now")) == []
-            ((link, ways),) = seen.items()
-            assert link.up == WAY
-            assert median(ways["up"].delays) == pytest.approx(WAY.delay + SMALL_FRAME * 8 / 10e6, abs=0.0005)
+            ((link, directions),) = seen.items()
+            assert link.up == DIRECTION
+            asked = DIRECTION.delay + SMALL_FRAME * 8 / 10e6
+            assert median(directions["up"].delays) == pytest.approx(asked, abs=0.0005)
 
         undisturbed(check)
         assert laboratory.round_trip("a", "b") >= 4 * (10 + 30) - EARLY
 
     def test_a_link_that_does_all_it_was_asked_to_is_found_right(self, laboratory: Laboratory) -> None:
         rough = Direction(20e6, 0.020, Jitter(0.004), Loss(to_bad=0.01, to_good=0.3), duplicate=0.02, reorder=0.02)
-        laboratory.join(rough, replace(WAY, loss=Loss(in_good=0.05), corrupt=0.01))
+        laboratory.join(rough, replace(DIRECTION, loss=Loss(in_good=0.05), corrupt=0.01))
 
         def check() -> None:
             seen = measure(laboratory.links.current(), FULL)
             assert list(judge_links(seen, "now")) == []
-            (ways,) = seen.values()
-            assert stdev(ways["up"].delays) == pytest.approx(0.005, rel=0.3)  # 4 ms of jitter, and what skips the delay
-            assert 0.01 <= 1 - ways["down"].received / ways["down"].sent <= 0.12
+            (directions,) = seen.values()
+            # 4 ms of jitter, and what skips the delay
+            assert stdev(directions["up"].delays) == pytest.approx(0.005, rel=0.3)
+            assert 0.01 <= 1 - directions["down"].received / directions["down"].sent <= 0.12
 
         undisturbed(check)
 
     def test_what_measures_one_link_crosses_no_other(self, laboratory: Laboratory) -> None:
-        laboratory.join_by_bridge(a=WAY, b=WAY)
+        laboratory.join_by_bridge(a=DIRECTION, b=DIRECTION)
         to_b = laboratory.links.current()[1]
         with laboratory.namespace("a").entered():
             elsewhere = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
@@ -83,16 +85,16 @@ class ProbeSuite:
     @pytest.mark.parametrize(
         ("claimed", "reason"),
         [
-            (replace(WAY, delay=0.030), r"delay asked 30\.0 ms, measured 10\.\d+ ms"),
-            (replace(WAY, bandwidth=8e6), r"rate asked 8 mbit, measured (9\.[5-9]\d*|10(\.[0-4]\d*)?) mbit"),
-            (replace(WAY, loss=Loss(in_good=0.5)), r"loss asked 50\.00%, measured 0\.00%"),
-            (replace(WAY, cut=True), r"loss asked 100\.00%, measured 0\.00%"),
+            (replace(DIRECTION, delay=0.030), r"delay asked 30\.0 ms, measured 10\.\d+ ms"),
+            (replace(DIRECTION, bandwidth=8e6), r"rate asked 8 mbit, measured (9\.[5-9]\d*|10(\.[0-4]\d*)?) mbit"),
+            (replace(DIRECTION, loss=Loss(in_good=0.5)), r"loss asked 50\.00%, measured 0\.00%"),
+            (replace(DIRECTION, cut=True), r"loss asked 100\.00%, measured 0\.00%"),
         ],
     )
     def test_a_link_that_is_not_what_it_is_said_to_be_is_found(
         self, laboratory: Laboratory, claimed: Direction, reason: str
     ) -> None:
-        laboratory.join(WAY, WAY)
+        laboratory.join(DIRECTION, DIRECTION)
 
         def check() -> None:
             found = judge_links(measure(_claiming(laboratory.links.current(), claimed), QUICK), "now")
@@ -101,7 +103,7 @@ class ProbeSuite:
         undisturbed(check)
 
     def test_a_link_that_was_changed_is_held_against_what_it_is_now(self, laboratory: Laboratory) -> None:
-        laboratory.join(WAY, WAY)
+        laboratory.join(DIRECTION, DIRECTION)
         laboratory.change({"delay": 0.040, "bandwidth": 2e6}, "up")
 
         def check() -> None:
@@ -110,7 +112,7 @@ class ProbeSuite:
         undisturbed(check)
 
     def test_an_interface_that_is_gone_is_an_error(self, laboratory: Laboratory) -> None:
-        laboratory.join(WAY, WAY)
+        laboratory.join(DIRECTION, DIRECTION)
         (wiring,) = laboratory.links.current()
         with pytest.raises(OSError, match="No such device"):
             measure([replace(wiring, a=replace(wiring.a, interface="eth9"))], QUICK)

@@ -56,7 +56,7 @@ def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str,
         "queue.mean": sum(means) / len(means),
         "queue.max": max(_longest(of_node) for of_node in stays.values()),
         "tokens_per_second": sum(event["tokens"] for event in events if event["event"] == "end") / seconds,
-        "bytes_on_links": sum(sum(ways.values()) for ways in _links(events).values()),
+        "bytes_on_links": sum(sum(directions.values()) for directions in _links(events).values()),
         "memory.peak": max(peaks.values()),
         **{
             name: count[event]
@@ -147,7 +147,7 @@ def _score_interval(right: int, count: int) -> list[float] | None:
 
 def _links(events: list[Event]) -> dict[str, dict[str, int]]:
     first, *_, last = (event["links"] for event in events if event["event"] == "traffic")
-    return {link: {way: last[link][way] - first[link][way] for way in ("up", "down")} for link in first}
+    return {link: {name: last[link][name] - first[link][name] for name in ("up", "down")} for link in first}
 
 
 def flat(numbers: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -58,8 +58,8 @@ def _testground(bench: BackendBench) -> Iterator[Number]:
 
 def _ipmininet(version: int, bench: BackendBench) -> Iterator[Number]:
     """ipmininet's: delays within 1.5 ms and bandwidths within 10 %."""
-    way = Direction(bandwidth=10e6, delay=0.015)
-    pair = bench.join(way, way)
+    direction = Direction(bandwidth=10e6, delay=0.015)
+    pair = bench.join(direction, direction)
     meet(pair, version)
     yield Number(f"RTT of 30 ms, IPv{version}", "ms", ping(pair, 20, 0.02, version).mean * 1e3, 28.5, 31.5)
     rate = fmean(tcp_rates(pair, 10e6, 0.030, version=version))
@@ -91,8 +91,8 @@ def _unlimited(bench: BackendBench) -> Iterator[Number]:
 
 def _ten_links(bench: BackendBench) -> Iterator[Number]:
     """The relay's share of a core, over 5 s in which TCP fills ten links."""
-    way = Direction(bandwidth=20e6, delay=0.010)
-    pairs = [bench.join(way, way) for _ in range(10)]
+    direction = Direction(bandwidth=20e6, delay=0.010)
+    pairs = [bench.join(direction, direction) for _ in range(10)]
     for pair in pairs:
         meet(pair)
     with ThreadPoolExecutor(len(pairs)) as pool:

@@ -217,7 +217,7 @@ class Measurements:
         if len(counts) < 2:
             return {}
         first, last = counts[0], counts[-1]
-        return {link: {way: last[link][way] - first[link][way] for way in ("up", "down")} for link in last}
+        return {link: {name: last[link][name] - first[link][name] for name in ("up", "down")} for link in last}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def link(
 ) -> None:
     """Change a link of a run while it carries frames. Nothing that waits or is on its way is dropped for that."""
     from testbed.host.machine import require_root
-    from testbed.schema.network.link import WAYS
+    from testbed.schema.network.link import DIRECTIONS
     from testbed.schema.network.shape import read_shape
     from testbed.show.topologies.text import print_links
     from testbed.world.world import running_links
@@ -48,7 +48,7 @@ def link(
     given |= {"duplicate": duplicate, "reorder": reorder, "corrupt": corrupt, "queue": queue}
     shape = read_shape({key: value for key, value in given.items() if value is not None})
     cut = {} if state is None else {"cut": state == "down"}
-    said = {one: cut | shape.said_of(one) for one in WAYS if way in (one, "both")}
+    said = {one: cut | shape.said_of(one) for one in DIRECTIONS if way in (one, "both")}
     if any(said.values()):
         if name is None:
             raise SpecError.of("link", "name the link that is to change, like a-s1")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from testbed.schema.network.link import Link, Way
+from testbed.schema.network.link import DirectionName, Link
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class World(Protocol):
     def original_link(self, name: str) -> Link:
         """A link as the topology describes it."""
 
-    def change_link(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> Any:
+    def change_link(self, name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Any:
         """Give a link the properties that are said of each direction, and leave its others alone."""
 
     def original_condition(self, name: str) -> Condition:

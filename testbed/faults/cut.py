@@ -9,7 +9,7 @@ from pydantic import Field
 from testbed.faults.fault import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.fault import Phase
-from testbed.schema.network.link import WAYS, Way
+from testbed.schema.network.link import DIRECTIONS, DirectionName
 from testbed.schema.network.topology import Topology
 
 
@@ -21,11 +21,11 @@ class Cut(LinkFault):
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """One."""
         del topology
-        ways: Sequence[Way] = WAYS if self.way == "both" else [self.way]
-        yield Phase([change_link(self.link, {way: {"cut": True} for way in ways})])
+        directions: Sequence[DirectionName] = DIRECTIONS if self.way == "both" else [self.way]
+        yield Phase([change_link(self.link, {direction: {"cut": True} for direction in directions})])
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
         """Half of the time in both directions."""
         drawn = super().draw(topology, chance)
-        return drawn and {**drawn, "way": chance.choice(["both", "both", *WAYS])}
+        return drawn and {**drawn, "way": chance.choice(["both", "both", *DIRECTIONS])}

@@ -8,7 +8,7 @@ from testbed.faults.fault import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.explain import Mistake
 from testbed.schema.fault import Phase
-from testbed.schema.network.link import WAYS, Link, Way
+from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 from testbed.schema.network.shape import TwoWayShape
 from testbed.schema.network.topology import Topology
 
@@ -20,16 +20,16 @@ class Degrade(LinkFault, TwoWayShape):
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
         """Properties that are none, or that do not fit those of the link."""
         yield from super().mistakes(topology)
-        if not any(self.said_of(way) for way in WAYS):
+        if not any(self.said_of(direction) for direction in DIRECTIONS):
             yield (), "says no property to change; name one, like delay: 200ms"
         for link in topology.resolved_links:
             if link.name == self.link:
                 yield from (((), message) for message in dict.fromkeys(self._misfits(link)))
 
     def _misfits(self, link: Link) -> Iterator[str]:
-        for way in WAYS:
+        for direction in DIRECTIONS:
             try:
-                link.way(way).changed(self.said_of(way))
+                link.direction(direction).changed(self.said_of(direction))
             except ValueError as error:
                 yield str(error)
 
@@ -43,9 +43,9 @@ class Degrade(LinkFault, TwoWayShape):
         yield Phase([change_link(self.link, self._said)])
 
     @property
-    def _said(self) -> dict[Way, dict[str, Any]]:
+    def _said(self) -> dict[DirectionName, dict[str, Any]]:
         """Of both directions."""
-        return {way: self.said_of(way) for way in WAYS}
+        return {direction: self.said_of(direction) for direction in DIRECTIONS}
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from testbed.core.units import Duration
 from testbed.faults.fault import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.fault import Phase
-from testbed.schema.network.link import WAYS
+from testbed.schema.network.link import DIRECTIONS
 from testbed.schema.network.topology import Topology
 
 
@@ -29,7 +29,7 @@ class Flap(LinkFault):
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """Two in turn, without end."""
         del topology
-        cut = change_link(self.link, {way: {"cut": True} for way in WAYS})
+        cut = change_link(self.link, {direction: {"cut": True} for direction in DIRECTIONS})
         while True:
             yield Phase([cut], self.cut)
             yield Phase([], self.every - self.cut)

@@ -6,7 +6,7 @@ from typing import Any
 
 from testbed.faults.api import Condition, World
 from testbed.schema.fault import Effect
-from testbed.schema.network.link import WAYS, Direction, Jitter, Link, Way
+from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Link
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class LinkTarget:
 
     def apply(self, world: World, before: Link, after: Link) -> None:
         """Change what differs and leave alone what others may have changed (``testbed link``)."""
-        world.change_link(self.name, {way: _difference(before.way(way), after.way(way)) for way in WAYS})
+        differences = {name: _difference(before.direction(name), after.direction(name)) for name in DIRECTIONS}
+        world.change_link(self.name, differences)
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class NodeTarget:
         world.change_condition(self.name, before, after)
 
 
-def change_link(name: str, said: Mapping[Way, Mapping[str, Any]]) -> Effect[Link]:
+def change_link(name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Effect[Link]:
     """The effect that the link has the properties that are ``said`` of each direction, in the terms of Direction."""
 
     def change(link: Link) -> Link:
-        up, down = (_changed(link.way(way), said.get(way, {})) for way in WAYS)
+        up, down = (_changed(link.direction(direction), said.get(direction, {})) for direction in DIRECTIONS)
         return replace(link, up=up, down=down)
 
     return Effect(LinkTarget(name), change)

@@ -157,7 +157,7 @@ def _seconds(topology: Topology, source: str, target: str, size: int) -> float:
     """What ``size`` bytes take from one node to another over idle links."""
     total, here = 0.0, source
     for link in topology.route(source, target):
-        way = link.up if here == link.a else link.down
-        total += way.delay + size * 8 / way.rate
+        direction = link.up if here == link.a else link.down
+        total += direction.delay + size * 8 / direction.rate
         here = link.b if here == link.a else link.a
     return total

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from testbed.analysis.distributions import wilson_interval
 from testbed.analysis.verdict.fidelity import Finding
 from testbed.core.units import BANDWIDTH
-from testbed.schema.network.link import Direction, Link, Loss, Way
+from testbed.schema.network.link import Direction, DirectionName, Link, Loss
 from testbed.world.network.probe import SMALL_FRAME, Observation, train_over
 
 # Beyond the first a direction is distorted, beyond the second it is not the one that was asked for. Both backends keep
@@ -71,16 +71,16 @@ class Figures:
         )
 
 
-Seen = Mapping[Link, Mapping[Way, Observation]]
+Seen = Mapping[Link, Mapping[DirectionName, Observation]]
 """Links as they were asked to be at the time, and what was seen of both of their directions."""
 
 
 def judge_links(seen: Seen, when: str) -> Iterator[Finding]:
     """What was not as asked when it was measured: ``before play``, say."""
-    for link, ways in seen.items():
-        for way, observation in ways.items():
-            for finding in judge_direction(link.way(way), observation):
-                yield Finding(finding.verdict, f"link {link.name} {way}: {finding.reason} {when}")
+    for link, directions in seen.items():
+        for direction, observation in directions.items():
+            for finding in judge_direction(link.direction(direction), observation):
+                yield Finding(finding.verdict, f"link {link.name} {direction}: {finding.reason} {when}")
 
 
 def judge_direction(direction: Direction, observation: Observation) -> Iterator[Finding]:
@@ -201,14 +201,14 @@ def as_figures(before: Seen, after: Seen) -> dict[str, Any]:
     """
     figures: dict[str, Any] = {}
     for moment, seen in (("before", before), ("after", after)):
-        for link, ways in seen.items():
+        for link, directions in seen.items():
             of_link = figures.setdefault(link.name, {"rtt": {}, "up": {}, "down": {}})
-            for way, observation in ways.items():
-                direction = link.way(way)
-                of_link[way]["asked"] = asdict(Figures.asked(direction))
-                of_link[way][moment] = asdict(Figures.measured(direction, observation))
+            for name, observation in directions.items():
+                direction = link.direction(name)
+                of_link[name]["asked"] = asdict(Figures.asked(direction))
+                of_link[name][moment] = asdict(Figures.measured(direction, observation))
             for side in ("asked", moment):
-                of_link["rtt"][side] = _sum(of_link[way][side]["delay"] for way in ("up", "down"))
+                of_link["rtt"][side] = _sum(of_link[direction][side]["delay"] for direction in ("up", "down"))
     return figures
 
 

@@ -20,7 +20,7 @@ from testbed.host.namespace import Namespace
 from testbed.node import config as places
 from testbed.node.config import NodeConfig, PeerFacts
 from testbed.patterns.base import PATTERNS
-from testbed.schema.network.link import Link, Way
+from testbed.schema.network.link import DirectionName, Link
 from testbed.world import companion
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import EVENTS, RunningLinks
@@ -120,7 +120,7 @@ class World:
         """A link as the topology describes it."""
         return next(link for link in self.plan.scenario.topology.resolved_links if link.name == name)
 
-    def change_link(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> Link:
+    def change_link(self, name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Link:
         """Give a link the properties that are said of each direction; the link as it is then."""
         return self.links.change(name, said)
 

@@ -73,12 +73,12 @@ def test_each_link_carried_the_messages_that_had_to_cross_it(gossip: FinishedRun
     messages: defaultdict[tuple[str, str], int] = defaultdict(int)
     for event in gossip.events:
         if event["event"] == "send":
-            for way in ((f"{event['node']}-s1", "up"), (f"{event['peer']}-s1", "down")):
-                least[way] += event["bytes"]
-                messages[way] += 1
-    for (link, way), size in least.items():
-        carried = gossip.summary["links"][link][way]
-        headers = 700 * messages[link, way]  # HTTP's, TCP's and IP's, and the acknowledgements of the other direction
+            for direction in ((f"{event['node']}-s1", "up"), (f"{event['peer']}-s1", "down")):
+                least[direction] += event["bytes"]
+                messages[direction] += 1
+    for (link, direction), size in least.items():
+        carried = gossip.summary["links"][link][direction]
+        headers = 700 * messages[link, direction]  # HTTP, TCP and IP; acknowledgements of the other direction
         assert size < carried < size + headers
 
 

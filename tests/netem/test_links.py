@@ -19,8 +19,8 @@ class TestKernelLinks(LinkConformance):
     backend = KERNEL
 
     def test_a_queue_cannot_become_one_of_another_kind(self, laboratory: Laboratory) -> None:
-        way = Direction(bandwidth=10e6, delay=0.010)
-        laboratory.join(way, way)
+        direction = Direction(bandwidth=10e6, delay=0.010)
+        laboratory.join(direction, direction)
         with pytest.raises(SpecError, match="cannot turn a queue of packets into one of bytes"):
             laboratory.change({"queue": Queue(seconds=0.1), "delay": 0.1}, "down")
         laboratory.assert_round_trip(20, 22)

@@ -19,7 +19,7 @@ from testbed.host.capacity import fitting_dilation, settle_dilation, threads
 from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
 from testbed.record.directory import RunDirectory
-from testbed.schema.network.link import Direction, Jitter, Link, Loss, Queue, Way
+from testbed.schema.network.link import Direction, DirectionName, Jitter, Link, Loss, Queue
 from testbed.schema.network.trace import Trace
 from testbed.schema.scenario import load_scenario
 from testbed.world.network.links.backend import LINK_BACKENDS, End, Health, LinkBackend, Wiring
@@ -144,7 +144,7 @@ def test_every_property_of_a_link_is_dilated_or_has_no_time_in_it(kind: type) ->
 def test_a_link_that_is_made_slower_and_faster_again_is_the_same() -> None:
     draw = random.Random(5)
     for _ in range(200):
-        ways = [
+        directions = [
             Direction(
                 bandwidth=draw.choice([None, draw.uniform(1e3, 1e9)]),
                 delay=draw.uniform(1, 2),
@@ -154,7 +154,7 @@ def test_a_link_that_is_made_slower_and_faster_again_is_the_same() -> None:
             )
             for _ in range(2)
         ]
-        link = Link("a", "b", *ways)
+        link = Link("a", "b", *directions)
         assert link.dilated(8).dilated(1 / 8) == link
         assert link.dilated(1) == link
 
@@ -168,8 +168,8 @@ class NotedLinks:
     def connect(self, wiring: Wiring) -> None:
         self.told.append(wiring)
 
-    def shape(self, wiring: Wiring, ways: Collection[Way]) -> None:
-        assert ways == ["up"]
+    def shape(self, wiring: Wiring, directions: Collection[DirectionName]) -> None:
+        assert directions == ["up"]
         self.told.append(wiring)
 
     def moved(self, wiring: Wiring, _: End) -> None:
@@ -186,8 +186,8 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[NotedLinks, 
     monkeypatch.setitem(LINK_BACKENDS._loaded, "kernel", backend)
     monkeypatch.setattr(Namespace, "counters", lambda _: {})
     running = RunningLinks.begin(backend, None, tmp_path, seed=1, clock=Clock(4))  # type: ignore[arg-type]
-    way = Direction(bandwidth=8e6, delay=0.010)
-    running.connect(Link("a", "b", way, way), *(End("eth0", Namespace(tmp_path / name)) for name in "ab"))
+    direction = Direction(bandwidth=8e6, delay=0.010)
+    running.connect(Link("a", "b", direction, direction), *(End("eth0", Namespace(tmp_path / name)) for name in "ab"))
     running.publish()
     return links, running
 

@@ -6,7 +6,7 @@ import pytest
 
 from testbed.core.errors import SpecError
 from testbed.schema.network.link import Direction, Jitter, Loss, Queue
-from testbed.schema.network.shape import Shape, TwoWayShape, direction, presets, read_shape
+from testbed.schema.network.shape import Shape, TwoWayShape, presets, read_shape, resolve_direction
 from testbed.schema.network.trace import FRAME, Trace
 
 
@@ -62,9 +62,9 @@ def test_bandwidth_and_trace_displace_each_other(tmp_path: Path) -> None:
     file = tmp_path / "recorded"
     file.write_text("5\n10\n")
     recorded, plain = Shape(trace=str(file)), read_shape({"bandwidth": "1mbit"})
-    assert direction("up", plain, recorded) == Direction(trace=Trace(str(file), (5, 10)))
-    assert direction("up", recorded, plain) == Direction(bandwidth=1e6)
-    assert direction("up", recorded).rate == 2 * FRAME * 8 / 0.010
+    assert resolve_direction("up", plain, recorded) == Direction(trace=Trace(str(file), (5, 10)))
+    assert resolve_direction("up", recorded, plain) == Direction(bandwidth=1e6)
+    assert resolve_direction("up", recorded).rate == 2 * FRAME * 8 / 0.010
     with pytest.raises(SpecError, match="exclude each other"):
         read_shape({"trace": str(file), "bandwidth": "1mbit"})
 
@@ -90,13 +90,17 @@ def test_garbage_in_a_trace_is_named_with_its_line(tmp_path: Path, content: str,
 @pytest.mark.parametrize("over", presets())
 @pytest.mark.parametrize("under", presets())
 def test_a_preset_says_everything_so_that_any_can_be_laid_over_any(under: str, over: str) -> None:
-    assert direction("up", Shape(preset=under), Shape(preset=over)) == direction("up", Shape(preset=over))
+    assert resolve_direction("up", Shape(preset=under), Shape(preset=over)) == resolve_direction(
+        "up", Shape(preset=over)
+    )
 
 
 def test_what_a_link_says_itself_counts_more_than_its_preset() -> None:
     shape = TwoWayShape.model_validate({"preset": "lte", "delay": "7ms", "jitter": "1ms", "down": {"delay": "9ms"}})
-    assert (direction("up", shape).delay, direction("down", shape).delay) == pytest.approx((0.007, 0.009))
-    assert direction("up", shape).bandwidth == direction("up", Shape(preset="lte")).bandwidth
+    assert (resolve_direction("up", shape).delay, resolve_direction("down", shape).delay) == pytest.approx(
+        (0.007, 0.009)
+    )
+    assert resolve_direction("up", shape).bandwidth == resolve_direction("up", Shape(preset="lte")).bandwidth
 
 
 def test_the_usual_queue_holds_twice_what_is_on_its_way_and_no_less_than_linux_holds() -> None:

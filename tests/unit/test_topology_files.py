@@ -74,10 +74,11 @@ def test_a_preset_has_the_numbers_that_were_asked_for(preset: str) -> None:
             "links": [{"endpoints": ["a", "b"], "preset": preset}],
         }
     ).resolved_links[0]
-    for way in (link.up, link.down):
-        has = {"bandwidth": way.bandwidth, "delay": way.delay, "jitter": way.jitter.deviation, "loss": way.loss.mean}
+    for direction in (link.up, link.down):
+        jitter, loss = direction.jitter.deviation, direction.loss.mean
+        has = {"bandwidth": direction.bandwidth, "delay": direction.delay, "jitter": jitter, "loss": loss}
         assert {key: has[key] for key in PRESETS[preset]} == pytest.approx(PRESETS[preset])
-        assert bool(way.loss.to_bad) == (preset == "cell-edge"), "only the edge of a cell loses in bursts"
+        assert bool(direction.loss.to_bad) == (preset == "cell-edge"), "only the edge of a cell loses in bursts"
     assert (link.up == link.down) == (preset != "satellite-geo")
 
 

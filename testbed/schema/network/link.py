@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 from testbed.core.units import DURATION
 from testbed.schema.network.trace import FRAME, Trace
 
-Way = Literal["up", "down"]
-WAYS: Final[tuple[Way, Way]] = ("up", "down")
+DirectionName = Literal["up", "down"]
+DIRECTIONS: Final[tuple[DirectionName, DirectionName]] = ("up", "down")
 """Up is from a link's first endpoint to its second."""
 
 
@@ -131,13 +131,13 @@ class Link:
         """``a-s1``"""
         return f"{self.a}-{self.b}"
 
-    def way(self, way: Way) -> Direction:
+    def direction(self, direction: DirectionName) -> Direction:
         """One of the two."""
-        return self.up if way == "up" else self.down
+        return self.up if direction == "up" else self.down
 
-    def changed(self, said: Mapping[Way, Mapping[str, Any]]) -> "Link":
+    def changed(self, said: Mapping[DirectionName, Mapping[str, Any]]) -> "Link":
         """The same with the properties that are ``said`` of its directions; raises ValueError if they do not fit."""
-        up, down = (self.way(way).changed(said.get(way, {})) for way in WAYS)
+        up, down = (self.direction(direction).changed(said.get(direction, {})) for direction in DIRECTIONS)
         return replace(self, up=up, down=down)
 
     def dilated(self, factor: float) -> "Link":

@@ -57,4 +57,4 @@ class Paths:
 
 def round_trip_nanoseconds(link: Link) -> int:
     """What a full frame takes over an idle link, and another one back."""
-    return round(sum(way.delay + FRAME * 8 / way.rate for way in (link.up, link.down)) * 1e9)
+    return round(sum(direction.delay + FRAME * 8 / direction.rate for direction in (link.up, link.down)) * 1e9)

@@ -37,7 +37,7 @@ from testbed.core.spec import Spec
 from testbed.core.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quantity, Share
 from testbed.schema.document import read_value
 from testbed.schema.explain import dotted, explain
-from testbed.schema.network.link import Direction, Jitter, Loss, Queue, Way
+from testbed.schema.network.link import Direction, DirectionName, Jitter, Loss, Queue
 from testbed.schema.network.trace import read_trace
 
 _UNLIMITED = "unlimited"
@@ -174,11 +174,11 @@ class Preset(Properties):
     up: Properties = Properties()
     down: Properties = Properties()
 
-    def layers(self, way: Way) -> Iterator[dict[str, Any]]:
+    def layers(self, direction: DirectionName) -> Iterator[dict[str, Any]]:
         """First nothing at all, for a preset says everything; then what both directions share, and what the one has."""
         yield {field.name: field.default for field in fields(Direction) if field.name != "cut"}
         yield self.said()
-        yield getattr(self, way).said()
+        yield getattr(self, direction).said()
 
 
 class Shape(Properties):
@@ -193,17 +193,17 @@ class Shape(Properties):
             raise ValueError(f"there is no preset {preset!r}; known are {', '.join(presets())}")
         return preset
 
-    def said_of(self, way: Way) -> dict[str, Any]:
+    def said_of(self, direction: DirectionName) -> dict[str, Any]:
         """What is said of one direction, in the terms of :class:`Direction`, once all layers are on each other."""
         said: dict[str, Any] = {}
-        for layer in self.layers(way):
+        for layer in self.layers(direction):
             said |= layer
         return said
 
-    def layers(self, way: Way) -> Iterator[dict[str, Any]]:
+    def layers(self, direction: DirectionName) -> Iterator[dict[str, Any]]:
         """First the preset, then what is said here."""
         if self.preset is not None:
-            yield from presets()[self.preset].layers(way)
+            yield from presets()[self.preset].layers(direction)
         yield self.said()
 
 
@@ -213,17 +213,17 @@ class TwoWayShape(Shape):
     up: Shape = Shape()
     down: Shape = Shape()
 
-    def layers(self, way: Way) -> Iterator[dict[str, Any]]:
+    def layers(self, direction: DirectionName) -> Iterator[dict[str, Any]]:
         """First what both directions share, then what the one has of its own."""
-        yield from super().layers(way)
-        yield from getattr(self, way).layers(way)
+        yield from super().layers(direction)
+        yield from getattr(self, direction).layers(direction)
 
 
-def direction(way: Way, *shapes: Shape) -> Direction:
+def resolve_direction(direction: DirectionName, *shapes: Shape) -> Direction:
     """What ``shapes``, of which the later count more, make of one direction; raises ValueError if they do not fit."""
     said: dict[str, Any] = {}
     for shape in shapes:
-        said |= shape.said_of(way)
+        said |= shape.said_of(direction)
     return Direction(**said)
 
 

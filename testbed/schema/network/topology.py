@@ -17,7 +17,7 @@ from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
 from testbed.schema.network.model_source import source_of
 from testbed.schema.network.routing import Paths
-from testbed.schema.network.shape import TwoWayShape, direction
+from testbed.schema.network.shape import TwoWayShape, resolve_direction
 
 # Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes
 # and keeps three names for itself.
@@ -88,7 +88,7 @@ class Topology(Spec):
     def resolved_links(self) -> tuple[Link, ...]:
         """The links, each with a full shape for both directions."""
         return tuple(
-            Link(a, b, up=direction("up", around, entry), down=direction("down", around, entry))
+            Link(a, b, up=resolve_direction("up", around, entry), down=resolve_direction("down", around, entry))
             for around in [self.defaults.link]
             for entry in self.links
             for a, b in [entry.endpoints]
@@ -196,7 +196,7 @@ class Topology(Spec):
     def _property_mistakes(self) -> Iterator[Mistake]:
         for index, link in enumerate(self.links):
             try:
-                direction("up", self.defaults.link, link), direction("down", self.defaults.link, link)
+                resolve_direction("up", self.defaults.link, link), resolve_direction("down", self.defaults.link, link)
             except ValueError as error:
                 yield ("links", index), str(error)
 

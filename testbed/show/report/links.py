@@ -33,14 +33,14 @@ def direction_rows(summary: Mapping[str, Any], ends: Mapping[str, tuple[str, str
     """A row for each direction of the links, by name with both ``ends``, in a run with this summary."""
     measured, carried = summary["fidelity"]["links"] or {}, summary["links"]
     for link, (a, b) in ends.items():
-        for way, source, target in (("up", a, b), ("down", b, a)):
-            seen = measured.get(link, {}).get(way, {})
-            about = (f"link {link} {way}:", *([f"link {link} lost"] if way == "up" else []))  # that is of both
+        for direction, source, target in (("up", a, b), ("down", b, a)):
+            seen = measured.get(link, {}).get(direction, {})
+            about = (f"link {link} {direction}:", *([f"link {link} lost"] if direction == "up" else []))  # of both
             yield DirectionRow(
                 source,
                 target,
                 {name: _property(name, seen) for name in _PROPERTIES},
-                carried.get(link, {}).get(way),
+                carried.get(link, {}).get(direction),
                 [reason for reason in summary["fidelity"]["reasons"] if reason.startswith(about)],
             )
 

@@ -8,33 +8,34 @@ from testbed.schema.network.link import Direction, Link, Queue
 from testbed.schema.network.topology import Node
 
 
-def bandwidth(way: Direction) -> str:
+def bandwidth(direction: Direction) -> str:
     """``10 mbit``; the name of the file for a recorded link."""
-    if way.trace:
-        return Path(way.trace.path).name
-    return BANDWIDTH.readable(way.bandwidth) if way.bandwidth else "unlimited"
+    if direction.trace:
+        return Path(direction.trace.path).name
+    return BANDWIDTH.readable(direction.bandwidth) if direction.bandwidth else "unlimited"
 
 
-def delay(way: Direction) -> str:
+def delay(direction: Direction) -> str:
     """``20 ms ± 5 ms``"""
-    jitter = f" ± {_duration(way.jitter.deviation)}" if way.jitter.deviation else ""
-    return f"{_duration(way.delay)}{jitter}"
+    jitter = f" ± {_duration(direction.jitter.deviation)}" if direction.jitter.deviation else ""
+    return f"{_duration(direction.delay)}{jitter}"
 
 
-def loss(way: Direction) -> str:
+def loss(direction: Direction) -> str:
     """``0.1 %``, or ``1 % in bursts``; nothing where nothing is lost."""
-    bursts = " in bursts" if way.loss.to_bad else ""
-    return f"{_share(way.loss.mean)}{bursts}" if way.loss.mean else ""
+    bursts = " in bursts" if direction.loss.to_bad else ""
+    return f"{_share(direction.loss.mean)}{bursts}" if direction.loss.mean else ""
 
 
-def others(way: Direction) -> str:
+def others(direction: Direction) -> str:
     """What few links have."""
-    return ", ".join(_others(way))
+    return ", ".join(_others(direction))
 
 
-def short(way: Direction) -> str:
+def short(direction: Direction) -> str:
     """Everything in one line."""
-    return " · ".join(text for text in (bandwidth(way), delay(way), loss(way), others(way)) if text)
+    texts = (bandwidth(direction), delay(direction), loss(direction), others(direction))
+    return " · ".join(filter(None, texts))
 
 
 def directions(link: Link) -> list[tuple[str, str, str, Direction]]:
@@ -50,12 +51,12 @@ def device(node: Node) -> str:
     return f"{cpus}, {SIZE.readable(node.memory)}"
 
 
-def _others(way: Direction) -> Iterator[str]:
-    shares = {"duplicated": way.duplicate, "reordered": way.reorder, "corrupted": way.corrupt}
+def _others(direction: Direction) -> Iterator[str]:
+    shares = {"duplicated": direction.duplicate, "reordered": direction.reorder, "corrupted": direction.corrupt}
     yield from (f"{_share(share)} {word}" for word, share in shares.items() if share)
-    if way.queue:
-        yield f"queue {_queue(way.queue)}"
-    if way.cut:
+    if direction.queue:
+        yield f"queue {_queue(direction.queue)}"
+    if direction.cut:
         yield "cut"
 
 

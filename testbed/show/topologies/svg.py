@@ -139,9 +139,9 @@ def _draw_numbers(
 def _numbers(link: Link, ahead: Point) -> Iterator[str]:
     """What holds both ways, or what holds each way, with an arrow that points as the line does in the picture."""
     forth, back = _arrows(ahead)
-    for source, sign, _, way in numbers.directions(link):
+    for source, sign, _, direction in numbers.directions(link):
         arrow = "" if sign == "↔" else f"{forth if source == link.a else back} "
-        yield from _lines(arrow, way)
+        yield from _lines(arrow, direction)
 
 
 def _arrows(ahead: Point) -> tuple[str, str]:
@@ -152,9 +152,9 @@ def _arrows(ahead: Point) -> tuple[str, str]:
     return ("↓", "↑") if down > 0 else ("↑", "↓")
 
 
-def _lines(arrow: str, way: Direction) -> Iterator[str]:
-    yield f"{arrow}{numbers.bandwidth(way)} · {numbers.delay(way)}"
-    if rest := ", ".join(text for text in (numbers.loss(way), numbers.others(way)) if text):
+def _lines(arrow: str, direction: Direction) -> Iterator[str]:
+    yield f"{arrow}{numbers.bandwidth(direction)} · {numbers.delay(direction)}"
+    if rest := ", ".join(text for text in (numbers.loss(direction), numbers.others(direction)) if text):
         yield rest
 
 

@@ -70,12 +70,12 @@ def print_links(links: Iterable[Link], console: Console) -> None:
     """A line for each link, or for each of its directions where they differ."""
     table = Table("link", "bandwidth", "delay", "loss", "", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for link in links:
-        for source, sign, target, way in numbers.directions(link):
+        for source, sign, target, direction in numbers.directions(link):
             table.add_row(
                 f"{source} {sign} {target}",
-                numbers.bandwidth(way),
-                numbers.delay(way),
-                numbers.loss(way),
-                numbers.others(way),
+                numbers.bandwidth(direction),
+                numbers.delay(direction),
+                numbers.loss(direction),
+                numbers.others(direction),
             )
     console.print(table)

@@ -24,7 +24,7 @@ from statistics import median
 from typing import Final
 
 from testbed.core.clock import REAL_TIME, Clock
-from testbed.schema.network.link import WAYS, Direction, Link, Way
+from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Link
 from testbed.schema.network.trace import FRAME
 from testbed.world.network.links.backend import End, Wiring
 
@@ -92,10 +92,12 @@ class Train:
     length: int
 
 
-def measure(links: Iterable[Wiring], effort: Effort, clock: Clock = REAL_TIME) -> dict[Link, dict[Way, Observation]]:
+def measure(
+    links: Iterable[Wiring], effort: Effort, clock: Clock = REAL_TIME
+) -> dict[Link, dict[DirectionName, Observation]]:
     """Measure both directions of every link; raises OSError if an end is gone."""
     with ExitStack() as stack:
-        wires: dict[tuple[Link, Way], _Wire] = {}
+        wires: dict[tuple[Link, DirectionName], _Wire] = {}
         for wiring in links:
             link, a, b = wiring.link, *(stack.enter_context(_open(end)) for end in (wiring.a, wiring.b))
             wires[link, "up"], wires[link, "down"] = _Wire(link.up, a, b, clock), _Wire(link.down, b, a, clock)
@@ -103,7 +105,7 @@ def measure(links: Iterable[Wiring], effort: Effort, clock: Clock = REAL_TIME) -
         for _ in range(effort.trains):
             for group in _together(wires.values()):
                 _send_trains(group, clock)
-        return {link: {way: wires[link, way].observed() for way in WAYS} for link, _ in wires}
+        return {link: {direction: wires[link, direction].observed() for direction in DIRECTIONS} for link, _ in wires}
 
 
 def _open(end: End) -> socket.socket:

@@ -9,7 +9,7 @@ from testbed.core import seeds
 from testbed.core.errors import TestbedError
 from testbed.core.registry import Registry
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import WAYS, Direction, Link, Way
+from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Link
 from testbed.world.journal import Journal
 
 
@@ -45,9 +45,9 @@ class Wiring:
         """The same where everything takes ``factor`` times as long."""
         return replace(self, link=self.link.dilated(factor))
 
-    def stream(self, way: Way) -> int:
+    def stream(self, direction: DirectionName) -> int:
         """64 random bits for one direction: others after each change, lest what is seeded anew repeats its draws."""
-        return seeds.stream(self.seed, "link", self.link.name, way, self.changes).getrandbits(64)
+        return seeds.stream(self.seed, "link", self.link.name, direction, self.changes).getrandbits(64)
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Links(Protocol):
     def connect(self, wiring: Wiring) -> None:
         """Create the two interfaces of a link, each in its namespace, with what the link does between them."""
 
-    def shape(self, wiring: Wiring, ways: Collection[Way]) -> None:
-        """Make these ways of a connected link what its wiring says, while it carries frames; none is dropped for that.
+    def shape(self, wiring: Wiring, directions: Collection[DirectionName]) -> None:
+        """Give these directions of a connected link the properties in its wiring while it carries frames.
 
-        The other ways are as before, and chance goes on there as if nothing had been.
+        No frame is dropped by the change. The other direction keeps its properties and its random sequence.
         """
 
     def moved(self, wiring: Wiring, end: End) -> None:
@@ -102,11 +102,12 @@ class LinkBackend:
     precedence: int = 100
     """Backends are tried in ascending order where none is named."""
 
-    def refusals(self, before: Link, after: Link) -> Iterator[tuple[Way, str]]:
-        """Why it cannot make a link, or change it while it carries frames, to what it is ``after``; by its ways."""
-        for way in WAYS:
-            if reason := self.cannot(after.way(way)) or self.cannot_change(before.way(way), after.way(way)):
-                yield way, reason
+    def refusals(self, before: Link, after: Link) -> Iterator[tuple[DirectionName, str]]:
+        """Why it cannot make the link ``after``, or change ``before`` into it while it carries frames; by direction."""
+        for name in DIRECTIONS:
+            old, new = before.direction(name), after.direction(name)
+            if reason := self.cannot(new) or self.cannot_change(old, new):
+                yield name, reason
 
 
 LINK_BACKENDS: Final[Registry[LinkBackend]] = Registry("testbed.links", "link backend", LinkBackend)

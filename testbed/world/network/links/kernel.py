@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.host.namespace import in_throwaway_namespace
-from testbed.schema.network.link import WAYS, Direction, Jitter, Loss, Way
+from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Loss
 from testbed.schema.network.trace import FRAME
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, Health, LinkBackend, Wiring
@@ -65,13 +65,13 @@ class KernelLinks:
         """Create a veth pair across the namespaces and shape what passes it."""
         with wiring.a.namespace.path.open() as home_a, wiring.b.namespace.path.open() as home_b, RouteSocket() as here:
             here.send([_veth(wiring.a.interface, home_a.fileno(), wiring.b.interface, home_b.fileno())])
-        for out in WAYS:
+        for out in DIRECTIONS:
             _set_up(wiring, out)
 
-    def shape(self, wiring: Wiring, ways: Collection[Way]) -> None:
-        """Change the disciplines of these ways: a discipline that is changed begins anew with its draws."""
-        for out in WAYS:
-            _change(wiring, out, ways)
+    def shape(self, wiring: Wiring, directions: Collection[DirectionName]) -> None:
+        """Change the disciplines of these directions: a discipline that is changed begins anew with its draws."""
+        for out in DIRECTIONS:
+            _change(wiring, out, directions)
 
     def moved(self, wiring: Wiring, end: End) -> None:
         """The kernel takes a device's disciplines away when it moves; its IFB device went with the old namespace."""
@@ -82,9 +82,9 @@ class KernelLinks:
         return Health()
 
 
-def _set_up(wiring: Wiring, out: Way) -> None:
-    """Add to the end that frames leave by the way ``out`` what they pass there, and what those pass that come in."""
-    end, direction, into = _end(wiring, out), wiring.link.way(out), _back(out)
+def _set_up(wiring: Wiring, out: DirectionName) -> None:
+    """Add the disciplines of one end: for frames that leave in the direction ``out``, and for those that arrive."""
+    end, direction, into = _end(wiring, out), wiring.link.direction(out), _back(out)
     with end.namespace.entered(), RouteSocket() as here:
         here.send([_link(_arrivals(wiring, out), "ifb")])
         leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(wiring, out)))
@@ -99,33 +99,33 @@ def _set_up(wiring: Wiring, out: Way) -> None:
         )
 
 
-def _change(wiring: Wiring, out: Way, ways: Collection[Way]) -> None:
-    """Change at the end that frames leave by the way ``out`` what is there of ``ways``."""
-    end, direction, into = _end(wiring, out), wiring.link.way(out), _back(out)
+def _change(wiring: Wiring, out: DirectionName, directions: Collection[DirectionName]) -> None:
+    """Change at the end that frames leave in the direction ``out`` what is there of ``directions``."""
+    end, direction, into = _end(wiring, out), wiring.link.direction(out), _back(out)
     with end.namespace.entered(), RouteSocket() as here:
         leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(wiring, out)))
-        if out in ways:
+        if out in directions:
             here.send(
                 [
                     _queue(CHANGE, leaving, direction),
                     _qdisc(CHANGE, leaving, _ROOT, _TBF, "tbf", _tbf(direction)),
                 ]
             )
-        if into in ways:
+        if into in directions:
             here.send([_qdisc(CHANGE, arriving, _ROOT, _NETEM, "netem", _netem(wiring, into))])
 
 
-def _end(wiring: Wiring, out: Way) -> End:
-    """The end that frames leave by the way ``out``."""
+def _end(wiring: Wiring, out: DirectionName) -> End:
+    """The end that frames leave in the direction ``out``."""
     return wiring.a if out == "up" else wiring.b
 
 
-def _back(way: Way) -> Way:
-    return "down" if way == "up" else "up"
+def _back(direction: DirectionName) -> DirectionName:
+    return "down" if direction == "up" else "up"
 
 
-def _arrivals(wiring: Wiring, out: Way) -> str:
-    """The name of the IFB device at the end that frames leave by the way ``out``, for those that come in."""
+def _arrivals(wiring: Wiring, out: DirectionName) -> str:
+    """The name of the IFB device at the end that frames leave in the direction ``out``, for those that come in."""
     return f"ifb{wiring.number}{'a' if out == 'up' else 'b'}"
 
 
@@ -194,8 +194,8 @@ def _queue(flags: int, index: int, direction: Direction) -> bytes:
     return _qdisc(flags, index, _TBF | 1, handle, kind, struct.pack("=I", limit))
 
 
-def _netem(wiring: Wiring, way: Way) -> bytes:
-    direction = wiring.link.way(way)
+def _netem(wiring: Wiring, out: DirectionName) -> bytes:
+    direction = wiring.link.direction(out)
     rate = _bytes_per_second(direction)
     overtaking = 1 if direction.reorder else 0  # the gap: how many are held back for one that is not
     fixed = struct.pack("=IIIIII", 0, _MOST, 0, overtaking, _share(direction.duplicate), 0)
@@ -209,7 +209,7 @@ def _netem(wiring: Wiring, way: Way) -> bytes:
             attribute(_NETEM_LOSS, attribute(_GILBERT_ELLIOTT, _channel(direction))),
             attribute(_NETEM_RATE, struct.pack("=IiIi", min(rate, 2**32 - 1), 0, 0, 0)),
             attribute(_NETEM_RATE64, struct.pack("=Q", rate)),
-            attribute(_NETEM_SEED, struct.pack("=Q", wiring.stream(way))),  # without one, a change draws another
+            attribute(_NETEM_SEED, struct.pack("=Q", wiring.stream(out))),  # without one, a change draws another
         ]
     )
 

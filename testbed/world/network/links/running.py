@@ -22,7 +22,7 @@ from pydantic_core import to_jsonable_python
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import SpecError
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import WAYS, Link, Way
+from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import LINK_BACKENDS, End, Health, LinkBackend, Links, Wiring
 
@@ -93,7 +93,7 @@ class RunningLinks:
         with self._locked():
             return self._find(name)
 
-    def change(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> Link:
+    def change(self, name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Link:
         """Change the properties that are ``said`` of one direction or both, in the terms of Direction.
 
         Frames that wait or are on their way stay there. Raises SpecError if there is no such link, if the properties
@@ -102,11 +102,12 @@ class RunningLinks:
         with self._locked():
             before = self._find(name)
             after = replace(before, link=self._changed(before.link, said), changes=before.changes + 1)
-            ways = [way for way in WAYS if before.link.way(way) != after.link.way(way)]
+            old, new = before.link, after.link
+            directions = [name for name in DIRECTIONS if old.direction(name) != new.direction(name)]
             try:
-                self._links.shape(self._real(after), ways)
+                self._links.shape(self._real(after), directions)
             except Exception:  # half of it may have been done
-                self._links.shape(self._real(before), ways)
+                self._links.shape(self._real(before), directions)
                 raise
             self._state.wirings[name] = after
             self._write()
@@ -141,21 +142,21 @@ class RunningLinks:
             raise SpecError.of(name, f"there is no such link; known are {', '.join(self._state.wirings)}")
         return self._state.wirings[name]
 
-    def _changed(self, link: Link, said: Mapping[Way, Mapping[str, Any]]) -> Link:
+    def _changed(self, link: Link, said: Mapping[DirectionName, Mapping[str, Any]]) -> Link:
         try:
             changed = link.changed(said)
         except ValueError as error:
             raise SpecError.of(link.name, str(error)) from None
-        for way, reason in self._backend.refusals(link, changed):
-            raise SpecError.of(f"{link.name} {way}", f"links of the {self._backend.name} backend {reason}")
+        for direction, reason in self._backend.refusals(link, changed):
+            raise SpecError.of(f"{link.name} {direction}", f"links of the {self._backend.name} backend {reason}")
         return changed
 
-    def _note(self, name: str, said: Mapping[Way, Mapping[str, Any]]) -> None:
+    def _note(self, name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> None:
         event: dict[str, Any] = {"t": self._state.clock.now(), "node": "", "event": "link", "link": name}
-        for way, properties in said.items():
-            event[way] = dict(properties)
+        for direction, properties in said.items():
+            event[direction] = dict(properties)
             if trace := properties.get("trace"):
-                event[way]["trace"] = trace.path  # without all that is in it
+                event[direction]["trace"] = trace.path  # without all that is in it
         with (self._directory / EVENTS).open("a") as file:
             file.write(json.dumps(to_jsonable_python(event)) + "\n")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.host.namespace import in_throwaway_namespace
-from testbed.schema.network.link import Direction, Way
+from testbed.schema.network.link import Direction, DirectionName
 from testbed.schema.network.trace import Trace
 from testbed.world import companion
 from testbed.world.journal import Journal
@@ -141,7 +141,7 @@ class UserspaceLinks:
         with _open_tap(wiring.a) as a, _open_tap(wiring.b) as b:
             self._order(OrderKind.CONNECT, wiring, [a, b])
 
-    def shape(self, wiring: Wiring, _: Collection[Way]) -> None:
+    def shape(self, wiring: Wiring, _: Collection[DirectionName]) -> None:
         """Send the relay both directions. For the relay, equal properties are no change."""
         self._order(OrderKind.SHAPE, wiring, [])
 
