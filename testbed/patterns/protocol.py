@@ -1,7 +1,4 @@
-"""How nodes deal with each other, whatever the pattern: the bound on their queues, their retries, their heartbeats.
-
-A scenario says it under `queue`, `retry` and `membership`; docs/protocol.md says what comes of it.
-"""
+"""Options that all patterns share: `queue`, `retry` and `membership` of a scenario. docs/protocol.md explains them."""
 
 from typing import Literal
 
@@ -15,28 +12,28 @@ class _Options(BaseModel):
 
 
 class QueueOptions(_Options):
-    """How long a node's queue may get."""
+    """The bound on a node's queue."""
 
-    limit: int = Field(1024, ge=1, description="most jobs in a node's queue, the one at work included")
+    limit: int = Field(1024, ge=1, description="most jobs in a node's queue, the running one included")
     overflow: Literal["reject", "drop-oldest"] = Field(
-        "reject", description="what a full queue does: refuse the new job, or drop the one that has waited longest"
+        "reject", description="what a full queue does: refuse the new job, or drop the job that has waited longest"
     )
 
 
 class RetryOptions(_Options):
-    """How often a neighbour is asked for the same answer; each attempt gets an equal share of the time that is left."""
+    """Repeated requests for one answer. Each attempt gets an equal share of the time that is left."""
 
     attempts: int = Field(3, ge=1, le=10, description="most requests for one answer, the first included")
     backoff: Duration = Field(0.1, description="mean pause before the second attempt; doubles before each further one")
 
 
 class MembershipOptions(_Options):
-    """How neighbours are watched (SWIM: Das, Gupta, Motivala, DSN 2002; its names in brackets)."""
+    """Heartbeats by SWIM (Das, Gupta, Motivala, DSN 2002), with its terms in brackets."""
 
     period: Duration = Field(1.0, gt=0, description="a node pings one neighbour in each (protocol period)")
-    timeout: Duration = Field(0.3, gt=0, description="silence after which others are asked to ping it, too")
-    helpers: int = Field(3, ge=0, description="how many others are asked (size of the failure detection subgroup)")
-    suspicion: Duration = Field(3.0, gt=0, description="how long a suspected neighbour has to show that it lives")
+    timeout: Duration = Field(0.3, gt=0, description="silence after which other nodes are asked to ping it as well")
+    helpers: int = Field(3, ge=0, description="how many other nodes are asked (size of the failure detection subgroup)")
+    suspicion: Duration = Field(3.0, gt=0, description="time in which a suspected neighbour must show that it lives")
 
     @model_validator(mode="after")
     def _check(self) -> "MembershipOptions":

@@ -10,12 +10,23 @@ import pytest
 from aiohttp import ClientSession
 from nodes import ADDRESSES, configured, free_port, node
 
+from testbed.core import seeds
 from testbed.node.agent import Agent
 from testbed.node.calls import asking
 from testbed.node.config import NodeConfig, PeerFacts
+from testbed.node.engine.model import Sampling
 from testbed.node.journal import recall
 from testbed.node.participant import NodeParticipant
-from testbed.patterns.participant import Call, Completion, JobError, LogProbabilities, Peer, Prompt, Verification
+from testbed.patterns.participant import (
+    Call,
+    Completion,
+    JobError,
+    LogProbabilities,
+    Peer,
+    Prompt,
+    SamplingOverrides,
+    Verification,
+)
 
 MakeTrace = Callable[[str], Any]
 Scene = Callable[[NodeParticipant], Awaitable[Any]]
@@ -115,6 +126,50 @@ def test_one_node_that_is_asked_twice_in_a_step_infers_twice(pair: Pair, at: Pee
     assert jobs == [f"p1.1@{name}", f"p1.1.2@{name}", f"p1.draft@{name}"]
     seeds = {sampling.seed for sampling in pair.models[name].samplings}
     assert len(seeds) == 3
+
+
+def test_the_sampling_seed_of_a_call_follows_from_its_name(pair: Pair) -> None:
+    """Runs of earlier versions are repeated with their answers: the names and what is derived from them stay."""
+
+    async def scene(pair: Pair) -> None:
+        participant = pair.participant()
+        await participant.complete(Call.of("why?", layer=2, role="aggregation"), B, 10)
+        await participant.complete(Call.of("why?", layer=2, role="aggregation"))
+
+    pair.play(scene)
+    for name in ADDRESSES:
+        (sampling,) = pair.models[name].samplings
+        assert sampling.seed == seeds.stream(7, "sampling", f"p1.2@{name}").getrandbits(31)
+        assert (sampling.temperature, sampling.max_tokens) == (0.25, 24)
+
+
+@pytest.mark.parametrize("at", [None, B])
+def test_a_call_says_how_its_tokens_are_drawn(pair: Pair, at: Peer | None) -> None:
+    async def scene(pair: Pair) -> None:
+        sampling = SamplingOverrides(temperature=0.0, top_p=0.5, max_tokens=7, seed=99)
+        await pair.participant().complete(Call([{"role": "user", "content": "why?"}], sampling=sampling), at, 10)
+
+    pair.play(scene)
+    (sampling,) = pair.models[at.name if at else "a"].samplings
+    assert sampling == Sampling(temperature=0.0, top_p=0.5, max_tokens=7, seed=99)
+
+
+def test_a_node_that_stops_cancels_nothing(pair: Pair) -> None:
+    """Its prompts are taken up again after the restart, and its calls go on at the others."""
+    pair.models["b"].held.clear()
+
+    async def scene(pair: Pair) -> None:
+        running = asyncio.create_task(pair.participant().complete(Call.of("first"), B, 20))
+        await pair.until("b", "start")
+        pair.agents["a"].stop()
+        running.cancel()
+        await asyncio.wait({running})
+        pair.models["b"].held.set()
+        await pair.until("b", "end")
+
+    pair.play(scene)
+    assert pair.events("a", "cancel") == []
+    assert pair.events("b", "cancelled") == []
 
 
 def test_a_name_with_another_content_is_refused(pair: Pair) -> None:

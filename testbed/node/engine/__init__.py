@@ -1,1 +1,1 @@
-"""A model in memory, the queue in front of it, and what slows it down."""
+"""A model in memory, the queue in front of it, and the fault that slows it down."""

@@ -1,4 +1,4 @@
-"""The front of a ring: text to tokens, tokens to embeddings, and tokens back to text. It holds no layer."""
+"""The front of a split model: tokenizer, chat template and embeddings, without any layer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ _EMBEDDING = "token_embd.weight"
 
 
 class Front(Chat):
-    """The tokenizer and the embedding table of a split model. Rows of the table are read when they are needed."""
+    """The tokenizer and the embedding table of a split model. Rows of the table are read from the file on demand."""
 
     def __init__(self, path: Path) -> None:
-        """Open the front's file; raises StageError where it is none."""
+        """Open the file; raises StageError if it is not the front of a model."""
         try:
             llama = Llama(str(path), vocab_only=True, verbose=False)
             self._embedding = ggml.Table(path, _EMBEDDING, rows=llama.n_vocab())
@@ -28,17 +28,17 @@ class Front(Chat):
 
     @property
     def width(self) -> int:
-        """The values of an embedding, and of a hidden state."""
+        """The number of values of an embedding, and of a hidden state."""
         return self._embedding.width
 
     def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """The embedding of each token, the very values that llama.cpp looks up. Raises StageError."""
+        """The embedding of each token, equal bit by bit to llama.cpp's own. Raises StageError for an unknown token."""
         try:
             return self._embedding.rows(tokens)
         except IndexError as error:
-            raise StageError(f"no such token: {error}") from error
+            raise StageError(f"there is no such token: {error}") from error
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory, and close the file."""
         self._embedding.close()
         self._llama.close()

@@ -1,4 +1,4 @@
-"""What llama.cpp's library has and llama-cpp-python has no name for: tensors, their types, and the headers of files."""
+"""Functions of llama.cpp's library that llama-cpp-python does not wrap: tensors, their types, headers of GGUF files."""
 
 import ctypes
 import os
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LIBRARY = ctypes.CDLL(str(Path(llama_cpp.__file__).parent / "lib" / "libllama.so"))
-"""The copy that llama-cpp-python has loaded, and with it what it depends on."""
+"""The copy of the library that llama-cpp-python has loaded."""
 
 
 class _TypeTraits(ctypes.Structure):
-    """The beginning of ggml's struct of this name: how values of one type are encoded, in blocks."""
+    """The first fields of ``ggml_type_traits``: how values of one type are encoded in blocks."""
 
     _fields_ = (
         ("type_name", ctypes.c_char_p),
@@ -53,17 +53,17 @@ _gguf_offset = _function("gguf_get_tensor_offset", ctypes.c_size_t, ctypes.c_voi
 
 
 def read_tensor(tensor: int, width: int) -> NDArray[np.float32]:
-    """The rows of a ``float32`` tensor while the graph that it is part of is computed."""
+    """The rows of a ``float32`` tensor. To be called while its graph is being computed."""
     values = np.empty((_tensor_bytes(tensor) // (4 * width), width), np.float32)
     _tensor_get(tensor, values.ctypes.data, 0, values.nbytes)
     return values
 
 
 class Table:
-    """A matrix in a GGUF file, of which single rows are read as they are needed: it never is in memory as a whole."""
+    """A matrix in a GGUF file. Rows are read on demand, so the matrix is never in memory as a whole."""
 
     def __init__(self, path: Path, name: str, rows: int) -> None:
-        """Find it; raises OSError where it is not there, or not whole."""
+        """Find the tensor ``name``, which has ``rows`` rows; raises OSError if it is missing or cut off."""
         self._file = path.open("rb", buffering=0)
         self._rows = rows
         header = _gguf_open(os.fsencode(path), _GgufParams(no_alloc=True, ctx=None))
@@ -84,11 +84,11 @@ class Table:
 
     @property
     def width(self) -> int:
-        """The values of a row."""
+        """The number of values of a row."""
         return int(self._row_bytes // self._traits.block_bytes * self._traits.block_values)
 
     def rows(self, numbers: Sequence[int]) -> NDArray[np.float32]:
-        """Some rows, as llama.cpp decodes them; raises IndexError."""
+        """The rows with these numbers, decoded as llama.cpp does; raises IndexError."""
         for number in numbers:
             if not 0 <= number < self._rows:
                 raise IndexError(f"there is no row {number} among {self._rows}")

@@ -1,7 +1,7 @@
-"""A model, or a stage of one, that takes longer than it would: what the fault `slow` does to a node.
+"""The fault `slow`: a model, or a stage of one, takes a multiple of its own time.
 
-The host says how much longer in a file, and not over the API: so it holds of an agent, too, that is stopped when the
-fault begins or ends, and from the first token on of one that is started again.
+The host writes the factor to a file. The API would not do: an agent may be stopped when the fault begins or ends, and
+the fault holds from the first token after a restart.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from testbed.node.engine.model import LanguageModel, Sampling
 from testbed.patterns.participant import ChatMessage, Completion, Verification
 
 _STINT: Final = bytes(2**16)
-"""To hash it takes a fraction of a millisecond, during which Python lets other threads run."""
+"""Hashing this takes a fraction of a millisecond, during which Python lets other threads run."""
 
 
 class Slowness:
-    """As many times as long as ``file`` says; without one, as long as ever.
+    """Stretches CPU time by the factor in ``file``, or by 1 if there is no file.
 
-    The rest of the time is computed away. Were it slept, a node behind a cap would be as fast as before: it would save
-    the CPU time that it then uses at once.
+    The added time is spent computing. A node that slept would lose nothing behind a CPU cap: the CPU time saved by
+    sleeping would be available to it right afterwards.
     """
 
     def __init__(self, file: Path) -> None:
@@ -30,13 +30,13 @@ class Slowness:
 
     @contextmanager
     def stretched(self) -> Iterator[None]:
-        """Make what this thread does within that much longer, in CPU time."""
+        """Stretch the CPU time of whatever this thread does within the context."""
         begin = time.thread_time()
         yield
         self.stretch(begin)
 
     def stretch(self, begin: float) -> None:
-        """Make what this thread did since ``begin``, in seconds of its own CPU time, that much longer."""
+        """Stretch what this thread did since ``begin``, in seconds of the thread's CPU time."""
         _compute((self._times() - 1) * (time.thread_time() - begin))
 
     def _times(self) -> float:
@@ -47,14 +47,14 @@ class Slowness:
 
 
 class SlowedModel:
-    """A model whose every token takes as long as ``slowness`` makes it, when it is drawn."""
+    """A model whose tokens are stretched by ``slowness``, each one as it is drawn."""
 
     def __init__(self, model: LanguageModel, slowness: Slowness) -> None:
         self._model = model
         self._slowness = slowness
 
     def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
-        """As the model would. What it reads counts as part of the first token."""
+        """The model's own completion. Reading the prompt counts as part of the first token."""
         begin = time.thread_time()
 
         def take_time() -> None:
@@ -77,7 +77,7 @@ class SlowedModel:
 
 
 def _compute(seconds: float) -> None:
-    """Use so much CPU time of this thread."""
+    """Use ``seconds`` of this thread's CPU time."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         hashlib.sha256(_STINT)

@@ -16,14 +16,13 @@ _FEWEST: Final = 8
 _ANSWERS: Final = 200
 
 WARM: Final = "warm"
-"""What is printed before anything is measured: the first answer meets a cold start."""
+"""Printed before the measurement begins, once the first answer has met the cold start."""
 
 
 def tokens_per_second(model: LanguageModel) -> float:
-    """How fast a model writes in a core's time, answer after answer; what it takes to read is not counted.
+    """The tokens that a model writes per second of one core, reading not counted.
 
-    It is taken by CPU time, so it does not matter who else computes. Raises ValueError if the model writes next to
-    nothing.
+    CPU time is measured, so other processes do not matter. Raises ValueError if the model writes next to nothing.
     """
     begin, tokens, seconds = time.monotonic(), 0, 0.0
     for seed in range(1, _ANSWERS + 1):
@@ -37,14 +36,14 @@ def tokens_per_second(model: LanguageModel) -> float:
 
 
 def _write(model: LanguageModel, seed: int) -> list[float]:
-    """The times, in seconds of CPU time, at which the tokens of an answer were drawn."""
+    """The CPU times, in seconds, at which the tokens of an answer were drawn."""
     drawn: list[float] = []
     model.complete(_QUESTION, Sampling(0.7, _LONGEST, seed), lambda: drawn.append(time.process_time()))
     return drawn
 
 
 def main(path: str) -> None:
-    """Print the speed of a GGUF model."""
+    """Print the speed of the GGUF model at ``path``."""
     model = ChatModel(Path(path), context=512, threads=1)
     _write(model, seed=0)
     print(WARM, flush=True)

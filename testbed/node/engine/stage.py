@@ -1,7 +1,7 @@
 """A stage of a ring: some layers of a model in memory, with a KV cache for each sequence.
 
-A *row* is one token of one sequence. Rows come in as hidden states (``float32``, one line each) and leave as the hidden
-states after the stage's layers, or as logits where the stage is the last.
+A *row* is one token of one sequence. A stage takes rows as hidden states (``float32``, one line each). It returns the
+hidden states after its layers, or logits if it is the last stage.
 
     front, first, last = Front(path), InnerStage(path, limits), LastStage(path, limits)
     tokens = front.tokenize(messages)
@@ -11,8 +11,9 @@ states after the stage's layers, or as logits where the stage is the last.
     token = int(logits[0].argmax())
     first.free(0), last.free(0)
 
-The values are those of the model in one piece, bit by bit, where that computes the same rows as one batch. Quantized
-weights give the same bits in every batch; with others, llama.cpp multiplies one row and several rows in different ways.
+The values equal those of the unsplit model bit by bit if that computes the same rows as one batch. With quantized
+weights the batches need not be equal. With other weights, llama.cpp multiplies one row and several rows by different
+kernels.
 """
 
 import ctypes
@@ -30,20 +31,20 @@ from numpy.typing import NDArray
 from testbed.node.engine import ggml
 
 Hidden = NDArray[np.float32]
-"""Hidden states or logits: a line for each row."""
+"""Hidden states or logits, one line for each row."""
 
 _ERROR = 4  # ggml's level
 
 
 class StageError(Exception):
-    """llama.cpp refused: a file that is no stage, or rows that do not follow what the cache holds."""
+    """A file is not a stage, or rows do not continue what the cache holds."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a stage makes room for: ``sequences`` at once, each of ``context`` tokens; ``batch`` rows computed at once.
+    """The sizes of a stage: ``sequences`` of ``context`` tokens each, and ``batch`` rows that are computed at once.
 
-    llama.cpp takes memory for the next multiple of 256 tokens a sequence.
+    llama.cpp allocates memory for the next multiple of 256 tokens a sequence.
     """
 
     context: int
@@ -54,7 +55,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Whose tokens the lines of a batch are: each one's sequence, below Limits.sequences, and its place in it."""
+    """For each line of a batch, its sequence (below ``Limits.sequences``) and its position in that sequence."""
 
     sequences: Sequence[int]
     positions: Sequence[int]
@@ -67,7 +68,7 @@ class Rows:
         return len(self.positions)
 
     def batches(self) -> Iterator[slice]:
-        """What llama.cpp computes at once and in order: rows of one sequence, or one of each of consecutive ones."""
+        """Parts that llama.cpp computes as one batch: rows of one sequence, or one row each of consecutive ones."""
         begin, step = 0, 0
         for row in range(1, len(self)):
             change = self.sequences[row] - self.sequences[row - 1]
@@ -81,10 +82,10 @@ class Rows:
 
 
 class _Layers:
-    """A stage's part of the model in memory, used by one thread at a time."""
+    """Layers in memory with their KV cache, used by one thread at a time."""
 
     def __init__(self, path: Path, limits: Limits, outputs: int, callback: Any = None) -> None:
-        """Load it; raises StageError. ``outputs`` is how many rows of a batch may come out at the end."""
+        """Load the file; raises StageError. ``outputs`` is the most rows of a batch that can have logits."""
         self._limits = limits
         self._model = _load(path)
         self.width: int = api.llama_model_n_embd(self._model)
@@ -99,7 +100,7 @@ class _Layers:
         self._addresses = self._sequences.ctypes.data + np.arange(limits.batch, dtype=np.uintp) * 4
 
     def free(self, sequence: int) -> None:
-        """Forget a sequence; its room is for another one. Raises StageError."""
+        """Remove a sequence from the cache; raises StageError."""
         self._check_known(sequence)
         api.llama_memory_seq_rm(api.llama_get_memory(self._context), sequence, -1, -1)
         self._cached[sequence] = 0
@@ -110,7 +111,7 @@ class _Layers:
         api.llama_model_free(self._model)
 
     def _compute(self, rows: Rows, part: slice, hidden: Hidden, outputs: NDArray[np.bool]) -> None:
-        """Compute the rows of ``part`` as one batch; those marked in ``outputs`` come out. Raises StageError."""
+        """Compute the rows of ``part`` as one batch, with logits for those marked in ``outputs``; raises StageError."""
         if hidden.shape != (len(rows), self.width):
             raise StageError(f"{len(rows)} rows need {len(rows)} × {self.width} values, not {hidden.shape}")
         count = part.stop - part.start
@@ -133,7 +134,7 @@ class _Layers:
             self._cached[sequence] = position + 1
 
     def _check(self, rows: Rows, part: slice) -> None:
-        """Refuse what llama.cpp would compute nonsense from, or die of; raises StageError."""
+        """Raise StageError for rows from which llama.cpp would compute nonsense, or abort."""
         count = part.stop - part.start
         if count > self._limits.batch:
             raise StageError(f"a batch holds {self._limits.batch} rows, not {count}")
@@ -155,7 +156,7 @@ class _Layers:
 
 
 class InnerStage(_Layers):
-    """The layers of a stage that is not the last."""
+    """The layers of every stage but the last."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         """Load the stage; raises StageError."""
@@ -166,10 +167,10 @@ class InnerStage(_Layers):
         self._computed: Hidden | None = None
 
     def forward(self, rows: Rows, hidden: Hidden) -> Hidden:
-        """The hidden states after this stage's layers, line by line. Raises StageError.
+        """The hidden states after this stage's layers, one line for each row; raises StageError.
 
-        The rows of a sequence must follow what it has cached. They are computed as one batch where they are of one
-        sequence (a chunk of a prompt), or one of each of several whose numbers follow each other (a group).
+        The rows of a sequence must continue what is cached of it. Rows are computed as one batch if they belong to one
+        sequence (a chunk of a prompt), or if each belongs to the sequence after the row before's (a group).
         """
         every = np.ones(len(rows), np.bool)
         after = np.empty((len(rows), self.width), np.float32)
@@ -182,10 +183,10 @@ class InnerStage(_Layers):
         return after
 
     def _watch(self, tensor: int, asked: bool, _: None) -> bool:
-        """llama.cpp asks of every tensor whether it is wanted, and shows the one that is: the last layer's output.
+        """Called by llama.cpp for every tensor: first to ask whether it is wanted, then with the wanted one's values.
 
-        It has the same address in every graph, and to look a name up costs more than all else here. What would follow,
-        the final norm and the logits, is not computed.
+        The wanted tensor, the last layer's output, has the same address in every graph; looking up its name each time
+        would cost more than the rest of this function. Returning False ends the graph before the final norm.
         """
         if asked:
             if self._tensor is None and ggml.tensor_name(tensor) == self._wanted:
@@ -205,9 +206,9 @@ class LastStage(_Layers):
         self.vocabulary: int = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self._model))
 
     def logits(self, rows: Rows, hidden: Hidden, wanted: Sequence[int]) -> Hidden:
-        """The logits of the ``wanted`` rows, in that order; the others only fill the cache. Raises StageError.
+        """The logits of the ``wanted`` rows, in that order; the other rows fill the cache only. Raises StageError.
 
-        As many rows can be wanted as there are sequences. The rows are those of :meth:`InnerStage.forward`.
+        At most as many rows can be wanted as there are sequences. Rows are as in :meth:`InnerStage.forward`.
         """
         lines = {row: line for line, row in enumerate(wanted)}
         if not lines.keys() <= set(range(len(rows))) or len(lines) > self._limits.sequences:
@@ -223,7 +224,7 @@ class LastStage(_Layers):
 
 
 def _report(level: int, text: bytes, _: None) -> None:
-    """Errors go to the node's log; llama-cpp-python 0.3.36 takes warnings for errors, and errors for nothing."""
+    """Write errors to the node's log. llama-cpp-python 0.3.36 prints warnings as errors, and drops errors."""
     if level == _ERROR:
         sys.stderr.write(text.decode(errors="replace"))
 
@@ -243,7 +244,7 @@ def _load(path: Path) -> Any:
 
 
 def _context_params(limits: Limits, outputs: int, callback: Any) -> Any:
-    """As a node's whole model is computed (:mod:`.model`), but for the sequences, each with a cache of its own."""
+    """The parameters of an unsplit model (:mod:`.model`), with a separate cache for each sequence."""
     params = api.llama_context_default_params()
     params.n_ctx = limits.context * limits.sequences
     params.n_batch = params.n_ubatch = limits.batch

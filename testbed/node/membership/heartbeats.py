@@ -1,4 +1,4 @@
-"""The messages of :mod:`.membership`: one UDP datagram each, in JSON, over the emulated network."""
+"""Heartbeats over the emulated network: each message of :mod:`.swim` is a UDP datagram in JSON."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _EVENTS: Final = {Alive: "neighbour_back", Suspected: "neighbour_suspected", Los
 
 
 class Heartbeats:
-    """The neighbourhood of a node that watches it. It answers others at once, and pings once it has begun."""
+    """A view of the neighbours by their heartbeats. It answers pings at once, and sends its own after :meth:`begin`."""
 
     def __init__(self, config: NodeConfig, options: MembershipOptions, log: EventWriter) -> None:
         self._addresses = config.neighbours
@@ -30,30 +30,30 @@ class Heartbeats:
         self._losses = {neighbour: asyncio.Event() for neighbour in config.neighbours}
 
     async def listen(self, address: str = "0.0.0.0") -> None:
-        """Open the socket."""
+        """Bind the socket; raises OSError."""
         await self._datagrams.open(address, HEARTBEAT_PORT)
 
     def begin(self) -> None:
-        """Ping from now on."""
+        """Send pings from now on."""
         if self._timer is None:
             self._tick()
 
     def close(self) -> None:
-        """Be silent from now on."""
+        """Send nothing from now on, and close the socket."""
         if self._timer is not None:
             self._timer.cancel()
         self._datagrams.close()
 
     def present(self) -> Sequence[str]:
-        """Neighbours that are not so much as suspected."""
+        """The neighbours that are neither suspected nor lost."""
         return [name for name in self._addresses if isinstance(self._membership.state(name), Alive)]
 
     def suspect(self, neighbour: str) -> None:
-        """A neighbour that did not answer a request is pinged at once, and not asked before it answers that."""
+        """Ping a neighbour that did not answer a request. It counts as suspected until it answers the ping."""
         self._carry_out(self._membership.suspect(neighbour, self._loop.time()))
 
     async def gone(self, neighbour: str) -> None:
-        """Wait until a neighbour is lost."""
+        """Wait until a neighbour counts as lost."""
         await self._losses[neighbour].wait()
 
     def _receive(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Which neighbours a node counts on: all of its configuration, or those whose heartbeats it hears."""
+"""The neighbours that a node can call: all of its configuration, or those whose heartbeats it hears."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -6,37 +6,37 @@ from typing import Protocol
 
 
 class Neighbourhood(Protocol):
-    """The neighbours of a node, as it sees them."""
+    """A node's view of its neighbours."""
 
     def begin(self) -> None:
-        """The network stands."""
+        """Begin to watch: the network stands."""
 
     def present(self) -> Sequence[str]:
-        """The names of those that can be asked, in the order of the configuration."""
+        """The names of the neighbours that can be called, in the order of the configuration."""
 
     def suspect(self, neighbour: str) -> None:
-        """Take note that a neighbour did not answer."""
+        """Record that a neighbour did not answer a request."""
 
     async def gone(self, neighbour: str) -> None:
         """Wait until a neighbour is lost."""
 
 
 class Everyone:
-    """All neighbours, whatever they do: nothing is sent to know more."""
+    """A view in which every neighbour is always present. It sends nothing."""
 
     def __init__(self, neighbours: Iterable[str]) -> None:
         self._neighbours = list(neighbours)
 
     def begin(self) -> None:
-        """Nothing begins."""
+        """Do nothing."""
 
     def present(self) -> Sequence[str]:
         """Every neighbour."""
         return self._neighbours
 
     def suspect(self, neighbour: str) -> None:
-        """It may answer the next time."""
+        """Do nothing: the neighbour may answer the next request."""
 
     async def gone(self, neighbour: str) -> None:  # noqa: ARG002
-        """It is never known to be."""
+        """Wait for ever: a loss is never noticed."""
         await asyncio.Event().wait()

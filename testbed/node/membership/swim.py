@@ -1,4 +1,4 @@
-"""Who is there: a node's view of its neighbours, kept by gossip. No I/O and no clock; :mod:`.heartbeats` brings both.
+"""A node's view of its neighbours, kept by gossip. No I/O and no clock: :mod:`.heartbeats` has both.
 
 After SWIM (Das, Gupta, Motivala, DSN 2002):
 
@@ -7,9 +7,9 @@ After SWIM (Das, Gupta, Motivala, DSN 2002):
     none by the end    suspect it, and say so; it may say that it lives, under a higher incarnation
     nor after that     it is lost
 
-Two things differ, both because links here fail and heal. A neighbour that is suspected or lost is pinged in every
-period, so it is back as soon as a ping passes (in the paper nobody returns). And that a neighbour is lost is told to
-nobody: each node suspects it itself first, or one side of a healed partition would talk down those of the other.
+Two things differ from the paper, because links here fail and heal. A suspected or lost neighbour is pinged in period,
+so it is back as soon as a ping passes; in the paper no node returns. A loss is not passed on: each node suspects a
+neighbour itself first. Otherwise one side of a healed partition would spread the loss of all nodes of the other.
 
 Times are seconds on the caller's clock.
 """
@@ -25,21 +25,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from testbed.patterns.protocol import MembershipOptions
 
 MOST_RUMOURS: Final = 8
-"""In one message: with names of 32 letters it stays below 1,000 bytes, within one frame."""
+"""Rumours in one message. With names of 32 letters a message stays below 1,000 bytes, within one frame."""
 
 _REPEATS: Final = 3  # a rumour is told this many times the logarithm of the number of nodes (the paper's λ)
 
 
 @dataclass(frozen=True)
 class Alive:
-    """A neighbour that is there."""
+    """A neighbour that answers."""
 
     incarnation: int
 
 
 @dataclass(frozen=True)
 class Suspected:
-    """A neighbour that did not answer; at ``until`` it is lost."""
+    """A neighbour that did not answer. At ``until`` it becomes lost."""
 
     incarnation: int
     until: float
@@ -56,7 +56,7 @@ State = Alive | Suspected | Lost
 
 
 class Rumour(BaseModel):
-    """What a node says of another."""
+    """One node's statement about another."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,9 +66,9 @@ class Rumour(BaseModel):
 
 
 class Heartbeat(BaseModel):
-    """From ``source``. ``origin`` wants to know whether ``subject`` lives, and counts its pings by ``number``.
+    """A message sent by ``source``: ``origin`` asks whether ``subject`` lives, and numbers its pings with ``number``.
 
-    Helpers pass ping and ack on between the two.
+    Helpers forward the ping to ``subject``, and the ack back to ``origin``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,7 +84,7 @@ class Heartbeat(BaseModel):
 
 @dataclass(frozen=True)
 class Send:
-    """A message to be sent."""
+    """The instruction to send a message."""
 
     to: str
     message: Heartbeat
@@ -92,19 +92,19 @@ class Send:
 
 @dataclass(frozen=True)
 class Change:
-    """A neighbour is seen in another state."""
+    """The note that a neighbour has entered a state."""
 
     name: str
     state: State
 
 
 Step = Iterator[Send | Change]
-"""What is to be done about something that happened. It happens as the steps are taken, so all are to be."""
+"""Actions that follow from an event. The view changes as the iterator advances, so it must be exhausted."""
 
 
 @dataclass(frozen=True)
 class _Probe:
-    """A ping on its way. Helpers are asked at ``help_at``; None once they were."""
+    """A ping without an ack yet. Helpers are asked at ``help_at``, which is None afterwards."""
 
     number: int
     help_at: float | None
@@ -112,7 +112,7 @@ class _Probe:
 
 
 class Membership:
-    """The neighbours of the node ``name``, as it sees them. Each is taken to be there until it fails to answer."""
+    """The view of the node ``name``. Each neighbour counts as alive until it fails to answer."""
 
     def __init__(self, name: str, neighbours: Sequence[str], options: MembershipOptions, draw: random.Random) -> None:
         self._name = name
@@ -127,18 +127,18 @@ class Membership:
         self._number = 0
 
     def state(self, neighbour: str) -> State:
-        """How a neighbour is seen."""
+        """The state of a neighbour."""
         return self._states[neighbour]
 
     @property
     def due(self) -> float:
-        """When :meth:`tick` is to be called next."""
+        """The time at which :meth:`tick` must be called next."""
         probes = (probe.until if probe.help_at is None else probe.help_at for probe in self._probes.values())
         suspicions = (state.until for state in self._states.values() if isinstance(state, Suspected))
         return min([self._next_period, *probes, *suspicions])
 
     def tick(self, now: float) -> Step:
-        """Time has passed."""
+        """Do what is due at ``now``."""
         for neighbour, probe in list(self._probes.items()):
             if now >= probe.until:
                 del self._probes[neighbour]
@@ -154,7 +154,7 @@ class Membership:
             yield from self._begin_period(now)
 
     def suspect(self, neighbour: str, now: float) -> Step:
-        """A neighbour did not answer, a ping or anything else; it is pinged at once, and may say that it lives."""
+        """Suspect a neighbour that did not answer a ping or a request, and ping it at once."""
         state = self._states[neighbour]
         if isinstance(state, Alive):
             yield self._see(neighbour, Suspected(state.incarnation, now + self._options.suspicion))
@@ -163,7 +163,7 @@ class Membership:
             yield from self._probe(neighbour, now)
 
     def receive(self, message: Heartbeat, now: float) -> Step:
-        """A message has come in. Of nodes that are no neighbours, none is taken."""
+        """Process a message. Messages that name a node which is no neighbour are ignored."""
         if not {message.source, message.origin, message.subject} <= {self._name, *self._states}:
             return
         yield from self._hear(Rumour(name=message.source, alive=True, incarnation=message.incarnation), now)
@@ -182,7 +182,7 @@ class Membership:
                     del self._probes[message.subject]
 
     def _begin_period(self, now: float) -> Step:
-        """Ping the next of the round, and all that are not seen alive."""
+        """Ping the next neighbour of the round, and every neighbour that is not alive."""
         if not self._round:
             self._round = self._draw.sample(list(self._states), len(self._states))
         turn = self._round.pop() if self._round else None
@@ -213,7 +213,7 @@ class Membership:
             yield from self.suspect(rumour.name, now)
 
     def _hear_alive(self, rumour: Rumour) -> Step:
-        """What a node says of itself counts if it is newer than what is known."""
+        """Accept a node's statement about itself if its incarnation is newer than the known one."""
         state = self._states[rumour.name]
         if rumour.incarnation <= state.incarnation:
             return
@@ -223,9 +223,9 @@ class Membership:
             yield change
 
     def _defend(self, rumour: Rumour) -> None:
-        """Whoever says that this node does not live is told otherwise, under a number that counts more.
+        """Deny a suspicion of this node, under an incarnation that is higher than the suspicion's.
 
-        A node that was started again has forgotten its number; it hears it from the others.
+        A restarted node has forgotten its incarnation, and learns it from the others.
         """
         if not rumour.alive and rumour.incarnation >= self._incarnation:
             self._incarnation = rumour.incarnation + 1
@@ -248,7 +248,7 @@ class Membership:
         return Send(to, message)
 
     def _rumours(self, to: str) -> Iterator[Rumour]:
-        """What the receiver must know of itself, and then what was told least."""
+        """A suspicion of the receiver first, so that it can deny it; then the rumours that were told least."""
         if not isinstance(self._states[to], Alive):
             yield self._rumour(to)
         fresh = sorted((name for name in self._told if name != to), key=lambda name: self._told[name])

@@ -1,4 +1,4 @@
-"""A node of a ring that is not its head: it computes what comes, and passes it on."""
+"""A node of a ring that is not its head: it computes each frame that arrives, and sends the result on."""
 
 import asyncio
 from collections import deque
@@ -12,13 +12,13 @@ from testbed.patterns.participant import ChatMessage, Completion, JobError, Veri
 
 
 class Follower:
-    """The inference of a node that holds a part of a model: alone it completes nothing."""
+    """The inference of a node that holds a part of a model, and cannot complete chats itself."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
         self._hop = Hop(seat, self._take, self._lose)
         self._frames: deque[Frame] = deque()
-        self._epoch = 0  # of the last reset that came, computed or not
+        self._epoch = 0  # of the last reset that arrived, computed or not
         self._wake = asyncio.Event()
 
     async def complete(
@@ -56,13 +56,13 @@ class Follower:
             tasks.create_task(self._work())
 
     async def ready(self) -> None:
-        """It is, as soon as it listens."""
+        """Return at once."""
 
     def _take(self, frame: Frame) -> None:
         if isinstance(frame.message, Reset):
             self._epoch = max(self._epoch, frame.epoch)
         if isinstance(frame.message, Reset | Loss) and frame.epoch >= self._epoch:
-            # What waits to be computed is void then. But a loss must not overtake a reset: the head would not see it.
+            # Frames that wait to be computed are void. But a loss must not overtake a reset: the head would ignore it.
             self._frames = deque(waiting for waiting in self._frames if isinstance(waiting.message, Reset | Loss))
         self._frames.append(frame)
         self._wake.set()

@@ -1,8 +1,8 @@
-"""The head of a ring: for it the ring is what its own model is to a node that has one.
+"""The head of a ring: the queue whose jobs the ring completes.
 
-It takes jobs from its queue as places become free, sends what the schedule says round the ring, and adds the tokens
-that come home to their samples. When the ring breaks, every cache counts as lost: the head sends a reset round until
-one comes home, under a new epoch, and then all samples go round again from their first token on.
+The head takes jobs as places become free, sends batches round the ring as scheduled, and adds the tokens that come home
+to their samples. When the ring breaks, every cache counts as lost. The head then sends a reset of a new epoch round
+until it comes home, and all samples go round again from their first token on.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _EPOCHS: Final = 100  # a second; in 32 bits they last for more than a year
 
 @dataclass(frozen=True)
 class RingJob:
-    """A job in the ring: its sample, how many of whose tokens are the prompt, and how many may be drawn at most."""
+    """A job in the ring: its sample, the number of the prompt's tokens, and the most tokens to draw."""
 
     task: Task
     sample: Sample
@@ -58,12 +58,12 @@ class RingJob:
 
     @property
     def opening(self) -> Opening:
-        """What makes the sample known to all stages."""
+        """The message that announces the sample to all stages."""
         return Opening(self.sample.number, self.sample.place, self.drawing)
 
 
 class Head(JobQueue):
-    """The queue in front of a ring. ``front`` turns text into rows and back, ``seat`` is the head's own."""
+    """The queue in front of a ring. ``front`` converts text to rows and back, ``seat`` is the head's own."""
 
     def __init__(self, seat: Seat, front: Front) -> None:
         super().__init__(seat.log, seat.config.queue)
@@ -94,7 +94,7 @@ class Head(JobQueue):
                 tasks.create_task(work)
 
     async def ready(self) -> None:
-        """Wait until the ring is closed, and tuned if it is to be."""
+        """Wait until the ring is closed and, with `schedule: auto`, tuned."""
         await self._room.wait()
 
     def vocabulary(self) -> str:
@@ -119,7 +119,7 @@ class Head(JobQueue):
         self._notify(job.opening)
 
     def _enter(self, task: Task) -> RingJob:
-        """Give a job its place; raises what is wrong with it."""
+        """Give a job its place; raises JobError, ContextOverflowError, or whatever a chat template raises."""
         if self._given_up is not None:
             raise self._given_up
         if task.draft is not None:
@@ -135,7 +135,7 @@ class Head(JobQueue):
         return RingJob(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing)
 
     def _finish(self, number: int, outcome: Completion | JobError) -> None:
-        """A sample has ended: its place is free on all stages."""
+        """End a sample, and free its place on all stages."""
         job = self._jobs.pop(number)
         self._schedule.end(number)
         self._notify(Freeing([number]))
@@ -199,7 +199,7 @@ class Head(JobQueue):
         return None if batch is None else Activations(batch.rows, self._front.embed(batch.tokens))
 
     async def _send(self, message: RingMessage) -> None:
-        """Let the head's own stage compute a message, and send on what that gives."""
+        """Compute a message on the head's own stage, and send the result on."""
         frame = await self._hop.compute(Frame(self._epoch, message))
         if frame is not None:
             self._hop.send(frame)
@@ -242,7 +242,7 @@ class Head(JobQueue):
         return samples
 
     def _add(self, rows: Sequence[Row], tokens: Sequence[int], logprobs: Sequence[float]) -> None:
-        """Give every sample the token drawn for it."""
+        """Add each token to its sample."""
         self._known([row.sample for row in rows])
         if early := [row for row in rows if not self._schedule.awaits(row)]:
             raise FrameError(f"no token of sample {early[0].sample} is due at {early[0].position}")
@@ -265,7 +265,7 @@ class Head(JobQueue):
     # --- when the ring breaks -----------------------------------------------------------------------------------------
 
     def _lose(self) -> None:
-        """The node before the head is not heard any more."""
+        """Break the ring: the node before the head has fallen silent."""
         self._break(self._hop.before)
 
     def _break(self, lost: int) -> None:
@@ -285,7 +285,7 @@ class Head(JobQueue):
             await self._close_again()
 
     async def _close_again(self) -> None:
-        """Send a reset round until one comes home. Samples that have waited for too long end, and so do new ones."""
+        """Send resets round until one comes home. After ``patience``, samples fail, and so do new ones."""
         loop = asyncio.get_running_loop()
         begin = loop.time()
         while self._broken.is_set():
@@ -300,7 +300,7 @@ class Head(JobQueue):
                 self._give_up()
 
     def _do_without_lost(self) -> None:
-        """Close the ring without the stage that is lost, if the others have room for its layers."""
+        """Close the ring without the lost stage, if the other nodes have room for its layers."""
         missing = () if self._lost is None else (self._lost,)
         if not self._missing and missing and self._seat.can_do_without(missing):
             self._log.emit("taken_over", peer=self._pattern.ring[missing[0]])
@@ -308,9 +308,9 @@ class Head(JobQueue):
             self._epoch += 1
 
     def _close(self) -> None:
-        """A reset has come home, so all stages are there and have forgotten all samples."""
+        """Resume: a reset has come home, so all stages are there and have forgotten all samples."""
         if not self._broken.is_set():
-            return  # one that was sent twice
+            return  # a reset that was sent twice
         self._log.emit("ring_closed", epoch=self._epoch, samples=len(self._jobs))
         self._schedule.restart()
         self._notices = deque(job.opening for job in self._jobs.values())

@@ -1,4 +1,4 @@
-"""A node's place in its ring: it hears the node before, computes in a thread, and speaks to the next."""
+"""A node's place in its ring: it receives from the node before, computes in a thread, and sends to the next node."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -19,13 +19,13 @@ from testbed.node.ring.wire.messages import Activations, FrameError, Reset, Timi
 from testbed.node.ring.worker import Worker
 from testbed.patterns.pipeline import Pipeline
 
-_KEPT: Final = 16  # last times of batches of a size
+_KEPT: Final = 16  # latest times, for each batch size
 _LOOPBACK: Final = "127.0.0.1"  # where a ring of one node closes
 
 
 @dataclass(frozen=True)
 class Seat:
-    """A node's seat in a ring: what it was told, and the stations that it can be."""
+    """A node's configuration in a ring, and the stations that it can be."""
 
     config: NodeConfig
     pattern: Pipeline
@@ -36,23 +36,23 @@ class Seat:
 
     @property
     def stage(self) -> int:
-        """Its number, from 0 at the head."""
+        """The number of the node's stage, from 0 at the head."""
         return self.pattern.ring.index(self.config.name)
 
     def can_do_without(self, missing: Sequence[int]) -> bool:
-        """Whether it has what it takes for a ring that is closed without these stages."""
+        """Whether the node has the files for a ring without the stages ``missing``."""
         return all(0 < stage < len(self.pattern.ring) for stage in missing) and self._names(missing) in self.stations
 
     def load(self, missing: Sequence[int]) -> Station:
-        """The station that it is in such a ring."""
+        """The node's station in a ring without the stages ``missing``."""
         return self.stations.load(self._names(missing))
 
     def before(self, missing: Sequence[int]) -> int:
-        """The stage before it, in such a ring; where it is alone, itself."""
+        """The stage before this one in a ring without the stages ``missing``; a single stage is before itself."""
         return self._beside(-1, missing)
 
     def next_address(self, missing: Sequence[int]) -> str:
-        """Where the stage after it is."""
+        """The IP address of the stage after this one."""
         following = self.pattern.ring[self._beside(1, missing)]
         return self.config.neighbours.get(following, _LOOPBACK)
 
@@ -65,7 +65,7 @@ class Seat:
 
 
 class Hop:
-    """The hop of a seat. ``take`` gets all frames that come in, ``lose`` is called when none come any more."""
+    """The hop of a seat. ``take`` is called with each frame, ``lose`` when the node before falls silent."""
 
     def __init__(self, seat: Seat, take: Callable[[Frame], None], lose: Callable[[], None]) -> None:
         self._seat = seat
@@ -90,22 +90,22 @@ class Hop:
             self._worker.stop()
 
     async def compute(self, frame: Frame) -> Frame | None:
-        """What a frame comes to at this stage; raises FrameError."""
+        """The result of a frame at this stage, None if nothing goes on; raises FrameError."""
         if isinstance(frame.message, Reset) and frame.epoch > self.epoch:
             await self._do_without(frame.message.missing)
         return await self._worker.order(partial(self._compute, frame))
 
     def send(self, frame: Frame) -> None:
-        """Send a frame on, or lose it if there is no connection."""
+        """Send a frame to the next node. Without a connection it is lost."""
         self._outgoing.send(frame)
 
     @property
     def before(self) -> int:
-        """The stage before."""
+        """The number of the stage before."""
         return self._incoming.before
 
     def reject(self, error: FrameError) -> None:
-        """Count a frame that is not taken."""
+        """Trace a frame that is rejected."""
         self._seat.log.emit("frame_rejected", reason=str(error))
 
     @property
@@ -114,7 +114,7 @@ class Hop:
         return self._station.epoch
 
     async def _do_without(self, missing: Sequence[int]) -> None:
-        """Be what the node is in a ring that is closed without these stages; raises FrameError if it cannot be."""
+        """Take the node's place in a ring without the stages ``missing``; raises FrameError if it cannot."""
         if missing == self._missing:
             return
         if self._seat.stage in missing or not self._seat.can_do_without(missing):
@@ -149,7 +149,7 @@ class Hop:
         return result
 
     def _times(self) -> list[float]:
-        """Seconds that batches took, of each size that a rehearsal tries; 0 for one that has not been."""
+        """Median seconds of a batch, for each size that a rehearsal tries; 0 for a size that was not computed."""
         return [median(self._seconds[size] or [0.0]) for size in sizes(self._seat.pattern.samples)]
 
     def _note_silence(self) -> None:

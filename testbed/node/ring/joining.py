@@ -1,4 +1,4 @@
-"""How a node takes its seat in a ring: what it loads, and what it is there."""
+"""How a node joins a ring: the files that it loads, and its role."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ _WARM = Rows([0], [0])
 
 
 def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness, log: EventWriter) -> Inference:
-    """Load the stage of a node, whose file is ``stage``; at the head the front lies beside it. Raises StageError."""
+    """The node's inference, with the file ``stage`` loaded, and at the head the front beside it; raises StageError."""
     seat = Seat(config, pattern, StageFiles(config, pattern, stage), slowness, log)
     if seat.stage == 0:
         return Head(seat, Front(stage.with_name(FRONT.name)))
@@ -29,7 +29,7 @@ def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness,
 
 
 class StageFiles:
-    """The stations that a node can be, from the files that it was given."""
+    """The stations that a node can be, from the files that it has."""
 
     def __init__(self, config: NodeConfig, pattern: Pipeline, stage: Path) -> None:
         self._config = config
@@ -37,11 +37,11 @@ class StageFiles:
         self._stage = stage
 
     def __contains__(self, missing: object) -> bool:
-        """Whether there is a file for that."""
+        """Whether there is a file for a ring without the nodes ``missing``."""
         return isinstance(missing, tuple) and self._path(missing).exists()
 
     def load(self, missing: Sequence[str]) -> Station:
-        """The station with one row behind it, so that the first prompt meets no cold start; raises StageError."""
+        """The station, after one row: the first prompt meets no cold start. Raises StageError."""
         groups, batch = self._pattern.places
         places, context = groups * batch, self._config.context
         limits = Limits(context, places, max(batch, self._pattern.chunk), self._config.threads)

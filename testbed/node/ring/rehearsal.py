@@ -34,7 +34,7 @@ class CannotComputeError(Exception):
 
 
 class Rehearsal:
-    """A rehearsal with ``numbers`` of samples that nobody else uses; ``send`` lets a message go round."""
+    """A rehearsal with the sample ``numbers``, which no chat has. ``send`` sends a message round the ring."""
 
     def __init__(
         self, numbers: Sequence[int], front: Front, send: Callable[[RingMessage], Awaitable[None]], clock: Clock

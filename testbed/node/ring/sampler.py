@@ -1,4 +1,4 @@
-"""How the last stage draws a token from its logits."""
+"""How the last stage draws tokens from logits."""
 
 from typing import Final
 
@@ -13,9 +13,9 @@ _MIN_P: Final = 0.05
 
 
 def draw(logits: Hidden, drawing: Drawing, position: int) -> int:
-    """The token that follows the one at ``position``: the likeliest at temperature 0, or else one that is drawn.
+    """The token after ``position``: the likeliest at temperature 0, otherwise a random one.
 
-    That depends on the sample's seed and the position alone: a sample that has to go round again gets the same.
+    The draw depends on the sample's seed and the position alone, so a sample that goes round again gets equal tokens.
     """
     if drawing.temperature == 0:
         return int(logits.argmax())

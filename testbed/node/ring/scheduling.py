@@ -1,9 +1,9 @@
-"""What goes round the ring next. No I/O, no clock, no model: the head brings these.
+"""The order in which batches go round the ring. No I/O, no clock, no model: the head has these.
 
-    places     as many as there are samples in flight; `batch` consecutive ones are a group
+    place      one for each sample in flight; `batch` consecutive places are a group
     group      its samples' newest tokens go round together, as one batch of every stage, and come home together
-    prompt     goes round in chunks, one behind the other, so that all stages are at it at once
-    waiting    a prompt takes a place that becomes free at once, in the group that has the fewest samples
+    prompt     goes round in chunks, one behind the other, so that all stages compute it at once
+    waiting    a prompt takes the next free place, in the group that has the fewest samples
 
 One group of one place is a ring with one sample in flight (`sequential`); as many groups of one place as there are
 stages is MDI-LLM's recurrent pipeline; larger groups share each reading of the weights among their samples, and more
@@ -19,14 +19,14 @@ from testbed.node.ring.wire.messages import Row
 
 @dataclass
 class Sample:
-    """A chat being completed: its tokens, prompt and drawn, and how many of them have gone into the ring."""
+    """A chat being completed: the tokens of its prompt and answer, and how many of them have gone into the ring."""
 
     number: int
     place: int
     tokens: list[int]
     sent: int = 0
     drawn_from: bool = False
-    """Its prompt has been round: from now on it travels with its group."""
+    """Its prompt has been round, so it travels with its group."""
 
     @property
     def ready(self) -> bool:
@@ -36,7 +36,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """What stages compute at once: rows, and the token of each."""
+    """Rows that stages compute at once, and the token of each row."""
 
     rows: Sequence[Row]
     tokens: Sequence[int]
@@ -44,7 +44,7 @@ class Batch:
 
 @dataclass
 class Group:
-    """The samples of consecutive places, by place, and those whose tokens are on their way round."""
+    """The samples of consecutive places, by place, and the numbers of those whose tokens are under way."""
 
     places: range
     samples: dict[int, Sample] = field(default_factory=dict)
@@ -52,17 +52,17 @@ class Group:
 
     @property
     def free(self) -> Sequence[int]:
-        """The places that nobody has."""
+        """The places without a sample."""
         return [place for place in self.places if place not in self.samples]
 
     @property
     def ready(self) -> bool:
-        """Whether it is home and has something to send."""
+        """Whether none of its tokens is under way, and it has a token to send."""
         return not self.away and any(sample.ready for sample in self.samples.values())
 
 
 class Schedule:
-    """The samples in flight in ``groups`` of ``batch`` places each. Prompts go in chunks of ``chunk`` tokens."""
+    """Samples in flight, in ``groups`` of ``batch`` places each. Prompts are sent in chunks of ``chunk`` tokens."""
 
     def __init__(self, groups: int, batch: int, chunk: int) -> None:
         self._groups = [Group(range(first, first + batch)) for first in range(0, groups * batch, batch)]
@@ -74,11 +74,11 @@ class Schedule:
 
     @property
     def room(self) -> bool:
-        """Whether there is a place for another sample."""
+        """Whether a place is free."""
         return any(group.free for group in self._groups)
 
     def begin(self, number: int, tokens: Sequence[int]) -> Sample:
-        """Take in a sample, for which there must be room; it is the one that the ring knows as ``number``."""
+        """Give the sample ``number`` a free place; there must be one."""
         group = max(self._groups, key=lambda group: len(group.free))
         sample = Sample(number, group.free[0], list(tokens))
         group.samples[sample.place] = sample
@@ -87,7 +87,7 @@ class Schedule:
         return sample
 
     def end(self, number: int) -> None:
-        """A sample has ended; its place is free."""
+        """Free the place of a sample that has ended."""
         sample = self._samples.pop(number)
         group = self._group(sample)
         del group.samples[sample.place]
@@ -96,7 +96,7 @@ class Schedule:
             self._prompts.remove(sample)
 
     def next(self) -> Batch | None:
-        """What goes into the ring now; None if all that there is is on its way. Prompts and groups take turns."""
+        """The next batch for the ring; None if everything is under way. Prompts and groups take turns."""
         group = next((group for group in self._turn if group.ready), None)
         if self._prompts and (group is None or not self._prompt_was_last):
             self._prompt_was_last = True
@@ -107,7 +107,7 @@ class Schedule:
         return self._send(group)
 
     def drawn(self, rows: Sequence[Row], tokens: Sequence[int]) -> Iterator[tuple[Sample, int]]:
-        """Tokens have come home: give each its sample, which it is added to."""
+        """Add tokens that have come home to their samples; yields each sample with its token."""
         for row, token in zip(rows, tokens, strict=True):
             sample = self._samples[row.sample]
             sample.tokens.append(token)
@@ -116,13 +116,12 @@ class Schedule:
             yield sample, token
 
     def awaits(self, row: Row) -> bool:
-        """Whether a token drawn from ``row`` is due."""
+        """Whether the token that follows ``row`` is the next of its sample, and under way."""
         sample = self._samples.get(row.sample)
         return sample is not None and row.position == len(sample.tokens) - 1 == sample.sent - 1
 
     def restart(self) -> Sequence[Sample]:
-        """All that was in the ring is lost: every sample, of which this gives all, goes round again from its first
-        token on."""
+        """Send every sample round again from its first token on: the ring was reset. Returns all samples."""
         for group in self._groups:
             group.away.clear()
         for sample in self._samples.values():

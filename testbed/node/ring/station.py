@@ -1,7 +1,7 @@
-"""One stage's part in the ring: takes a frame and gives what goes on to the next stage. No sockets, no clock.
+"""One stage's part in the ring: takes a frame, and returns the frame for the next stage. No sockets, no clock.
 
-What does not fit what came before is rejected, as FrameError: a row of a sample that has not begun, or not the one that
-follows; a place that is taken. So whatever reaches a cache is what it was meant for.
+Frames that do not continue the frames before are rejected with FrameError: a row of a sample that has not begun, a row
+out of order, a place that is taken. So a cache never holds rows that do not belong to its sample.
 """
 
 from abc import ABC, abstractmethod
@@ -31,28 +31,28 @@ from testbed.node.ring.wire.messages import (
 
 
 class Layers(Protocol):
-    """What every :class:`~testbed.node.engine.stage.InnerStage` can do."""
+    """The part of a stage's interface that inner and last stages share."""
 
     @property
     def width(self) -> int:
-        """The values of a hidden state."""
+        """The number of values of a hidden state."""
 
     def free(self, sequence: int) -> None:
-        """Forget a sequence."""
+        """Remove a sequence from the cache."""
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
 
 
 class InnerLayers(Layers, Protocol):
-    """A stage that others follow."""
+    """The layers of a stage that is not the last."""
 
     def forward(self, rows: Rows, hidden: Hidden) -> Hidden:
         """The hidden states after its layers."""
 
 
 class LastLayers(Layers, Protocol):
-    """The stage that none follows."""
+    """The layers of the last stage."""
 
     def logits(self, rows: Rows, hidden: Hidden, wanted: Sequence[int]) -> Hidden:
         """The logits of the wanted rows."""
@@ -60,9 +60,9 @@ class LastLayers(Layers, Protocol):
 
 @dataclass
 class Cached:
-    """A sample at a stage: its place, which is its sequence there, and how many tokens the stage has cached.
+    """A sample at a stage: its place, which is its sequence there, and the number of tokens that the stage has cached.
 
-    If it has ``failed``, what of it is still on its way means nothing.
+    Once it has ``failed``, rows of it that are still under way are ignored.
     """
 
     place: int
@@ -81,16 +81,16 @@ class Station(ABC):
         self._samples: dict[int, Cached] = {}
         self.epoch = 0
         self.width = layers.width
-        """The values of a hidden row."""
+        """The number of values of a hidden row."""
 
     def close(self) -> None:
-        """Give the layers' memory back."""
+        """Free the layers' memory."""
         self._layers.close()
 
     def take(self, frame: Frame) -> Frame | None:
-        """What a frame comes to, for the next stage, if anything; raises FrameError.
+        """The frame for the next stage, None if there is none; raises FrameError.
 
-        A frame of an earlier epoch was sent before the ring was reset, and is nobody's fault.
+        A frame of an earlier epoch was sent before the ring was reset. It is ignored, and no error.
         """
         if isinstance(frame.message, Reset) and frame.epoch > self.epoch:
             self._reset(frame.epoch)
@@ -115,7 +115,7 @@ class Station(ABC):
 
     @abstractmethod
     def _run(self, rows: Sequence[Row], samples: Sequence[Cached], hidden: Hidden) -> RingMessage | None:
-        """What the layers make of rows, each of which is the next of its sample."""
+        """The message after this stage's layers. Each row is the next of its sample."""
 
     def _compute(self, rows: Sequence[Row], hidden: Hidden) -> RingMessage | None:
         samples = self._next(rows)
@@ -163,7 +163,7 @@ class Station(ABC):
 
 
 class InnerStation(Station):
-    """A stage that others follow."""
+    """A stage that is not the last."""
 
     def __init__(self, layers: InnerLayers, places: int, context: int) -> None:
         super().__init__(layers, places, context)
@@ -174,14 +174,14 @@ class InnerStation(Station):
 
 
 class LastStation(Station):
-    """The last stage, which draws the tokens."""
+    """The last stage. It draws the tokens."""
 
     def __init__(self, layers: LastLayers, places: int, context: int) -> None:
         super().__init__(layers, places, context)
         self._last = layers
 
     def _follow(self, message: RingMessage) -> RingMessage | None:
-        """Where samples begin and end, the head knows itself."""
+        """As every stage, but openings and freeings end here: the head, which comes next, sent them."""
         followed = super()._follow(message)
         return None if isinstance(followed, Opening | Freeing) else followed
 
@@ -206,10 +206,10 @@ def _rows(rows: Sequence[Row], samples: Sequence[Cached]) -> Rows:
 
 
 class Stations(Protocol):
-    """The stations that a node can be, by the names of the nodes that the ring is closed without."""
+    """The stations that a node can be, by the names of the nodes that are missing from the ring."""
 
     def __contains__(self, missing: object) -> bool:
-        """Whether the nodes that are left have room for the layers of these."""
+        """Whether the remaining nodes have room for the layers of the nodes ``missing``."""
 
     def load(self, missing: Sequence[str]) -> Station:
         """The station, with its layers in memory."""

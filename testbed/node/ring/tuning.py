@@ -1,11 +1,11 @@
-"""What `schedule: auto` picks, from what stages and links take. No I/O.
+"""The choice of `schedule: auto`, from the measured times of stages and links. No I/O.
 
-With c(B) a stage's seconds for a batch of B rows, and d(B) those on the links all round, G groups of B samples give
+With c(B) the seconds of a stage for a batch of B rows, and d(B) the seconds on all links, G groups of B samples give
 
     tokens/s = min( B / max c(B),  G·B / (Σ c(B) + d(B)) )
 
-The first is what the slowest stage can do, the second what is in flight. Of the groups and sizes that there are samples
-for, those with the highest rate are taken; of those within a hundredth of it, those whose tokens come home first.
+The slowest stage limits the first term, the number of samples in flight the second. Of all groups and sizes for which
+there are samples, the choice has the highest rate; among those within 1 % of it, the shortest round.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ _NEARLY: Final = 0.99
 
 @dataclass(frozen=True)
 class Choice:
-    """So many groups of so many samples, the tokens a second that they should give, and the seconds of a round."""
+    """``groups`` of ``batch`` samples, the expected ``rate`` in tokens per second, and the seconds of a ``round``."""
 
     groups: int
     batch: int
@@ -26,12 +26,12 @@ class Choice:
 
 
 def sizes(samples: int) -> list[int]:
-    """The batches that are tried: powers of two, and all samples at once."""
+    """The batch sizes to try, ascending: powers of two, and all samples at once."""
     return sorted({*(2**power for power in range(samples.bit_length())), samples})
 
 
 def choose(samples: int, stages: Sequence[Sequence[float]], rounds: Sequence[float]) -> Choice:
-    """The best groups for up to ``samples`` samples.
+    """The best groups for at most ``samples`` samples.
 
     ``stages`` holds each stage's seconds for a batch of each of the :func:`sizes`. ``rounds`` holds the seconds of a
     round with one batch in flight, for the sizes that all stages can compute: all, or the smaller ones.

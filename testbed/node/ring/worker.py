@@ -1,7 +1,7 @@
-"""The thread in which a stage computes, while the event loop hears the others.
+"""The thread in which a stage computes, beside the event loop.
 
-An executor of the standard library would do, but for what each call costs there: on a device that is busy, whatever is
-done besides computing is time in which nothing is computed.
+``ThreadPoolExecutor`` would do the same at a higher cost per call, and on a busy device that cost is time in which
+nothing is computed.
 """
 
 import asyncio
@@ -15,22 +15,22 @@ Result = TypeVar("Result")
 
 
 class Worker:
-    """Does what is ordered, one thing after the other."""
+    """Runs functions one after the other in a thread of its own."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def start(self) -> None:
-        """Begin; what was ordered before comes first."""
+        """Start the thread. Functions that were ordered before run first."""
         Thread(target=self._serve, name=self._name).start()
 
     def stop(self) -> None:
-        """End when all is done that has been ordered."""
+        """End the thread once every function that was ordered has run."""
         self._orders.put(None)
 
     def order(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
-        """What some work comes to, for who waits on the running event loop."""
+        """The future result of ``work``, for the running event loop."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._orders.put(partial(_do, work, future))
         return future
@@ -44,7 +44,7 @@ def _do(work: Callable[[], Result], future: "asyncio.Future[Result]") -> None:
     try:
         settle: Callable[[Any], None] = future.set_result
         outcome: Result | Exception = work()
-    except Exception as error:  # whatever it is, it is for who has ordered
+    except Exception as error:  # any error belongs to the caller
         settle, outcome = future.set_exception, error
     loop = future.get_loop()
     if not loop.is_closed():
@@ -52,5 +52,5 @@ def _do(work: Callable[[], Result], future: "asyncio.Future[Result]") -> None:
 
 
 def _tell(future: "asyncio.Future[Result]", settle: Callable[[Any], None], outcome: Result | Exception) -> None:
-    if not future.done():  # who has ordered may have given up
+    if not future.done():  # the caller may have cancelled it
         settle(outcome)

@@ -1,7 +1,7 @@
-"""Hidden rows as bytes: exact, or in fewer bytes and nearly so.
+"""Hidden rows as bytes: exact, or rounded to fewer bytes.
 
 f32     4 bytes a value, as llama.cpp computes them
-f16     2 bytes; values beyond 65,504 become that
+f16     2 bytes; values beyond ±65,504 are clipped
 q8_0    34 bytes for 32 values: a scale in f16 and a signed byte each, ggml's block of that name
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hidden = NDArray[np.float32]
-"""One row of values for each row of a frame."""
+"""Hidden states, one line for each row of a frame."""
 
 _LARGEST_F16: Final = float(np.finfo(np.float16).max)
 _BLOCK: Final = 32
@@ -20,25 +20,25 @@ _Q8_0: Final = np.dtype([("scale", "<f2"), ("values", "i1", _BLOCK)])
 
 
 class Encoding(ABC):
-    """One way to write hidden rows; ``code`` stands for it in a frame."""
+    """An encoding of hidden rows. ``code`` is its number in a frame."""
 
     code: int
 
     @abstractmethod
     def row_bytes(self, width: int) -> int:
-        """How many bytes a row of ``width`` values takes."""
+        """The number of bytes of a row of ``width`` values."""
 
     @abstractmethod
     def encode(self, rows: Hidden) -> bytes:
-        """The rows, one after the other."""
+        """The rows as bytes, one after the other."""
 
     @abstractmethod
     def decode(self, data: bytes, width: int) -> Hidden:
-        """The rows that ``data`` holds, which is a whole number of them."""
+        """The rows in ``data``, whose length is a multiple of a row's."""
 
 
 class _Floats(Encoding):
-    """Each value by itself."""
+    """Values as floating-point numbers of one size."""
 
     def __init__(self, code: int, kind: str) -> None:
         self.code = code
@@ -57,7 +57,7 @@ class _Floats(Encoding):
 
 
 class _Blocks(Encoding):
-    """Blocks of 32 values; the width of a model is a multiple of that wherever llama.cpp quantizes it."""
+    """Blocks of 32 values. The width of every model that llama.cpp can quantize is a multiple of 32."""
 
     code = 3
 
@@ -80,4 +80,4 @@ class _Blocks(Encoding):
 
 
 ENCODINGS: Final[dict[str, Encoding]] = {"f32": _Floats(1, "<f4"), "f16": _Floats(2, "<f2"), "q8_0": _Blocks()}
-"""By the names that scenarios use."""
+"""The encodings by their names in scenarios."""

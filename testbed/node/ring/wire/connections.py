@@ -1,8 +1,8 @@
-"""The connections of a ring: a node keeps one to the next, and hears the one before it.
+"""The connections of a ring: each node keeps one to the next node, and accepts one from the node before.
 
-Frames go one way only. Who has nothing to say says that it is there (:class:`~.messages.Alive`), so silence means that
-a node is dead, hangs or is cut off. Who listens notices by itself; who sends is told by the kernel (TCP_USER_TIMEOUT),
-and connects anew until that succeeds.
+Frames go in one direction. A node without other frames to send sends :class:`~.messages.Alive`, so silence means that
+it is dead, hangs or is cut off. The receiver notices silence itself. The kernel tells the sender (TCP_USER_TIMEOUT),
+which then reconnects until it succeeds.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ _BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
 class Outgoing:
     """The connection of ``stage`` to the next node, at ``port`` of ``host``.
 
-    What is sent while there is none is lost, but for a reset: the last one is sent as soon as there is one again,
-    unless a stage is lost meanwhile that the reset has been through.
+    Frames sent without a connection are lost, except a reset: the last reset is sent once the connection is there
+    again, unless a stage that it has passed is lost in the meantime.
     """
 
     def __init__(self, stage: int, host: str, port: int, layout: Format, detect: float, clock: Clock) -> None:
@@ -40,7 +40,7 @@ class Outgoing:
         self._kept: Frame | None = None
 
     def send(self, frame: Frame) -> None:
-        """Send a frame, or lose it."""
+        """Send a frame. Without a connection it is lost."""
         if self._writer is not None:
             self._writer.write(self._layout.write(frame))
             self._silent = False
@@ -50,7 +50,7 @@ class Outgoing:
             self._kept = None
 
     def turn_to(self, host: str) -> None:
-        """Connect to another node from now on."""
+        """Connect to the node at ``host`` from now on."""
         if host != self._host:
             self._host = host
             if self._writer is not None:
@@ -58,14 +58,14 @@ class Outgoing:
                 self._writer = None
 
     async def run(self) -> None:
-        """Keep up the connection for ever."""
+        """Keep the connection for ever."""
         while True:
             with suppress(OSError):
                 await self._hold()
             await asyncio.sleep(_AGAIN)
 
     async def _hold(self) -> None:
-        """Connect, and stay until the connection breaks; raises OSError if it does not end well."""
+        """Connect, and hold the connection until it ends; raises OSError if it fails."""
         async with asyncio.timeout(self._detect):
             reader, writer = await connect(self._host, self._port, self._patience)
         self._writer = writer
@@ -92,10 +92,10 @@ class Outgoing:
 
 
 class Incoming:
-    """What comes in. ``take`` gets every frame, ``reject`` what is none; ``lose`` is called when ``before``, the stage
-    before, falls silent, or its connection ends.
+    """Accepts connections, and reads frames. ``take`` is called with every frame, ``reject`` with every invalid one.
 
-    Anyone may connect. Who sends bytes after which no frame can be found is not listened to any longer.
+    ``lose`` is called when ``before``, the stage before, falls silent or its connection ends. Anyone may connect. A
+    connection is closed when bytes come on it after which no frame can be found.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Incoming:
                 connection.end()
 
     def expect(self, before: int) -> None:
-        """Another stage is before from now on."""
+        """Take the stage ``before`` for the one before from now on."""
         if before != self.before:
             self.before, self._heard = before, None
 
@@ -137,24 +137,24 @@ class Incoming:
         return _Connection(self, FrameReader(self._layout))
 
     def begin(self, connection: "_Connection") -> None:
-        """Somebody has connected."""
+        """Register a new connection."""
         if self._closed:  # in the last moment
             connection.end()
         self._connections.add(connection)
 
     def lost(self, connection: "_Connection") -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self._connections.discard(connection)
         if connection is self._heard:
             self._fall_silent()
 
     def note_life(self, connection: "_Connection") -> None:
-        """Bytes have come. On a slow link a frame is long on its way; as long as it comes, there is life."""
+        """Note that bytes came: on a slow link, a single frame may take longer than ``detect``."""
         if connection is self._heard:
             self._quiet = 0
 
     def receive(self, frame: Frame, connection: "_Connection") -> None:
-        """A frame has come."""
+        """Process a frame."""
         match frame.message:
             case Alive(stage) if stage == self.before:
                 self._hear(connection)
@@ -164,13 +164,13 @@ class Incoming:
                 self._take(frame)
 
     def _hear(self, connection: "_Connection") -> None:
-        """The stage before is there. On a new connection: then what it sent on the old one may be lost."""
+        """Note that the stage before lives. On a new connection, frames on the old one may be lost."""
         if self._heard not in (None, connection):
             self._lose()
         self._heard, self._quiet = connection, 0
 
     async def _watch(self) -> None:
-        """Look for silence. Looks are counted and not seconds: who stood still itself must first hear what came in."""
+        """Look for silence. Looks are counted, not seconds: a node that was stopped must first read what came in."""
         while True:
             await asyncio.sleep(self._detect / _LOOKS)
             self._quiet += 1
@@ -183,8 +183,8 @@ class Incoming:
 
 
 class _Connection(asyncio.Protocol):
-    """One that somebody has made. A frame is taken in the very step of the event loop in which its last bytes come:
-    what a stage does besides computing is time that it does not compute."""
+    """One accepted connection. A frame is processed in the step of the event loop in which its last bytes come: every
+    further step would be time in which the stage does not compute."""
 
     def __init__(self, incoming: Incoming, frames: FrameReader) -> None:
         self._incoming = incoming
@@ -192,12 +192,12 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio, as are the others."""
+        """Called by asyncio."""
         self._transport = transport
         self._incoming.begin(self)
 
     def data_received(self, data: bytes) -> None:
-        """The next bytes are here."""
+        """Called by asyncio with the next bytes."""
         self._incoming.note_life(self)
         self._frames.feed(data)
         try:
@@ -208,22 +208,22 @@ class _Connection(asyncio.Protocol):
             self.end()
 
     def eof_received(self) -> None:
-        """No more will come."""
+        """Called by asyncio at the end of the stream."""
         if self._frames.missing:
             self._incoming.reject(FrameError(f"it ends {self._frames.missing} bytes too early"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It has ended, on either side."""
+        """Called by asyncio when the connection has ended, on either side."""
         del error
         self._incoming.lost(self)
 
     def end(self) -> None:
-        """Hang up."""
+        """Close the connection at once."""
         assert isinstance(self._transport, asyncio.Transport)
         self._transport.abort()
 
     def _next(self) -> bool:
-        """Whether there was another frame, good or bad; raises LostTrackError."""
+        """Read one frame, and return whether there was one, valid or not; raises LostTrackError."""
         try:
             frame = self._frames.next()
         except LostTrackError:

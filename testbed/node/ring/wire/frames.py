@@ -1,12 +1,11 @@
-"""Messages of a ring as bytes. docs/pipeline.md has the format as a table.
+"""Messages of a ring as bytes. docs/pipeline.md has the format in a table.
 
     header     20 bytes: magic, version, kind, encoding, number of rows, epoch, length of the rest, CRC-32 of it all
     rows        9 bytes each: which sample, at which position, and whether a token is drawn from it
-    payload    as the kind of message says: hidden rows, tokens, …
+    payload    depends on the kind of message: hidden rows, tokens, …
 
-So a hop costs a token that travels alone its hidden row and 29 bytes, and one that travels in a group less. Nothing is
-unpickled, and every length is known and bounded before it is read. What is anything but right raises FrameError, and
-means nothing.
+A token that travels alone costs its hidden row and 29 bytes a hop; in a group it costs less. Nothing is unpickled, and
+every length is known and bounded before it is read. Invalid bytes raise FrameError, and have no effect.
 """
 
 import struct
@@ -21,7 +20,7 @@ MAGIC: Final = b"RNG"
 VERSION: Final = 2
 
 MOST_ROWS: Final = 512
-"""In one frame, and so in one batch of a stage."""
+"""Rows in one frame, and so in one batch of a stage."""
 
 _FIELDS: Final = struct.Struct("<3sBBBHII")
 _CHECKSUM: Final = struct.Struct("<I")
@@ -33,12 +32,12 @@ _LONGEST_PAYLOAD_ROW: Final = 14  # bytes, of messages without hidden rows
 
 
 class LostTrackError(FrameError):
-    """Where the next frame begins cannot be told either."""
+    """The beginning of the next frame cannot be found either."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A message, and the epoch that it belongs to: the time between two resets of the ring."""
+    """A message and its epoch, the time between two resets of the ring."""
 
     epoch: int
     message: RingMessage
@@ -46,7 +45,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Header:
-    """What a frame's header says. ``length`` counts the bytes that follow; ``data`` is the header itself."""
+    """The fields of a frame's header. ``length`` is the number of bytes after it, ``data`` the header itself."""
 
     kind: int
     encoding: int
@@ -57,7 +56,7 @@ class Header:
 
 
 class Format:
-    """How the frames of one ring are written: ``width`` is the model's, ``encoding`` one of ENCODINGS by name."""
+    """Writes and reads the frames of one ring. ``width`` is the model's n_embd, ``encoding`` a name in ENCODINGS."""
 
     def __init__(self, width: int, encoding: str) -> None:
         self._coding = Coding(width, ENCODINGS[encoding])
@@ -72,7 +71,7 @@ class Format:
         return fields + _CHECKSUM.pack(_checksum(fields, content)) + content
 
     def read_header(self, data: bytes) -> Header:
-        """The header in HEADER_BYTES bytes; raises LostTrackError."""
+        """The header in the first HEADER_BYTES bytes of ``data``; raises LostTrackError."""
         magic, version, kind, encoding, rows, epoch, length = _FIELDS.unpack_from(data)
         if magic != MAGIC:
             raise LostTrackError("no frame begins here")
@@ -83,7 +82,7 @@ class Format:
         return Header(kind, encoding, rows, epoch, length, data)
 
     def read(self, header: Header, content: bytes) -> Frame:
-        """The frame of a header and the bytes that follow it; raises FrameError."""
+        """The frame with this header and the bytes after it; raises FrameError."""
         if len(content) != header.length or len(content) < header.rows * _ROW.size:
             raise FrameError(f"{len(content)} bytes for {header.rows} rows and {header.length} bytes")
         if _checksum(header.data[: _FIELDS.size], content) != _CHECKSUM.unpack_from(header.data, _FIELDS.size)[0]:
@@ -101,7 +100,7 @@ class Format:
 
 
 class FrameReader:
-    """The frames of one connection, whose bytes are fed as they come."""
+    """The frames of one connection, from bytes in portions of any size."""
 
     def __init__(self, layout: Format) -> None:
         self._layout = layout
@@ -109,13 +108,13 @@ class FrameReader:
         self._header: Header | None = None  # of the frame that is coming
 
     def feed(self, data: bytes) -> None:
-        """Take in what has come."""
+        """Append the next bytes."""
         self._data += data
 
     def next(self) -> Frame | None:
-        """The next frame; None while it is not whole.
+        """The next frame; None while bytes of it are missing.
 
-        Raises FrameError, after which the next frame can be read, or LostTrackError, after which none can.
+        Raises FrameError, after which the next frame can be read, or LostTrackError, after which no frame can.
         """
         if self._header is None and len(self._data) >= HEADER_BYTES:
             self._header = self._layout.read_header(self._cut(HEADER_BYTES))
@@ -127,7 +126,7 @@ class FrameReader:
 
     @property
     def missing(self) -> int:
-        """How many bytes the frame that has begun lacks at least; 0 between two frames."""
+        """The least number of bytes that an incomplete frame lacks; 0 between two frames."""
         if self._header is not None:
             return self._header.length - len(self._data)
         return HEADER_BYTES - len(self._data) if self._data else 0

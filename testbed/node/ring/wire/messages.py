@@ -1,7 +1,7 @@
-"""What nodes of a ring say to each other. :mod:`.frames` puts it into bytes; here is what each kind of message holds.
+"""The messages between nodes of a ring; :mod:`.frames` writes them as bytes.
 
-A message is a table of rows, which may be empty, and a payload. It reads itself from these, and takes nothing that is
-not exactly what it writes.
+A message has a table of rows, which may be empty, and a payload. Each kind reads itself from both, and rejects whatever
+it would not have written itself.
 """
 
 import struct
@@ -15,7 +15,7 @@ import numpy as np
 from testbed.node.ring.wire.activations import Encoding, Hidden
 
 MOST_REASON: Final = 512
-"""Bytes of a sentence that says why something failed."""
+"""The most bytes of a reason in a :class:`Failing`."""
 
 _TOKEN: Final = struct.Struct("<If")
 _OPENING: Final = struct.Struct("<HIff")
@@ -24,11 +24,11 @@ _SECONDS: Final = struct.Struct("<f")
 
 
 class FrameError(Exception):
-    """Bytes that are no frame, or a frame that does not fit what came before it; the message says why."""
+    """Bytes are not a frame, or a frame does not continue the frames before it; the message is the reason."""
 
 
 class Row(NamedTuple):
-    """A token of a sample, by its position; ``draw`` says that the last stage is to draw the next one from it."""
+    """A token of a sample, by its position. If ``draw``, the last stage draws the next token from it."""
 
     sample: int
     position: int
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """How the tokens of a sample are drawn; its ``seed`` has 32 bits."""
+    """How the tokens of a sample are drawn. ``seed`` has 32 bits."""
 
     seed: int
     temperature: float
@@ -45,29 +45,29 @@ class Drawing(NamedTuple):
 
 @dataclass(frozen=True)
 class Coding:
-    """How hidden rows of ``width`` values (the model's n_embd) are written."""
+    """The encoding of hidden rows of ``width`` values (the model's n_embd)."""
 
     width: int
     encoding: Encoding
 
     @property
     def row_bytes(self) -> int:
-        """How many bytes one takes."""
+        """The number of bytes of a row."""
         return self.encoding.row_bytes(self.width)
 
 
 class RingMessage(ABC):
-    """One message; ``kind`` is its number in a frame."""
+    """A message. ``kind`` is its number in a frame."""
 
     kind: ClassVar[int]
 
     @property
     def table(self) -> Sequence[Row]:
-        """Its rows."""
+        """The rows of the message."""
         return ()
 
     def payload(self, coding: Coding) -> bytes:
-        """What follows the rows."""
+        """The bytes after the rows."""
         del coding
         return b""
 
@@ -79,7 +79,7 @@ class RingMessage(ABC):
 
 @dataclass(frozen=True)
 class Activations(RingMessage):
-    """Hidden rows on their way to the next stage; every stage but the last sends them."""
+    """Hidden rows for the next stage, from every stage but the last."""
 
     kind: ClassVar = 1
     rows: Sequence[Row]
@@ -130,7 +130,7 @@ class Tokens(RingMessage):
 
 @dataclass(frozen=True)
 class Opening(RingMessage):
-    """A sample begins, at a place that was free. This goes round before any row of it."""
+    """A sample begins at a free place. This message goes round before any row of the sample."""
 
     kind: ClassVar = 3
     sample: int
@@ -160,7 +160,7 @@ class Opening(RingMessage):
 
 @dataclass(frozen=True)
 class Freeing(RingMessage):
-    """Samples have ended: every stage may use their places for others."""
+    """Samples have ended, and their places are free on every stage."""
 
     kind: ClassVar = 4
     samples: Sequence[int]
@@ -179,9 +179,9 @@ class Freeing(RingMessage):
 
 @dataclass(frozen=True)
 class Reset(RingMessage):
-    """Forget all samples: what is of an earlier epoch than this frame is void. The head sends it round.
+    """Forget all samples: frames of earlier epochs than this one's are void. The head sends it round.
 
-    The ring is closed without the stages ``missing``, whose layers the others hold.
+    The ring is closed without the stages ``missing``, whose layers the other nodes hold.
     """
 
     kind: ClassVar = 5
@@ -226,7 +226,7 @@ class Loss(_NamesStage):
 
 @dataclass(frozen=True)
 class Timing(RingMessage):
-    """Seconds that stages take for batches: each adds its own on the way round (:mod:`.tuning`)."""
+    """Seconds that stages take for batches (:mod:`..tuning`). Each stage appends its own."""
 
     kind: ClassVar = 7
     seconds: Sequence[float]
@@ -245,7 +245,7 @@ class Timing(RingMessage):
 
 @dataclass(frozen=True)
 class Failing(RingMessage):
-    """A stage cannot compute samples, for a reason that going round again would not mend."""
+    """A stage cannot compute samples, and a second round would fail as well."""
 
     kind: ClassVar = 9
     samples: Sequence[int]
@@ -280,16 +280,16 @@ class Alive(_NamesStage):
 KINDS: Final[dict[int, type[RingMessage]]] = {
     message.kind: message for message in (Activations, Tokens, Opening, Freeing, Reset, Loss, Timing, Alive, Failing)
 }
-"""The messages by their numbers."""
+"""The kinds of messages by their numbers."""
 
 
 def _bare(sample: int) -> Row:
-    """A row that only names a sample."""
+    """A row that names a sample and holds nothing else."""
     return Row(sample, 0, draw=False)
 
 
 def _named(table: Sequence[Row]) -> Sequence[int]:
-    """The samples that bare rows name."""
+    """The samples that bare rows name; raises FrameError for other rows."""
     for row in table:
         if row != _bare(row.sample):
             raise FrameError(f"sample {row.sample} is named by a row that says more")
