@@ -42,7 +42,7 @@ def test_a_run_keeps_what_it_drew_and_says_what_became_of_it(run: Callable[..., 
 @pytest.mark.usefixtures("nothing_left")
 def test_a_bug_is_found_and_its_smallest_scenario_shows_it(mutant: Callable[[str, str, str], Path]) -> None:
     """Owners that end a prompt twice need no fault for it: the second try leaves all of them out."""
-    answered = 'self._trace.emit("answer", prompt=prompt.id, text=text)'
+    answered = 'self._log.emit("answer", prompt=prompt.id, text=text)'
     copy = mutant("testbed/node/agent.py", answered, f"{answered}; {answered}")
     chaos = start("chaos", "scenarios/chaos.yaml", "--out", copy / "runs", "--json", *ONE_CORE, project=copy)
     output, _ = chaos.communicate()

@@ -22,8 +22,8 @@ def _run(mutant: Path, scenario: str) -> FinishedRun:
 @pytest.mark.usefixtures("nothing_left")
 def test_nodes_that_do_a_repeated_request_again(mutant: Mutant) -> None:
     """A member that stands still for a moment is asked twice, and then has both requests before it."""
-    known = "_succeeded(await self._jobs.outcome(job, partial(self._do, request, job)))"
-    copy = mutant("testbed/node/agent.py", known, "_succeeded(await self._do(request, job))")
+    known = "return await self._within(seconds, job, content, self._jobs, partial(work, content))"
+    copy = mutant("testbed/node/agent.py", known, "return _succeeded(await work(content))")
     run = _run(copy, "slow_member.yaml")
     assert any("again" in sentence for sentence in run.summary["invariants"])
 
@@ -31,15 +31,14 @@ def test_nodes_that_do_a_repeated_request_again(mutant: Mutant) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_nodes_that_wait_without_end(mutant: Mutant) -> None:
     """Who asks across a partition waits until it is healed."""
-    copy = mutant(
-        "testbed/node/transport/retry.py", "deadline = loop.time() + timeout", "deadline = loop.time() + 3600"
-    )
+    deadline = "deadline = None if timeout is None else loop.time() + timeout"
+    copy = mutant("testbed/node/calls/retry.py", deadline, "deadline = loop.time() + 3600")
     assert "latency.p99" in _run(copy, "partition.yaml").failed
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_nodes_that_lose_the_responses_that_they_get(mutant: Mutant) -> None:
     """Every layer waits for its timeout, and the owner answers alone."""
-    read = "content = await response.read()"
-    copy = mutant("testbed/node/transport/asking.py", read, 'content = await asyncio.sleep(3600, b"")')
+    read = "        message = message_name(name, \"response\", attempt)\n"
+    copy = mutant("testbed/node/calls/asking.py", read, f"        await asyncio.sleep(3600)\n{read}")
     assert "latency.p95" in _run(copy, "gossip_moa.yaml").failed
