@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from testbed.analysis.verdict.fidelity import Finding
+from testbed.analysis.verdict.fidelity import Flaw
 
 _WINDOW: Final = 1.0  # seconds; the kernel counts in hundredths, so that this is known to about a part in a hundred
 
@@ -39,16 +39,16 @@ class HostLoad:
     stolen: float
     pressure: float | None
 
-    def findings(self) -> Iterator[Finding]:
+    def flaws(self) -> Iterator[Flaw]:
         """What was not as a run needs it."""
         if self.saturated > _MOST_SATURATED:
-            yield Finding(
+            yield Flaw(
                 "distorted",
                 f"the host had less than {_SATURATED:.0%} of its CPU idle in {self.saturated:.0%} of play "
                 f"({self.idle:.0%} idle over all)",
             )
         if self.stolen > _MOST_STOLEN:
-            yield Finding("distorted", f"the host's own hypervisor took {self.stolen:.0%} of its CPU during play")
+            yield Flaw("distorted", f"the host's own hypervisor took {self.stolen:.0%} of its CPU during play")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict
 from typing import Final
 
-from testbed.analysis.verdict.fidelity import Fidelity, Finding, Mode
+from testbed.analysis.verdict.fidelity import Fidelity, Flaw, Mode
 from testbed.record.link_fidelity import Seen, as_figures, judge_links
 from testbed.record.recording import Recording
 from testbed.world.network.links.backend import Health
@@ -29,7 +29,7 @@ class Inspection:
         self._before: Seen | None = None
         self._after: Seen = {}
         self._health: Health | None = None
-        self._findings: list[Finding] = []
+        self._flaws: list[Flaw] = []
 
     def before_play(self) -> None:
         """Measure the links. To be called once they are ready, and before anything is counted."""
@@ -39,7 +39,7 @@ class Inspection:
     def after_play(self) -> None:
         """Measure the links again, unless they are gone."""
         if not self._world.evenly_capped():
-            self._findings.append(Finding("distorted", "the metronome ended, so nodes had their CPU in lumps"))
+            self._flaws.append(Flaw("distorted", "the metronome ended, so nodes had their CPU in lumps"))
         self._health = self._world.links.health()
         if self._health.failure is None:
             self._after = self._measure() or {}
@@ -50,7 +50,7 @@ class Inspection:
         try:
             return measure(self._world.links.current(), self._effort, self._world.clock)
         except OSError as error:  # an interface that is gone
-            self._findings.append(Finding("invalid", f"the links cannot be measured: {error}"))
+            self._flaws.append(Flaw("invalid", f"the links cannot be measured: {error}"))
             return None
 
     def judge(self, recording: Recording) -> Fidelity:
@@ -58,30 +58,30 @@ class Inspection:
         health, host = self._health or self._world.links.health(), recording.host_load
         links = self._world.plan.scenario.topology.resolved_links
         idle = {link.name for link in links if not recording.ended.isdisjoint((link.a, link.b))}
-        findings = [*self._findings, *_health_findings(health, idle)]
-        findings += (Finding("invalid", reason) for reason in recording.failed_faults)
+        flaws = [*self._flaws, *_health_flaws(health, idle)]
+        flaws += (Flaw("invalid", reason) for reason in recording.failed_faults)
         if self._world.plan.oversubscribed:
-            findings.append(Finding("distorted", "the nodes may use more CPU together than the host has"))
+            flaws.append(Flaw("distorted", "the nodes may use more CPU together than the host has"))
         if self._effort is None:
-            return Fidelity(self._mode, findings)
-        findings += judge_links(self._before or {}, "before play")
-        findings += judge_links(self._after, "after play")
-        findings += host.findings() if host else ()
+            return Fidelity(self._mode, flaws)
+        flaws += judge_links(self._before or {}, "before play")
+        flaws += judge_links(self._after, "after play")
+        flaws += host.flaws() if host else ()
         return Fidelity(
             self._mode,
-            findings,
+            flaws,
             links=None if self._before is None else as_figures(self._before, self._after),
             host=None if host is None else {**asdict(host), "throttled": recording.throttled},
             health=asdict(health),
         )
 
 
-def _health_findings(health: Health, idle: Set[str]) -> Iterator[Finding]:
+def _health_flaws(health: Health, idle: Set[str]) -> Iterator[Flaw]:
     """What was not as asked of the links; of those in ``idle`` an end was gone, and frames with it."""
     if health.failure is not None:
-        yield Finding("invalid", health.failure)
+        yield Flaw("invalid", health.failure)
     if health.lateness is not None and health.lateness > _LATEST:
-        yield Finding("distorted", f"a frame left its link {health.lateness * 1e3:.1f} ms late during play")
+        yield Flaw("distorted", f"a frame left its link {health.lateness * 1e3:.1f} ms late during play")
     for link, frames in health.lost.items():
         if frames and link not in idle:
-            yield Finding("distorted", f"link {link} lost {frames} frames during play that nothing asked it to lose")
+            yield Flaw("distorted", f"link {link} lost {frames} frames during play that nothing asked it to lose")

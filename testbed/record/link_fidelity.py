@@ -11,7 +11,7 @@ from statistics import fmean, median, stdev
 from typing import Any, Final, Literal
 
 from testbed.analysis.distributions import wilson_interval
-from testbed.analysis.verdict.fidelity import Finding
+from testbed.analysis.verdict.fidelity import Flaw
 from testbed.core.units import BANDWIDTH
 from testbed.schema.network.link import Direction, DirectionName, Link, Loss
 from testbed.world.network.probe import SMALL_FRAME, Observation, train_over
@@ -75,31 +75,31 @@ Seen = Mapping[Link, Mapping[DirectionName, Observation]]
 """Links as they were asked to be at the time, and what was seen of both of their directions."""
 
 
-def judge_links(seen: Seen, when: str) -> Iterator[Finding]:
+def judge_links(seen: Seen, when: str) -> Iterator[Flaw]:
     """What was not as asked when it was measured: ``before play``, say."""
     for link, directions in seen.items():
         for direction, observation in directions.items():
-            for finding in judge_direction(link.direction(direction), observation):
-                yield Finding(finding.verdict, f"link {link.name} {direction}: {finding.reason} {when}")
+            for flaw in judge_direction(link.direction(direction), observation):
+                yield Flaw(flaw.verdict, f"link {link.name} {direction}: {flaw.reason} {when}")
 
 
-def judge_direction(direction: Direction, observation: Observation) -> Iterator[Finding]:
+def judge_direction(direction: Direction, observation: Observation) -> Iterator[Flaw]:
     """What was not as asked of one direction."""
-    comparison = Comparison(direction, observation)
-    asked, measured = comparison.asked, comparison.measured
+    seen = MeasuredDirection(direction, observation)
+    asked, measured = seen.asked, seen.measured
     for what, severity, readable in (
-        ("delay", comparison.delay(), _milliseconds),
-        ("jitter", comparison.jitter(), _milliseconds),
-        ("rate", comparison.rate(), BANDWIDTH.readable),
-        ("loss", comparison.loss(), "{:.2%}".format),
+        ("delay", seen.delay(), _milliseconds),
+        ("jitter", seen.jitter(), _milliseconds),
+        ("rate", seen.rate(), BANDWIDTH.readable),
+        ("loss", seen.loss(), "{:.2%}".format),
     ):
         if severity is not None:
             wanted, had = readable(getattr(asked, what)), readable(getattr(measured, what))
-            yield Finding(severity, f"{what} asked {wanted}, measured {had}")
+            yield Flaw(severity, f"{what} asked {wanted}, measured {had}")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MeasuredDirection:
     """One direction of a link beside what was seen of it: how far off is each property, if it can be told?"""
 
     direction: Direction

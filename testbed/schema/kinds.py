@@ -8,7 +8,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from testbed.core import files
+from testbed.core.input_files import anchored as anchored_path
 from testbed.core.registry import KindError, Registry, anchored
 from testbed.schema.explain import Mistake, MistakesError, explain
 
@@ -67,7 +67,7 @@ def find(registry: Registry[Any], key: str, name: Any, context: Any) -> tuple[An
     """The kind that a file calls ``name``, and its name with a path made absolute; raises MistakesError at ``key``."""
     if not isinstance(name, str):
         raise MistakesError([((key,), f"`{name}` is wrong: it should name a {registry.noun}")])
-    name = anchored(name, files.anchored(".", context))
+    name = anchored(name, anchored_path(".", context))
     if name not in registry:
         known = ", ".join(f"'{known}'" for known in registry.names())
         raise MistakesError([((key,), f"`{name}` is wrong: it should be one of {known}")])

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, fie
 from ruamel.yaml import YAML
 
 from testbed.core.errors import SpecError
-from testbed.core.files import anchored
+from testbed.core.input_files import anchored
 from testbed.core.registry import Registry, file_of
 from testbed.core.spec import Spec, matching
 from testbed.patterns.base import PATTERNS, Pattern

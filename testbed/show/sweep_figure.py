@@ -1,6 +1,5 @@
 """A sweep as an SVG figure for light and dark pages: a panel for each metric, a line for what differs in one key."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement
 from testbed.analysis.comparison.visits import Visited
 from testbed.schema.metric import unit_of
 from testbed.schema.points import Point
+from testbed.show.axis import covering_ticks
 from testbed.show.terminal import readable
 
 PANELS: Final = ("accuracy", "latency.mean", "queue.mean")
@@ -101,7 +101,7 @@ def _of_line(visited: Sequence[Visited], axis: Axis, name: str) -> list[Visited]
 def _draw_panel(panel: Element, metric: str, axis: Axis, lines: Mapping[str, Sequence[Visited]]) -> None:
     unit = unit_of(metric)
     known = [visit.estimates[metric] for line in lines.values() for visit in line if metric in visit.estimates]
-    ticks = _ticks(max((max(estimate.interval or (estimate.mean,)) for estimate in known), default=0.0))
+    ticks = covering_ticks(max((max(estimate.interval or (estimate.mean,)) for estimate in known), default=0.0), _TICKS)
     _write(panel, "title", _across(0.5), 20, metric)
     for tick in ticks:
         y = _down(tick, ticks)
@@ -137,14 +137,6 @@ def _across(share: float) -> float:
 
 def _down(value: float, ticks: Sequence[float]) -> float:
     return _PANEL[1] - _BOTTOM - value / ticks[-1] * (_PANEL[1] - _TOP - _BOTTOM)
-
-
-def _ticks(most: float) -> list[float]:
-    """Round values from zero to just above ``most``."""
-    rough = (most or 1.0) / _TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    return [step * number for number in range(math.ceil(most / step - 1e-9) + 1)] if most else [0.0, 1.0]
 
 
 def _colour(number: int) -> str:

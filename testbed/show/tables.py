@@ -121,7 +121,8 @@ def _print_notes(visited: Sequence[Visited], console: Console) -> None:
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """The metrics side by side, and what they rest on."""
-    console.print(Text.assemble((comparison.scenario, "bold"), "  ", _totals(comparison)))
+    style = "bold red" if comparison.regressions else ""
+    console.print(Text.assemble((comparison.scenario, "bold"), "  ", (comparison.found, style)))
     table = _table("metric", "base", "new", "change", "")
     for change in comparison.changes:
         values = ["–" if value is None else readable(value, change.traits.unit) for value in (change.base, change.new)]
@@ -153,13 +154,6 @@ def print_breach(broken: Sequence[str], smallest: Scenario, path: Path, console:
 def _happening(entry: Entry) -> str:
     lasting = "" if entry.lasts is None else f", for: {DURATION.format(entry.lasts)}"
     return f"{entry.label} ({entry.subject}), {entry.awaited}{lasting}"
-
-
-def _totals(comparison: Comparison) -> Text:
-    verdicts = [change.verdict for change in comparison.changes]
-    found = [(verdicts.count(verdict), verdict) for verdict in ("worse", "better", "different")]
-    said = ", ".join(f"{count} {verdict}" for count, verdict in found if count)
-    return Text(said or "no difference found", "bold red" if comparison.regressions else "")
 
 
 def _relative(change: Change) -> str:

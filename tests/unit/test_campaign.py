@@ -13,7 +13,7 @@ from simulated import write_run
 
 from testbed.analysis.measurements import Measurements
 from testbed.analysis.summary import Summary
-from testbed.analysis.verdict.fidelity import Fidelity, Finding
+from testbed.analysis.verdict.fidelity import Fidelity, Flaw
 from testbed.core.errors import SpecError
 from testbed.record.directory import RunDirectory
 from testbed.run import campaign, runner
@@ -108,7 +108,7 @@ def test_a_run_that_is_as_good_as_its_baseline_or_better_passes(host: Host, play
 
 def test_a_run_whose_emulation_broke_is_not_held_against_anything(host: Host, play: Play) -> None:
     play("base")
-    host.factor, host.fidelity = 2.0, Fidelity("quick", [Finding("invalid", "the links ended")])
+    host.factor, host.fidelity = 2.0, Fidelity("quick", [Flaw("invalid", "the links ended")])
     (summary,) = play("new", "baseline=base")
     assert (summary.verdict, summary.comparison) == ("invalid", None)
 

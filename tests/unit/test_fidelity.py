@@ -2,10 +2,10 @@
 
 import pytest
 
-from testbed.analysis.verdict.fidelity import Fidelity, Finding, Verdict
+from testbed.analysis.verdict.fidelity import Fidelity, Flaw, Verdict
 
-LATE = Finding("distorted", "link a-s1 up: delay asked 10.0 ms, measured 13.2 ms")
-GONE = Finding("invalid", "the relay of the links ended")
+LATE = Flaw("distorted", "link a-s1 up: delay asked 10.0 ms, measured 13.2 ms")
+GONE = Flaw("invalid", "the relay of the links ended")
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,11 @@ def test_the_last_moment_is_too_short_to_be_the_worst_second() -> None:
     ],
 )
 def test_a_host_without_idle_time_distorts(idle: list[float], found: bool) -> None:
-    findings = list(host_load(_counters(*idle), CORES).findings())
+    findings = list(host_load(_counters(*idle), CORES).flaws())
     assert [finding.verdict for finding in findings] == ["distorted"] * found
     assert all("the host had less than 5% of its CPU idle" in finding.reason for finding in findings)
 
 
 def test_a_hypervisor_that_takes_the_time_distorts() -> None:
-    (finding,) = HostLoad(idle=0.5, idle_least=0.4, saturated=0, stolen=0.1, pressure=0.1).findings()
+    (finding,) = HostLoad(idle=0.5, idle_least=0.4, saturated=0, stolen=0.1, pressure=0.1).flaws()
     assert (finding.verdict, "took 10%" in finding.reason) == ("distorted", True)

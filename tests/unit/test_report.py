@@ -17,9 +17,10 @@ from playing import play, played, scenario
 from testbed import cli
 from testbed.analysis.measurements import Measurements
 from testbed.analysis.recorded import RunFiles
+from testbed.show.axis import ticks
 from testbed.show.report import write_report
-from testbed.show.report.prompts import prompt_rows
-from testbed.show.report.svg import COLUMNS, step_path, thinned, ticks
+from testbed.show.report.lines import COLUMNS, step_path, thinned
+from testbed.show.report.prompt_rows import prompt_rows
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>' \" {{ 7 * 7 }} &amp; \u202e"
 

@@ -14,13 +14,13 @@ from rich.console import Console
 from testbed.analysis.junit import write_junit
 from testbed.analysis.measurements import Measurements
 from testbed.analysis.summary import StageTime, Summary
-from testbed.analysis.verdict.fidelity import Fidelity, Finding
+from testbed.analysis.verdict.fidelity import Fidelity, Flaw
 from testbed.record.directory import RunDirectory
 from testbed.schema.scenario import Scenario
 from testbed.show.terminal import print_summary
 
-BROKEN = Fidelity("quick", [Finding("invalid", "the relay of the links ended")], links={})
-DISTORTED = Fidelity("quick", [Finding("distorted", "the nodes may use more CPU together than the host has")], links={})
+BROKEN = Fidelity("quick", [Flaw("invalid", "the relay of the links ended")], links={})
+DISTORTED = Fidelity("quick", [Flaw("distorted", "the nodes may use more CPU together than the host has")], links={})
 
 
 def _measurements(answered: bool) -> Measurements:

@@ -20,7 +20,7 @@ from testbed.analysis.distributions import t_quantile, wilson_interval
 from testbed.analysis.measurements import Measurements
 from testbed.analysis.recorded import FORMAT
 from testbed.analysis.summary import Summary
-from testbed.analysis.verdict.fidelity import Fidelity, Finding
+from testbed.analysis.verdict.fidelity import Fidelity, Flaw
 from testbed.cli import console as terminal
 from testbed.core.errors import HostError
 from testbed.host import machine as emulation_host
@@ -74,7 +74,7 @@ class Host:
         directory = RunDirectory.create(scenario, options.out)
         directory.write_json("manifest.json", {"format": FORMAT})
         simulated = Gossip(pattern.layers, pattern.proposers, workload.arrivals.rate, workload.count)
-        findings = [Finding("invalid", "the links ended")] if name == self.invalid else []
+        findings = [Flaw("invalid", "the links ended")] if name == self.invalid else []
         measured: Measurements = simulated.play(scenario.seed)
         interrupted = name == self.interrupt_at
         summary = Summary(scenario, "r", directory.path, measured, Fidelity("quick", findings), {}, interrupted)

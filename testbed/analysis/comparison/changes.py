@@ -87,8 +87,15 @@ class Comparison:
         return [change for change in self.changes if change.verdict == "worse"]
 
     @property
+    def found(self) -> str:
+        """How many metrics are worse, better and different, in words."""
+        verdicts = [change.verdict for change in self.changes]
+        counts = [(verdicts.count(verdict), verdict) for verdict in ("worse", "better", "different")]
+        return ", ".join(f"{count} {verdict}" for count, verdict in counts if count) or "no difference found"
+
+    @property
     def resampled(self) -> str:
-        """What was drawn again."""
+        """What was drawn again, in words."""
         return "prompts" if max(len(self.base), len(self.new)) == 1 else "runs, and prompts within them"
 
     def as_dict(self) -> dict[str, Any]:

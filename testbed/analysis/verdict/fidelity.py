@@ -14,7 +14,7 @@ _WORSE: Final[tuple[Verdict, ...]] = ("distorted", "invalid")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Flaw:
     """One thing that was not as asked, as a sentence, and how bad that is."""
 
     verdict: Literal["distorted", "invalid"]
@@ -25,28 +25,28 @@ class Finding:
 class Fidelity:
     """What was found out about a run's emulation.
 
-    ``links``, ``host`` and ``health`` are the figures behind the findings, as they go into ``summary.json``; each is
+    ``links``, ``host`` and ``health`` are the figures behind the flaws, as they go into ``summary.json``; each is
     None where nobody looked. Whether links were measured makes the difference between valid and unmeasured.
     """
 
     mode: Mode = "off"
-    findings: Sequence[Finding] = ()
+    flaws: Sequence[Flaw] = ()
     links: Mapping[str, Any] | None = None
     host: Mapping[str, Any] | None = None
     health: Mapping[str, Any] | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all findings."""
-        if self.findings:
-            return max((finding.verdict for finding in self.findings), key=_WORSE.index)
+        """The worst of all flaws."""
+        if self.flaws:
+            return max((flaw.verdict for flaw in self.flaws), key=_WORSE.index)
         return "unmeasured" if self.links is None else "valid"
 
     @property
     def reasons(self) -> list[str]:
-        """The findings as sentences, the worst first; each of them once."""
-        ordered = sorted(self.findings, key=lambda finding: -_WORSE.index(finding.verdict))
-        return list(dict.fromkeys(finding.reason for finding in ordered))
+        """The flaws as sentences, the worst first; each of them once."""
+        ordered = sorted(self.flaws, key=lambda flaw: -_WORSE.index(flaw.verdict))
+        return list(dict.fromkeys(flaw.reason for flaw in ordered))
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""

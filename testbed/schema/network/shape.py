@@ -32,7 +32,7 @@ from pydantic_core import CoreSchema
 from ruamel.yaml import YAML
 
 from testbed.core.errors import Problem, SpecError
-from testbed.core.files import input_file
+from testbed.core.input_files import input_file
 from testbed.core.spec import Spec
 from testbed.core.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quantity, Share
 from testbed.schema.document import read_value

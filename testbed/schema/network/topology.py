@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from testbed.core.errors import TestbedError
-from testbed.core.files import anchored, input_file
+from testbed.core.input_files import anchored, input_file
 from testbed.core.spec import Spec, matching
 from testbed.core.units import SIZE, Size
 from testbed.schema.explain import Mistake, MistakesError

@@ -11,9 +11,10 @@ from typing import Final
 from testbed.analysis.comparison.changes import Change, Comparison, compare_scenarios
 from testbed.analysis.recorded import RecordedRun, load_runs
 from testbed.schema.metric import Traits
+from testbed.show.axis import ticks
+from testbed.show.report.lines import COLUMNS, line_path
 from testbed.show.report.page import REPORT
 from testbed.show.report.rendering import quantity, render, write_page
-from testbed.show.report.svg import COLUMNS, line_path, ticks
 
 _SHOWN: Final = ("accuracy", "completed", "latency.mean", "latency.p95", "queue.mean", "tokens_per_second")
 _VERDICT_TONES: Final = {"better": "good", "worse": "bad", "different": "warn"}
@@ -76,10 +77,8 @@ class ComparisonPage:
 
     @property
     def found(self) -> str:
-        """How many metrics are worse, better and different."""
-        verdicts = [change.verdict for change in self.comparison.changes]
-        counts = [(verdicts.count(verdict), verdict) for verdict in ("worse", "better", "different")]
-        return ", ".join(f"{count} {verdict}" for count, verdict in counts if count) or "no difference found"
+        """How many metrics are worse, better and different, in words."""
+        return self.comparison.found
 
     @property
     def changes(self) -> Iterator[ChangeRow]:

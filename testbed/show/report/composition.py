@@ -8,7 +8,8 @@ from typing import Final
 from testbed.analysis.distributions import percentile
 from testbed.analysis.latency import Breakdown, mean_breakdown
 from testbed.analysis.measurements import Measurements
-from testbed.show.report.svg import COLUMNS, area_path, ticks
+from testbed.show.axis import ticks
+from testbed.show.report.lines import COLUMNS, area_path
 
 PARTS: Final = tuple(field.name for field in fields(Breakdown))
 """In the order in which they are stacked."""

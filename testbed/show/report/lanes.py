@@ -13,7 +13,7 @@ from testbed.analysis.measurements import Measurements
 from testbed.analysis.recorded import RunFiles
 from testbed.analysis.spans import JobSpan
 from testbed.schema.network.topology import Node, Topology
-from testbed.show.report.svg import Steps, step_path
+from testbed.show.report.lines import Steps, step_path
 from testbed.show.topologies import numbers
 
 _BINS: Final = 120  # in which tokens are counted,

@@ -15,13 +15,13 @@ from testbed.analysis.recorded import RunFiles, whole_run
 from testbed.analysis.verdict.judgement import Judgement
 from testbed.schema.metric import Traits
 from testbed.schema.network.topology import Topology
+from testbed.show.axis import ticks
 from testbed.show.perfetto import trace_json
 from testbed.show.report.composition import PARTS, Composition, composition, spent
 from testbed.show.report.lanes import FaultBar, NodeRow, fault_bars, node_rows
 from testbed.show.report.links import DirectionRow, direction_rows
-from testbed.show.report.prompts import PromptRow, prompt_rows
+from testbed.show.report.prompt_rows import PromptRow, prompt_rows
 from testbed.show.report.rendering import quantity, render, write_page
-from testbed.show.report.svg import ticks
 from testbed.show.topologies.svg import draw
 
 REPORT: Final = "report.html"

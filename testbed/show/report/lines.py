@@ -54,16 +54,6 @@ def area_path(lower: Sequence[float], upper: Sequence[float]) -> str:
     return f"M{'L'.join([*forth, *back])}Z"
 
 
-def ticks(end: float, most: int = 8) -> list[float]:
-    """Round values from 0 to at most ``end``, so many at most."""
-    if end <= 0:
-        return [0.0]
-    rough = end / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
-    return [step * number for number in range(math.floor(end / step * (1 + 1e-9)) + 1)]
-
-
 def _decimals(end: float) -> int:
     """Digits after the point that tell some positions within a column apart."""
     return max(0, math.ceil(math.log10(10 * COLUMNS / end))) if end > 0 else 0
