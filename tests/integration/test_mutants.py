@@ -39,6 +39,6 @@ def test_nodes_that_wait_without_end(mutant: Mutant) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_nodes_that_lose_the_responses_that_they_get(mutant: Mutant) -> None:
     """Every layer waits for its timeout, and the owner answers alone."""
-    read = "        message = message_name(name, \"response\", attempt)\n"
+    read = '        message = message_name(name, "response", attempt)\n'
     copy = mutant("testbed/node/calls/asking.py", read, f"        await asyncio.sleep(3600)\n{read}")
     assert "latency.p95" in _run(copy, "gossip_moa.yaml").failed
