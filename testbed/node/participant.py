@@ -100,8 +100,10 @@ class NodeParticipant:
         visited = (*self._prompt.visited, self.name)
         if at.name in visited:
             raise JobError(f"{at.name} delegated this prompt itself ({' → '.join(visited)}), so it cannot take it over")
+        prompt = prompt.within(self._prompt)
         request = DelegationRequest(text=prompt.text, budget=prompt.budget, privacy=prompt.privacy, visited=visited)
         name = self._repeated(f"{self._prompt.id}>{at.name}")
+        timeout = prompt.budget.seconds if timeout is None else timeout
         response = await self._asker.ask(at.name, DELEGATIONS, name, request, DelegationResponse, timeout)
         return response.text
 

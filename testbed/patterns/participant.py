@@ -4,13 +4,15 @@ import math
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol, Self, TypeVar, get_args
 
 from typing_extensions import TypedDict
 
 Tier = Literal["device", "edge", "cloud"]
 """Where a node stands, from the nearest to the user to the farthest."""
+
+_Number = TypeVar("_Number", int, float)
 
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -37,6 +39,12 @@ class Budget:
     tokens: int | None = None
     price: float | None = None
 
+    def within(self, other: Self) -> Self:
+        """The lower limit of both budgets, for each part."""
+        return type(self)(
+            _lower(self.seconds, other.seconds), _lower(self.tokens, other.tokens), _lower(self.price, other.price)
+        )
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -51,6 +59,12 @@ class Prompt:
     budget: Budget = Budget()
     privacy: Tier | None = None
     visited: tuple[str, ...] = ()
+
+    def within(self, other: Self) -> Self:
+        """This prompt under the stricter budget and privacy of both."""
+        tiers = [tier for tier in (self.privacy, other.privacy) if tier is not None]
+        privacy = min(tiers, key=get_args(Tier).index, default=None)
+        return replace(self, budget=self.budget.within(other.budget), privacy=privacy)
 
 
 @dataclass(frozen=True)
@@ -193,7 +207,8 @@ class Participant(Protocol):
     async def delegate(self, prompt: Prompt, at: Peer, timeout: float | None = None) -> str:
         """The answer that ``at`` finds with its own pattern; raises JobError.
 
-        Budget and privacy of ``prompt`` travel along, and so do the nodes visited. A node that was visited is refused.
+        Budget and privacy travel along, at least as strict as those of the prompt that the node has, and so do the
+        nodes visited. A node that was visited is refused. Without ``timeout``, the budget's seconds count.
         """
 
     async def verify(self, call: Call, tokens: Sequence[int], at: Peer, timeout: float | None = None) -> Verification:
@@ -216,3 +231,9 @@ class Participant(Protocol):
 
         ``propensity`` is the probability with which the pattern decides so.
         """
+
+
+def _lower(one: _Number | None, other: _Number | None) -> _Number | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

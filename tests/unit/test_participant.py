@@ -17,11 +17,14 @@ from testbed.node.config import NodeConfig, PeerFacts
 from testbed.node.engine.model import Sampling
 from testbed.node.journal import recall
 from testbed.node.participant import NodeParticipant
+from testbed.patterns.gossip_moa import GossipMoa
 from testbed.patterns.participant import (
+    Budget,
     Call,
     Completion,
     JobError,
     LogProbabilities,
+    Participant,
     Peer,
     Prompt,
     SamplingOverrides,
@@ -339,6 +342,27 @@ def test_a_peer_answers_a_delegated_prompt_with_its_own_pattern(pair: Pair) -> N
     assert {(event["prompt"], event["owner"]) for event in jobs} == {("p1", "b")}
     assert pair.events("b", "arrival", "answer") == []
     assert recall(pair.make_trace("b").path).delegations["p1>b"] == first
+
+
+def test_budget_privacy_and_nodes_visited_travel_along(pair: Pair) -> None:
+    received: list[Prompt] = []
+
+    class Noting(GossipMoa):
+        async def answer(self, prompt: Prompt, owner: Participant) -> str:
+            del owner
+            received.append(prompt)
+            return "noted"
+
+    async def scene(pair: Pair) -> str:
+        noting = Noting.model_validate({"kind": "gossip-moa", "layers": 0, "proposers": 0})
+        pair.agents["b"].config = pair.agents["b"].config.model_copy(update={"pattern": noting})
+        participant = pair.participant("p1>a", budget=Budget(seconds=9, price=2), privacy="edge", visited=("c",))
+        return await participant.delegate(Prompt("any", "why?", Budget(tokens=5, price=1), privacy="cloud"), B)
+
+    assert pair.play(scene) == "noted"
+    assert received == [Prompt("p1>a>b", "why?", Budget(9, 5, 1), "edge", ("c", "a"))]
+    (event,) = pair.events("b", "delegation")
+    assert (event["prompt"], event["visited"]) == ("p1", ["c", "a"])
 
 
 def test_a_prompt_is_not_delegated_in_a_circle(pair: Pair, port: int) -> None:
