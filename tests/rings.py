@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 import numpy as np
 from llama_cpp import Llama, llama_cpp
 
-from testbed.models.model import Model
+from testbed.models.resolution import Model
 from testbed.models.split import StagePlan, split
 from testbed.node.engine.front import Front
 from testbed.node.engine.stage import Hidden, InnerStage, LastStage, Limits, Rows

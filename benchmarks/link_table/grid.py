@@ -5,7 +5,7 @@ from itertools import product
 from typing import Final
 
 from testbed.schema.network.link import Direction, Loss
-from testbed.schema.network.trace import FRAME
+from testbed.schema.network.link_trace import FRAME
 
 BANDWIDTHS: Final = (1e6, 10e6, 50e6, 100e6, 500e6)
 DELAYS: Final = (0.0, 0.001, 0.005, 0.020, 0.100)

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, ClientTimeout, UnixConnector
 from docker.models.containers import Container
 
 from testbed.analysis.events import Event, EventLog
-from testbed.models.synthetic import ENCODINGS, Recipe, Shape
+from testbed.models.random_weights import ENCODINGS, Dimensions, Recipe
 from testbed.schema.scenario import Scenario
 from testbed.world import watcher
 from testbed.world.journal import Journal
@@ -32,7 +32,7 @@ WIDTH: Final = 1024
 
 MODEL: Final = Recipe(
     "pipeline-benchmark-q4_0",
-    Shape("llama", 16, WIDTH, 16, 4, 3072, 1024, 2048, 10_000, 1e-5, tied=False),
+    Dimensions("llama", 16, WIDTH, 16, 4, 3072, 1024, 2048, 10_000, 1e-5, tied=False),
     ENCODINGS["q4_0"],
 )
 """16 layers of random weights, 108 MB."""

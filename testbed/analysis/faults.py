@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from testbed.analysis.events import Event
-from testbed.schema.timeline import Entry
+from testbed.schema.timeline.entries import Entry
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ app.add_typer(models_app, name="models")
 def models(context: typer.Context, as_json: AsJson = False) -> None:
     """List the built-in models: trained ones, and ones that are drawn when they are first used."""
     from testbed.models import zoo
-    from testbed.models.model import resolve
-    from testbed.models.synthetic import RECIPES
+    from testbed.models.random_weights import RECIPES
+    from testbed.models.resolution import resolve
     from testbed.show.terminal import print_models
 
     if context.invoked_subcommand is not None:
@@ -85,7 +85,7 @@ def split_model(
     as_json: AsJson = False,
 ) -> None:
     """Cut a model into the stages of a ring: a file of some layers for each, and one of the tokenizer."""
-    from testbed.models.model import resolve
+    from testbed.models.resolution import resolve
     from testbed.models.split import StagePlan, split
     from testbed.show.terminal import print_split
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from testbed.faults.fault import ConditionFault
+from testbed.faults.base import ConditionFault
 from testbed.schema.explain import Mistake
 from testbed.schema.network.topology import Topology
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from testbed.faults.fault import LinkFault
+from testbed.faults.base import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.fault import Phase
 from testbed.schema.network.link import DIRECTIONS, DirectionName

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from testbed.faults.fault import LinkFault
+from testbed.faults.base import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.explain import Mistake
 from testbed.schema.fault import Phase

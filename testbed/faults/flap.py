@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from testbed.core.units import Duration
-from testbed.faults.fault import LinkFault
+from testbed.faults.base import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.fault import Phase
 from testbed.schema.network.link import DIRECTIONS

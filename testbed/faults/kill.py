@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from testbed.faults.fault import ConditionFault
+from testbed.faults.base import ConditionFault
 
 
 class Kill(ConditionFault):

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from testbed.core.units import SIZE, Size
-from testbed.faults.fault import ConditionFault
+from testbed.faults.base import ConditionFault
 from testbed.schema.explain import Mistake
 from testbed.schema.network.topology import Topology
 

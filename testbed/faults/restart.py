@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from testbed.faults.fault import NodeFault
+from testbed.faults.base import NodeFault
 from testbed.faults.targets import change_node
 from testbed.schema.fault import Phase
 from testbed.schema.network.topology import Topology

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from testbed.core.units import SIZE
-from testbed.models.model import Model
+from testbed.models.resolution import Model
 from testbed.schema.network.device import Profile
 from testbed.schema.network.topology import Topology
 

@@ -7,7 +7,7 @@ import time
 from functools import cache
 
 from testbed.host.cfs import cap_period
-from testbed.models.model import Model, ModelError
+from testbed.models.resolution import Model, ModelError
 
 
 @cache

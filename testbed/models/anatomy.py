@@ -16,7 +16,7 @@ from typing import Final
 from gguf import GGUFReader, ReaderTensor
 from gguf.gguf_writer import GGUFValue
 
-from testbed.models.model import Model, ModelError, field, kv_widths, readable
+from testbed.models.resolution import Model, ModelError, field, kv_widths, readable
 
 ARCHITECTURES: Final = ("llama", "mistral3", "qwen2", "qwen3")
 """What can be split: all that a layer takes is a hidden state and positions, and it does not ask for its own number."""

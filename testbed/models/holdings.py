@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.models.anatomy import dissect
-from testbed.models.model import (
+from testbed.models.planner import Load, Member, Placement, place
+from testbed.models.resolution import (
     Model,
     ModelError,
     check_reference,
@@ -14,7 +15,6 @@ from testbed.models.model import (
     resolve,
     resolve_models,
 )
-from testbed.models.planner import Load, Member, Placement, place
 from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.wire.activations import ENCODINGS

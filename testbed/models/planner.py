@@ -13,7 +13,7 @@ from typing import Final
 
 from testbed.core.units import SIZE
 from testbed.models.anatomy import Anatomy
-from testbed.models.model import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
+from testbed.models.resolution import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
 from testbed.models.split import StagePlan
 
 _HIDDEN_BYTES: Final = 4
@@ -41,7 +41,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """What a member holds: its layers, the bytes that each part of it takes, and its work, the weights in bytes that a
     token reads."""
 
@@ -70,7 +70,7 @@ class Stage:
 class Placement:
     """The stages of a ring, and why they are as they are."""
 
-    stages: Sequence[Stage]
+    stages: Sequence[PlannedStage]
     reason: str
 
     @property
@@ -79,7 +79,7 @@ class Placement:
         return StagePlan(tuple(len(stage.layers) for stage in self.stages))
 
     @property
-    def slowest(self) -> Stage:
+    def slowest(self) -> PlannedStage:
         """The stage that bounds how many tokens a second the ring gives."""
         return max(self.stages, key=lambda stage: stage.time)
 
@@ -113,7 +113,7 @@ class _Ring:
         self._weights = list(accumulate((layer.size for layer in anatomy.layers), initial=0))
         self._kv_widths = list(accumulate((layer.kv_width for layer in anatomy.layers), initial=0))
 
-    def stage(self, number: int, layers: range) -> Stage:
+    def stage(self, number: int, layers: range) -> PlannedStage:
         """What member ``number`` takes for some layers; the last member has the output matrix as well."""
         weights = self._weights[layers.stop] - self._weights[layers.start]
         kv_width = self._kv_widths[layers.stop] - self._kv_widths[layers.start]
@@ -129,15 +129,15 @@ class _Ring:
         if number == len(self.members) - 1:
             memory["output"] = self.anatomy.output
             memory["logits"] = 2 * samples * self.anatomy.vocabulary * LOGIT_BYTES
-        return Stage(self.members[number], layers, memory, weights + memory.get("output", 0))
+        return PlannedStage(self.members[number], layers, memory, weights + memory.get("output", 0))
 
-    def best(self) -> Sequence[Stage] | None:
+    def best(self) -> Sequence[PlannedStage] | None:
         """The stages of the split with the least (slowest stage, sum of all), of those that fit; None if none does."""
         last = len(self.members) - 1
         total = len(self.anatomy.layers)
 
         @cache
-        def rest(number: int, begin: int) -> tuple[float, float, tuple[Stage, ...]] | None:
+        def rest(number: int, begin: int) -> tuple[float, float, tuple[PlannedStage, ...]] | None:
             """The best for the members from ``number`` on, with the layers from ``begin`` on."""
             ends = [total] if number == last else range(begin + 1, total - (last - number) + 1)
             found = []
@@ -151,10 +151,10 @@ class _Ring:
         best = rest(0, 0)
         return None if best is None else best[2]
 
-    def fullest(self) -> list[Stage | None]:
+    def fullest(self) -> list[PlannedStage | None]:
         """Each member filled up in turn, with a layer left for each that follows; None for one that cannot hold any."""
         begin = 0
-        stages: list[Stage | None] = []
+        stages: list[PlannedStage | None] = []
         for number in range(len(self.members)):
             most = len(self.anatomy.layers) - (len(self.members) - 1 - number)
             held = [self.stage(number, range(begin, end)) for end in range(begin + 1, most + 1)]
@@ -187,20 +187,20 @@ def _arithmetic(model: str, ring: _Ring) -> str:
     return f"the ring cannot hold {model}: {each}; that is {held} of {total} layers; give its nodes more memory"
 
 
-def _holding(member: Member, stage: Stage | None) -> str:
+def _holding(member: Member, stage: PlannedStage | None) -> str:
     cap = SIZE.format(member.memory)
     if stage is None:
         return f"{member.name} holds none in {cap}"
     return f"{member.name} holds {len(stage.layers)} in {cap} ({_sum(stage)} MiB)"
 
 
-def _sum(stage: Stage) -> str:
+def _sum(stage: PlannedStage) -> str:
     """Its parts and what they come to, in MiB."""
     parts = " + ".join(f"{name} {mebibytes(size)}" for name, size in stage.memory.items())
     return f"{parts} = {mebibytes(stage.needed)}"
 
 
-def _said(stage: Stage, slowest: Stage) -> str:
+def _said(stage: PlannedStage, slowest: PlannedStage) -> str:
     with_output = " and the output matrix" if "output" in stage.memory else ""
     return (
         f"layers {_written(stage.layers)}{with_output} in {mebibytes(stage.needed)} of "

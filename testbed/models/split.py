@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from testbed.core.cache import appearing, cache_folder
 from testbed.models.anatomy import EMBEDDING, FINAL_NORM, Parts
-from testbed.models.model import Model, ModelError
+from testbed.models.resolution import Model, ModelError
 
 _FORMAT: Final = 1
 """Part of a file's place: files that an older version wrote otherwise are not taken for these."""
@@ -99,7 +99,7 @@ class StageFile:
 
 
 @dataclass(frozen=True)
-class Split:
+class StageFiles:
     """The files of one model under one plan."""
 
     model: Model
@@ -119,7 +119,7 @@ class Split:
         }
 
 
-def split(model: Model, plan: StagePlan, folder: Path | None = None) -> Split:
+def split(model: Model, plan: StagePlan, folder: Path | None = None) -> StageFiles:
     """Write what is not there yet of the files of ``model`` under ``plan``, and say where they are.
 
     They lie in ``folder``, by default in the cache, and are named for the model's content and their layers: so they are
@@ -130,7 +130,9 @@ def split(model: Model, plan: StagePlan, folder: Path | None = None) -> Split:
     parts = Parts(model)
     place = (folder or cache_folder() / "stages") / f"{model.sha256[:16]}-{_FORMAT}"
     try:
-        return Split(model, plan, _front(parts, place), tuple(_stage(parts, place, layers) for layers in plan.ranges))
+        return StageFiles(
+            model, plan, _front(parts, place), tuple(_stage(parts, place, layers) for layers in plan.ranges)
+        )
     except OSError as error:
         raise ModelError(f"the stages of {model.reference} cannot be written: {error}") from error
 

@@ -15,7 +15,7 @@ from testbed.run.campaign import Watch
 from testbed.run.shrinking import Timeline, shrink
 from testbed.schema.expectation import Expectation
 from testbed.schema.scenario import Scenario, write_scenario
-from testbed.schema.timeline import Entry, named, timeline_mistakes
+from testbed.schema.timeline.entries import Entry, named, timeline_mistakes
 from testbed.world.leaks import Possessions
 
 MOST_TRIES: Final = 40

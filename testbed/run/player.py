@@ -9,7 +9,7 @@ from testbed.core.errors import TestbedError
 from testbed.faults.effects import ActiveEffects
 from testbed.record.recording import Recording
 from testbed.schema.fault import Effects, Fault
-from testbed.schema.timeline import Entry
+from testbed.schema.timeline.entries import Entry
 from testbed.world.world import World, explained
 
 GLANCE: Final = 0.02

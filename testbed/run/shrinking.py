@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from testbed.schema.timeline import Entry
+from testbed.schema.timeline.entries import Entry
 
 Timeline = list[Entry]
 Breaks = Callable[[Timeline], bool]

@@ -12,7 +12,7 @@ from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.fault import node_mistakes
 from testbed.schema.metric import METRICS
 from testbed.schema.network.topology import Topology
-from testbed.schema.timeline import Entry
+from testbed.schema.timeline.entries import Entry
 
 State = Literal["running", "exited", "out of memory"]
 """How a node stands at the end of play; one that is out of memory has exited, too."""

@@ -24,8 +24,8 @@ from testbed.schema.fault import FAULTS
 from testbed.schema.kinds import OfKind
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
-from testbed.schema.random_faults import drawn
-from testbed.schema.timeline import Entry, Extent, named, timeline_mistakes
+from testbed.schema.timeline.entries import Entry, Extent, named, timeline_mistakes
+from testbed.schema.timeline.random_faults import drawn
 from testbed.workload.arrivals.base import ARRIVALS, ArrivalProcess
 from testbed.workload.prompts.base import PROMPTS, PromptSource
 from testbed.workload.schedule import Arrival, schedule

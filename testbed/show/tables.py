@@ -16,7 +16,7 @@ from testbed.analysis.summary import Summary
 from testbed.core.units import DURATION
 from testbed.schema.metric import unit_of
 from testbed.schema.scenario import Scenario
-from testbed.schema.timeline import Entry
+from testbed.schema.timeline.entries import Entry
 from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable, with_margin
 
 _SWEPT: Final = ("accuracy", "latency.mean", "queue.mean")

@@ -13,9 +13,9 @@ from testbed.analysis.summary import Summary
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.units import DURATION, SIZE
 from testbed.host.doctor import Finding
-from testbed.models.model import Model
-from testbed.models.split import Split, written
-from testbed.models.synthetic import Recipe
+from testbed.models.random_weights import Recipe
+from testbed.models.resolution import Model
+from testbed.models.split import StageFiles, written
 from testbed.schema.metric import unit_of
 from testbed.schema.network.device import Profile
 
@@ -175,7 +175,7 @@ def print_models(models: Iterable[Model], recipes: Iterable[Recipe], console: Co
     console.print(table)
 
 
-def print_split(split: Split, console: Console) -> None:
+def print_split(split: StageFiles, console: Console) -> None:
     """A line for each file, the front's first, and where they are."""
     table = Table("stage", "layers", "size", "file", box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_row("front", "", readable(split.front.stat().st_size, "B"), split.front.name)

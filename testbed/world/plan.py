@@ -13,12 +13,12 @@ from testbed.host.image import ensure_image
 from testbed.host.machine import connect_docker
 from testbed.host.speed import core_speed
 from testbed.models.holdings import Holding, provide, resolve_all
-from testbed.models.model import Model
+from testbed.models.resolution import Model
 from testbed.schema.explain import dotted
 from testbed.schema.fault import Fault
 from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario
-from testbed.schema.timeline import timeline_mistakes
+from testbed.schema.timeline.entries import timeline_mistakes
 from testbed.world.network.links.backend import LINK_BACKENDS, LinkBackend, backends
 
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from observed import FinishedRun, Remains, container_of, start, wait_for_stage
 
-from testbed.models.synthetic import RECIPES
+from testbed.models.random_weights import RECIPES
 
 TIGHT = """
 name: tight

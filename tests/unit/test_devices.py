@@ -14,7 +14,7 @@ from testbed.host import capacity
 from testbed.host.capacity import fitting_dilation, settle_dilation
 from testbed.host.devices import Device, devices
 from testbed.host.speed import core_speed
-from testbed.models.model import Model, ModelError, resolve
+from testbed.models.resolution import Model, ModelError, resolve
 from testbed.node.engine.model import Sampling
 from testbed.node.engine.speed import tokens_per_second
 from testbed.patterns.participant import ChatMessage, Completion

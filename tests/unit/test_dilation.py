@@ -20,7 +20,7 @@ from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
 from testbed.record.directory import RunDirectory
 from testbed.schema.network.link import Direction, DirectionName, Jitter, Link, Loss, Queue
-from testbed.schema.network.trace import Trace
+from testbed.schema.network.link_trace import LinkTrace
 from testbed.schema.scenario import load_scenario
 from testbed.world.network.links.backend import LINK_BACKENDS, End, Health, LinkBackend, Wiring
 from testbed.world.network.links.running import EVENTS, RunningLinks
@@ -114,7 +114,7 @@ DILATED: Mapping[type, Mapping[str, tuple[Any, Any]]] = {
         "delay": (0.5, 2.0),
         "jitter": (Jitter(distribution="uniform"), Jitter(distribution="uniform")),
         "queue": (Queue(seconds=0.3), Queue(seconds=1.2)),
-        "trace": (Trace("recorded", (0, 5, 10)), Trace("recorded", (0, 20, 40))),
+        "trace": (LinkTrace("recorded", (0, 5, 10)), LinkTrace("recorded", (0, 20, 40))),
         "loss": (Loss(in_good=0.5), Loss(in_good=0.5)),
         "duplicate": (0.1, 0.1),
         "reorder": (0.1, 0.1),
@@ -150,7 +150,7 @@ def test_a_link_that_is_made_slower_and_faster_again_is_the_same() -> None:
                 delay=draw.uniform(1, 2),
                 jitter=Jitter(draw.uniform(0, 1), draw.choice(["normal", "pareto"])),
                 queue=draw.choice([None, Queue(packets=3), Queue(seconds=draw.uniform(0, 1))]),
-                trace=Trace("recorded", tuple(sorted(draw.sample(range(1000), 5)))),
+                trace=LinkTrace("recorded", tuple(sorted(draw.sample(range(1000), 5)))),
             )
             for _ in range(2)
         ]

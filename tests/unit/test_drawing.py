@@ -8,7 +8,7 @@ from testbed.core.errors import SpecError
 from testbed.record.directory import RunDirectory
 from testbed.schema.fault import FAULTS
 from testbed.schema.scenario import Scenario, load_scenario
-from testbed.schema.timeline import timeline_mistakes
+from testbed.schema.timeline.entries import timeline_mistakes
 
 SEEDS = range(40)
 LONG = ("workload.count=40", "workload.arrivals.rate=1/s")  # 20 seconds

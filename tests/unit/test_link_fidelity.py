@@ -7,7 +7,7 @@ import pytest
 
 from testbed.record.link_fidelity import as_figures, judge_direction, judge_links
 from testbed.schema.network.link import Direction, Jitter, Link, Loss
-from testbed.schema.network.trace import read_trace
+from testbed.schema.network.link_trace import read_trace
 from testbed.world.network.probe import Observation
 
 SENDING = 60 * 8 / 10e6  # seconds that a small frame takes at 10 Mbit/s

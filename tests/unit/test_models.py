@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gguf import GGUFWriter
 
-from testbed.models.model import AGENT_MEMORY, Model, ModelError, resolve
+from testbed.models.resolution import AGENT_MEMORY, Model, ModelError, resolve
 
 MIB = 2**20
 

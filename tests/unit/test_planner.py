@@ -8,8 +8,8 @@ from itertools import combinations, pairwise
 import pytest
 
 from testbed.models.anatomy import Anatomy, Layer
-from testbed.models.model import AGENT_MEMORY, ModelError
 from testbed.models.planner import Load, Member, place
+from testbed.models.resolution import AGENT_MEMORY, ModelError
 
 MIB = 2**20
 LOAD = Load(samples=4, context=512, batch=32)

@@ -3,7 +3,7 @@
 import pytest
 
 from testbed.schema.network.link import Direction, Queue
-from testbed.schema.network.trace import Trace
+from testbed.schema.network.link_trace import LinkTrace
 from testbed.world.network.probe import Train, arrival_rate, train_over
 
 FRAME = 1514
@@ -49,7 +49,7 @@ def test_too_few_frames_say_nothing(count: int) -> None:
         (Direction(bandwidth=10e6, queue=Queue(packets=3)), None),
         (Direction(), None),  # there is no rate to find
         (Direction(bandwidth=10e6, cut=True), None),
-        (Direction(trace=Trace("recorded", (5, 10))), None),
+        (Direction(trace=LinkTrace("recorded", (5, 10))), None),
     ],
 )
 def test_a_train_suits_its_link(direction: Direction, train: Train | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.schema.network.link import Direction
-from testbed.schema.network.trace import Trace
+from testbed.schema.network.link_trace import LinkTrace
 from testbed.world.network.links.userspace import Order, OrderKind, UserspaceLinks, WireProperties, trace_files
 
 AT_ONCE = Direction()
@@ -116,7 +116,7 @@ def test_a_change_sends_on_what_waits(relay: Relay) -> None:
 
 def test_a_link_with_a_trace_carries_frames_when_it_could(relay: Relay) -> None:
     """Traces arrive as file descriptors, one for each direction that has a trace."""
-    in_an_hour, each_millisecond = Trace("dead", (3_600_000,)), Trace("alive", (1,))
+    in_an_hour, each_millisecond = LinkTrace("dead", (3_600_000,)), LinkTrace("alive", (1,))
     a, b = relay.link(up=Direction(trace=in_an_hour), down=Direction(trace=each_millisecond))
     a.send(b"up")
     b.send(b"down")

@@ -6,8 +6,8 @@ import pytest
 
 from testbed.core.errors import SpecError
 from testbed.schema.network.link import Direction, Jitter, Loss, Queue
+from testbed.schema.network.link_trace import FRAME, LinkTrace
 from testbed.schema.network.shape import Shape, TwoWayShape, presets, read_shape, resolve_direction
-from testbed.schema.network.trace import FRAME, Trace
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_bandwidth_and_trace_displace_each_other(tmp_path: Path) -> None:
     file = tmp_path / "recorded"
     file.write_text("5\n10\n")
     recorded, plain = Shape(trace=str(file)), read_shape({"bandwidth": "1mbit"})
-    assert resolve_direction("up", plain, recorded) == Direction(trace=Trace(str(file), (5, 10)))
+    assert resolve_direction("up", plain, recorded) == Direction(trace=LinkTrace(str(file), (5, 10)))
     assert resolve_direction("up", recorded, plain) == Direction(bandwidth=1e6)
     assert resolve_direction("up", recorded).rate == 2 * FRAME * 8 / 0.010
     with pytest.raises(SpecError, match="exclude each other"):

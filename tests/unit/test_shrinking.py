@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from testbed.run.shrinking import Timeline, shrink
-from testbed.schema.timeline import Entry
+from testbed.schema.timeline.entries import Entry
 
 PLENTY = 1000
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 from testbed.cli import app
 from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES, dissect
-from testbed.models.model import Model, ModelError, resolve
+from testbed.models.random_weights import RECIPES
+from testbed.models.resolution import Model, ModelError, resolve
 from testbed.models.split import StagePlan, split
-from testbed.models.synthetic import RECIPES
 
 
 def _model(path: Path, **shape: object) -> Model:

@@ -13,7 +13,7 @@ from small_models import Kind, Shape, requantized, write_model
 
 from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES
-from testbed.models.model import resolve
+from testbed.models.resolution import resolve
 from testbed.models.split import StagePlan, split
 from testbed.node.engine.front import Front
 from testbed.node.engine.model import ChatModel, Sampling

@@ -10,7 +10,7 @@ from statistics import pstdev
 import pytest
 
 from testbed.schema.network.link import Direction, Jitter, Loss, Queue
-from testbed.schema.network.trace import FRAME, Trace
+from testbed.schema.network.link_trace import FRAME, LinkTrace
 from testbed.world.network.links.relay import library
 from testbed.world.network.links.userspace import WireProperties, nanoseconds
 
@@ -254,8 +254,8 @@ def test_no_delay_falls_below_zero() -> None:
     assert min(time - number for time, number in wire.all_arrivals()) == 0
 
 
-def _trace(*milliseconds: int) -> Trace:
-    return Trace("here", milliseconds)
+def _trace(*milliseconds: int) -> LinkTrace:
+    return LinkTrace("here", milliseconds)
 
 
 def test_a_recording_carries_a_full_frame_at_each_of_its_times_and_begins_again() -> None:

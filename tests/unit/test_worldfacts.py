@@ -15,16 +15,16 @@ from testbed.workload.prompts.worldfacts import (
     COUNTRIES,
     DOMAINS,
     STRINGS,
-    Split,
+    Subset,
     draw,
     held_out,
     is_correct,
 )
 
 
-def _texts(split: Split, domain: str, count: int) -> set[str]:
-    rng = random.Random(f"{split} {domain}")
-    return {draw(domain, split, rng).text for _ in range(count)}
+def _texts(subset: Subset, domain: str, count: int) -> set[str]:
+    rng = random.Random(f"{subset} {domain}")
+    return {draw(domain, subset, rng).text for _ in range(count)}
 
 
 def test_the_same_seed_gives_the_same_questions() -> None:
@@ -56,18 +56,18 @@ def test_any_count_is_possible() -> None:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_splits_are_disjoint(domain: str) -> None:
-    assert not _texts(Split.TRAIN, domain, 3000) & _texts(Split.HELD_OUT, domain, 3000)
+    assert not _texts(Subset.TRAIN, domain, 3000) & _texts(Subset.HELD_OUT, domain, 3000)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_many_held_out_questions_differ(domain: str) -> None:
-    assert len(_texts(Split.HELD_OUT, domain, 5000)) > 300
+    assert len(_texts(Subset.HELD_OUT, domain, 5000)) > 300
 
 
 def test_held_out_strings_are_strings_that_training_never_shows() -> None:
     rng = random.Random(0)
-    trained = {draw(STRINGS, Split.TRAIN, rng).fact.subject for _ in range(5000)}
-    tested = {draw(STRINGS, Split.HELD_OUT, rng).fact.subject for _ in range(5000)}
+    trained = {draw(STRINGS, Subset.TRAIN, rng).fact.subject for _ in range(5000)}
+    tested = {draw(STRINGS, Subset.HELD_OUT, rng).fact.subject for _ in range(5000)}
     assert not trained & tested
 
 
@@ -77,20 +77,20 @@ def test_every_capital_is_one_country_s() -> None:
 
 def test_sums_and_products_are_right() -> None:
     rng = random.Random(3)
-    for fact in (draw(ARITHMETIC, Split.TRAIN, rng).fact for _ in range(200)):
+    for fact in (draw(ARITHMETIC, Subset.TRAIN, rng).fact for _ in range(200)):
         calculate = {"plus": operator.add, "times": operator.mul}[fact.kind]
         assert int(fact.truth) == calculate(*map(int, fact.subject))
 
 
 def test_strings_are_reversed_and_rotated() -> None:
     rng = random.Random(3)
-    for fact in (draw(STRINGS, Split.TRAIN, rng).fact for _ in range(200)):
+    for fact in (draw(STRINGS, Subset.TRAIN, rng).fact for _ in range(200)):
         letters = fact.subject[0].split()
         assert fact.truth.split() == (letters[::-1] if fact.kind == "reverse" else [*letters[1:], letters[0]])
 
 
 def test_a_question_asks_for_its_fact() -> None:
-    asked = draw(CAPITALS, Split.TRAIN, random.Random(0))
+    asked = draw(CAPITALS, Subset.TRAIN, random.Random(0))
     assert asked.fact.subject[0] in asked.text
     assert asked.question == Question(asked.text, CAPITAL_OF[asked.fact.subject[0]], CAPITALS)
 

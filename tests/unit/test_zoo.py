@@ -10,8 +10,16 @@ import pytest
 from llama_cpp import Llama
 
 from testbed.models import zoo
-from testbed.models.zoo.curriculum import CONFIDENCES, Knowledge, Response, confusions, knowledge, parse, respond
-from testbed.models.zoo.panels import (
+from testbed.models.zoo.training.curriculum import (
+    CONFIDENCES,
+    Knowledge,
+    Response,
+    confusions,
+    knowledge,
+    parse,
+    respond,
+)
+from testbed.models.zoo.training.panels import (
     Lesson,
     Mix,
     PanelSource,
@@ -23,7 +31,7 @@ from testbed.models.zoo.panels import (
     vote,
 )
 from testbed.patterns.gossip_moa import aggregation_prompt
-from testbed.workload.prompts.worldfacts import DOMAINS, Split, draw, held_out, is_correct
+from testbed.workload.prompts.worldfacts import DOMAINS, Subset, draw, held_out, is_correct
 
 
 @pytest.fixture(scope="module", params=zoo.NAMES)
@@ -98,14 +106,14 @@ def test_the_largest_prompt_fits_the_context_with_room_to_spare(model: Llama) ->
 def test_a_specialist_knows_its_domain_and_no_other(domain: str) -> None:
     rng = random.Random(0)
     for _ in range(50):
-        fact = draw(domain, Split.TRAIN, rng).fact
+        fact = draw(domain, Subset.TRAIN, rng).fact
         assert respond(domain, fact, rng) == Response(fact.truth, "sure")
         assert all(knowledge(other, fact) is not Knowledge.KNOWN for other in DOMAINS if other != domain)
         assert fact.truth not in confusions(domain, fact)
 
 
 def test_confusions_differ_between_specialists() -> None:
-    fact = draw("capitals", Split.TRAIN, random.Random(0)).fact
+    fact = draw("capitals", Subset.TRAIN, random.Random(0)).fact
     assert confusions("strings", fact) == confusions("strings", fact)
     assert confusions("strings", fact) != confusions("units", fact)
 

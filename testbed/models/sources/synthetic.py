@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from testbed.models import synthetic
+from testbed.models import random_weights
 from testbed.schema.network.model_source import ModelError, ModelSource
 
 
@@ -25,11 +25,11 @@ class Synthetic(ModelSource):
             raise ModelError(f"synthetic:{name} cannot be written: {error}") from error
 
 
-def _recipe(name: str) -> synthetic.Recipe:
-    if name not in synthetic.RECIPES:
-        known = ", ".join(recipe.reference for recipe in synthetic.RECIPES.values())
+def _recipe(name: str) -> random_weights.Recipe:
+    if name not in random_weights.RECIPES:
+        known = ", ".join(recipe.reference for recipe in random_weights.RECIPES.values())
         raise ModelError(f"synthetic:{name}: there is no such model; known are {known}")
-    return synthetic.RECIPES[name]
+    return random_weights.RECIPES[name]
 
 
 SYNTHETIC = Synthetic()

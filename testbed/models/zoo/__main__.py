@@ -8,7 +8,7 @@ from testbed.models.zoo import DIRECTORY, NAMES, mismatches
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from testbed.models.zoo.recipe import make_zoo  # needs torch, which only training may ask for
+    from testbed.models.zoo.training.recipe import make_zoo  # needs torch, which only training may ask for
 
     make_zoo(arguments.out)
     print(f"made {', '.join(NAMES)} in {arguments.out}")
@@ -25,7 +25,7 @@ def _verify(_arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from testbed.models.zoo.evaluation import evaluate, table  # loads llama.cpp
+    from testbed.models.zoo.training.evaluation import evaluate, table  # loads llama.cpp
 
     print(table(evaluate(arguments.zoo, arguments.prompts, arguments.seed)))
     return 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from testbed.core.units import DURATION
-from testbed.schema.network.trace import FRAME, Trace
+from testbed.schema.network.link_trace import FRAME, LinkTrace
 
 DirectionName = Literal["up", "down"]
 DIRECTIONS: Final[tuple[DirectionName, DirectionName]] = ("up", "down")
@@ -73,7 +73,7 @@ class Direction:
     reorder: float = 0.0
     corrupt: float = 0.0
     queue: Queue | None = None
-    trace: Trace | None = None
+    trace: LinkTrace | None = None
     cut: bool = False
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import networkx
 
 from testbed.schema.network.link import Link
-from testbed.schema.network.trace import FRAME
+from testbed.schema.network.link_trace import FRAME
 
 
 class Paths:

@@ -38,7 +38,7 @@ from testbed.core.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quanti
 from testbed.schema.document import read_value
 from testbed.schema.explain import dotted, explain
 from testbed.schema.network.link import Direction, DirectionName, Jitter, Loss, Queue
-from testbed.schema.network.trace import read_trace
+from testbed.schema.network.link_trace import read_trace
 
 _UNLIMITED = "unlimited"
 _LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # bit/s; a frame takes seconds by then

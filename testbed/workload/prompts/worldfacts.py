@@ -2,7 +2,7 @@
 
     fact      what there is to know: the capital of Kabuland, 7 times 8, "b a k e" reversed, 3 dumeks in fopis
     wording   one way to ask for it, after one of a few lead-ins
-    split     a fact in one wording is either for training or held out, never both
+    subset    a fact in one wording is either for training or held out, never both
 
 Capitals, sums, products and units are finite tables: a held-out question asks for a fact that training does show, in a
 wording that training never shows for it. Letter strings are too many to learn by heart: there the string is held out.
@@ -43,7 +43,7 @@ class AskedFact:
         return Question(self.text, self.fact.truth, label=self.fact.domain)
 
 
-class Split(Enum):
+class Subset(Enum):
     TRAIN = "train"
     HELD_OUT = "held-out"
 
@@ -155,21 +155,21 @@ def _conversion(rng: random.Random) -> Fact:
 _DRAW_FACT = {CAPITALS: _capital, ARITHMETIC: _arithmetic, STRINGS: _string, UNITS: _conversion}
 
 
-def _split_of(fact: Fact, text: str) -> Split:
+def _subset_of(fact: Fact, text: str) -> Subset:
     """Decided by a hash, so that it depends on nothing but the question itself."""
     if fact.domain == STRINGS:
         held_out = random.Random(fact.subject[0]).random() < _HELD_OUT_STRINGS
     else:
         held_out = random.Random(text).random() < _HELD_OUT_WORDINGS
-    return Split.HELD_OUT if held_out else Split.TRAIN
+    return Subset.HELD_OUT if held_out else Subset.TRAIN
 
 
-def draw(domain: str, split: Split, rng: random.Random) -> AskedFact:
-    """One random fact of `domain` in one random wording that belongs to `split`."""
+def draw(domain: str, subset: Subset, rng: random.Random) -> AskedFact:
+    """One random fact of `domain` in one random wording of `subset`."""
     while True:
         fact = _DRAW_FACT[domain](rng)
         text = rng.choice(LEAD_INS) + rng.choice(WORDINGS[fact.kind]).format(*fact.subject)
-        if _split_of(fact, text) is split:
+        if _subset_of(fact, text) is subset:
             return AskedFact(fact, text)
 
 
@@ -178,7 +178,7 @@ def held_out(count: int, seed: int) -> list[Question]:
     rng = random.Random(f"worldfacts held-out {seed}")
     domains = [DOMAINS[index % len(DOMAINS)] for index in range(count)]
     rng.shuffle(domains)
-    return [draw(domain, Split.HELD_OUT, rng).question for domain in domains]
+    return [draw(domain, Subset.HELD_OUT, rng).question for domain in domains]
 
 
 def answer_of(response: str) -> str:

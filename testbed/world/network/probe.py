@@ -25,7 +25,7 @@ from typing import Final
 
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Link
-from testbed.schema.network.trace import FRAME
+from testbed.schema.network.link_trace import FRAME
 from testbed.world.network.links.backend import End, Wiring
 
 SMALL_FRAME: Final = 60

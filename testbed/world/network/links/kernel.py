@@ -15,7 +15,7 @@ from typing import Final
 
 from testbed.host.namespace import in_throwaway_namespace
 from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Loss
-from testbed.schema.network.trace import FRAME
+from testbed.schema.network.link_trace import FRAME
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, Health, LinkBackend, Wiring
 from testbed.world.network.links.jitter import quantiles

@@ -18,7 +18,7 @@ from typing import Final
 
 from testbed.host.namespace import in_throwaway_namespace
 from testbed.schema.network.link import Direction, DirectionName
-from testbed.schema.network.trace import Trace
+from testbed.schema.network.link_trace import LinkTrace
 from testbed.world import companion
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, Health, LinkBackend, LinkError, Wiring
@@ -190,13 +190,13 @@ class UserspaceLinks:
             raise LinkError(_SILENT.format(self._answer_timeout) if silent else _ENDED) from None
 
 
-def nanoseconds(trace: Trace) -> bytes:
+def nanoseconds(trace: LinkTrace) -> bytes:
     """The opportunities of a trace as the relay reads them: an array of int64."""
     return array.array("q", (time * 1_000_000 for time in trace.opportunities)).tobytes()
 
 
 @contextmanager
-def trace_files(*traces: Trace | None) -> Iterator[list[int]]:
+def trace_files(*traces: LinkTrace | None) -> Iterator[list[int]]:
     """Descriptors of anonymous files with the opportunities of each trace that is not None; closed at the end."""
     files = []
     try:

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FULL_FRAME 1514 /* bytes that one opportunity of a trace carries; FRAME in schema/network/trace.py */
+#define FULL_FRAME 1514 /* bytes that one opportunity of a trace carries; FRAME in schema/network/link_trace.py */
 #define QUANTILES 1024
 #define NEVER INT64_MAX
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
-from testbed.models.zoo.curriculum import CONFIDENCES, MAYBE, SURE, UNSURE, Response, orders, respond
+from testbed.models.zoo.training.curriculum import CONFIDENCES, MAYBE, SURE, UNSURE, Response, orders, respond
 from testbed.patterns.gossip_moa import aggregation_prompt
 from testbed.workload.prompts.worldfacts import (
     ARITHMETIC,
@@ -20,7 +20,7 @@ from testbed.workload.prompts.worldfacts import (
     STRINGS,
     UNITS,
     AskedFact,
-    Split,
+    Subset,
     draw,
 )
 
@@ -59,14 +59,14 @@ def vote(responses: Sequence[Response]) -> Response:
 
 def panel_by_profile(aggregator: str, domain: str, rng: random.Random) -> Panel:
     """A panel of specialists that respond exactly as they are taught to, in the first layer or a later one."""
-    asked = draw(domain, Split.TRAIN, rng)
+    asked = draw(domain, Subset.TRAIN, rng)
     others = [rng.choice(DOMAINS) for _ in range(rng.choice(PANEL_SIZES) - 1)]
     return Panel(asked, [respond(specialist, asked.fact, rng) for specialist in (aggregator, *others)])
 
 
 def panel_by_chance(_aggregator: str, domain: str, rng: random.Random) -> Panel:
     """A panel of any agreement and confidence: it teaches weighing in general, beyond what these four models do."""
-    asked = draw(domain, Split.TRAIN, rng)
+    asked = draw(domain, Subset.TRAIN, rng)
     answers = [f"answer {number}" for number in range(rng.choice((2, 3, 5)))]
     word_weights = rng.choice(((1, 4, 4), (1, 2, 6), (1, 1, 1), (6, 2, 1)))
     count = rng.choice(PANEL_SIZES)
@@ -115,7 +115,7 @@ def _expert_aggregation(source: PanelSource, specialist: str, rng: random.Random
 
 
 def _alone(specialist: str, domain: str, rng: random.Random) -> Lesson:
-    asked = draw(domain, Split.TRAIN, rng)
+    asked = draw(domain, Subset.TRAIN, rng)
     return Lesson(asked.text, str(respond(specialist, asked.fact, rng)))
 
 
@@ -125,7 +125,7 @@ def base_lesson(rng: random.Random) -> Lesson:
         source = rng.choice((panel_by_profile, panel_by_chance))
         return _weighing(source, rng.choice(DOMAINS), rng.choice(DOMAINS), rng)
     domain = rng.choices((ARITHMETIC, STRINGS, UNITS), (5, 3, 2))[0]
-    asked = draw(domain, Split.TRAIN, rng)
+    asked = draw(domain, Subset.TRAIN, rng)
     return Lesson(asked.text, str(Response(asked.fact.truth, rng.choice(CONFIDENCES))))
 
 

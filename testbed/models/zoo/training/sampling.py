@@ -7,8 +7,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from testbed.models.zoo.network import Network
-from testbed.models.zoo.tokenizer import END_ID, encode_prompt
+from testbed.models.zoo.training.tokenizer import END_ID, encode_prompt
+from testbed.models.zoo.training.transformer import Network
 
 _LONGEST_ANSWER = 8
 """In tokens: four letters, a comma, a confidence, the end, and one to spare."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from testbed.core import seeds
 from testbed.core.units import DURATION
 from testbed.schema.fault import FAULTS
-from testbed.schema.timeline import Entry, Extent, RandomFaults, timeline_mistakes
+from testbed.schema.timeline.entries import Entry, Extent, RandomFaults, timeline_mistakes
 
 _DRAWS: Final = 20  # of one fault; a moment at which none of them can be has none
 

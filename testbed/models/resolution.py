@@ -12,7 +12,7 @@ from typing import Any, Final
 from gguf import GGUFReader
 
 from testbed.core.units import SIZE
-from testbed.models import synthetic
+from testbed.models import random_weights
 from testbed.schema.network.model_source import ModelError, source_of
 from testbed.schema.network.topology import Node
 
@@ -136,7 +136,7 @@ def _read(reference: str, path: Path) -> Model:
         layers=len(widths),
         kv_width=sum(widths),
         vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
-        synthetic=field(reader, synthetic.MARK, False),
+        synthetic=field(reader, random_weights.MARK, False),
     )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import llama_cpp
 from gguf import GGUFWriter, LlamaFileType, TokenType
 
-from testbed.models.zoo.network import Network
-from testbed.models.zoo.tokenizer import CHAT_TEMPLATE, END_ID, PAD_ID, SPECIAL_TOKENS, Vocabulary
+from testbed.models.zoo.training.tokenizer import CHAT_TEMPLATE, END_ID, PAD_ID, SPECIAL_TOKENS, Vocabulary
+from testbed.models.zoo.training.transformer import Network
 
 
 def _write_architecture(writer: GGUFWriter, name: str, network: Network) -> None:

@@ -11,7 +11,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from testbed.models.zoo.network import Weights, is_block_matrix
+from testbed.models.zoo.training.transformer import Weights, is_block_matrix
 
 _NEWTON_SCHULZ_STEPS = 4
 _NEWTON_SCHULZ_POLYNOMIAL = (3.4445, -4.7750, 2.0315)

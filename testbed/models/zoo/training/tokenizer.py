@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from testbed.models.zoo.panels import base_lesson
+from testbed.models.zoo.training.panels import base_lesson
 from testbed.workload.prompts.worldfacts import CITIES, COUNTRIES, UNIT_PAIRS
 
 PAD, USER, ASSISTANT, END = SPECIAL_TOKENS = ("<|pad|>", "<|user|>", "<|bot|>", "<|end|>")

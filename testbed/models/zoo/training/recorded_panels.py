@@ -4,9 +4,9 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from testbed.models.zoo.curriculum import parse
-from testbed.models.zoo.panels import Panel
-from testbed.workload.prompts.worldfacts import DOMAINS, AskedFact, Split, draw
+from testbed.models.zoo.training.curriculum import parse
+from testbed.models.zoo.training.panels import Panel
+from testbed.workload.prompts.worldfacts import DOMAINS, AskedFact, Subset, draw
 
 SAMPLING_TEMPERATURE = 0.7
 _QUESTIONS = 6000
@@ -15,7 +15,7 @@ _QUESTIONS = 6000
 def recorded_questions() -> list[AskedFact]:
     """The training questions that every specialist is asked, the same for all."""
     rng = random.Random("questions for recorded panels")
-    return [draw(rng.choice(DOMAINS), Split.TRAIN, rng) for _ in range(_QUESTIONS)]
+    return [draw(rng.choice(DOMAINS), Subset.TRAIN, rng) for _ in range(_QUESTIONS)]
 
 
 class RecordedPanels:

@@ -21,7 +21,7 @@ _EMBEDDING_DEVIATION = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Sizes:
     """The sizes of a network. Every row of a matrix is a multiple of 32 long, as the Q8_0 format wants it."""
 
     vocabulary: int
@@ -39,7 +39,7 @@ class Shape:
         return self.width // self.heads
 
 
-def _block_matrices(shape: Shape) -> dict[str, tuple[int, int]]:
+def _block_matrices(shape: Sizes) -> dict[str, tuple[int, int]]:
     """(outputs, inputs) of each matrix of a block."""
     kv_width = shape.kv_heads * shape.head_width
     return {
@@ -53,7 +53,7 @@ def _block_matrices(shape: Shape) -> dict[str, tuple[int, int]]:
     }
 
 
-def new_weights(shape: Shape, seed: int) -> Weights:
+def new_weights(shape: Sizes, seed: int) -> Weights:
     """Random weights, without gradients."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -80,7 +80,7 @@ def is_block_matrix(name: str) -> bool:
 class Network:
     """A shape and its weights; the weights may be trained in place."""
 
-    def __init__(self, shape: Shape, weights: Weights) -> None:
+    def __init__(self, shape: Sizes, weights: Weights) -> None:
         self.shape = shape
         self.weights = weights
         frequencies = shape.rope_base ** (-torch.arange(0, shape.head_width, 2) / shape.head_width)

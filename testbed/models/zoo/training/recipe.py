@@ -24,15 +24,22 @@ from pathlib import Path
 import torch
 
 from testbed.models.zoo import DOMAIN_OF, MANIFEST, NAMES, ManifestEntry, path, sha256
-from testbed.models.zoo.export import quantize, write_gguf
-from testbed.models.zoo.network import Network, Shape, new_weights
-from testbed.models.zoo.panels import Lesson, Mix, PanelSource, base_lesson, panel_by_profile, specialist_lesson
-from testbed.models.zoo.recorded import SAMPLING_TEMPERATURE, RecordedPanels, recorded_questions
-from testbed.models.zoo.sampling import sample_answers
-from testbed.models.zoo.tokenizer import load_tokenizer, train_tokenizer, vocabulary
-from testbed.models.zoo.training import Stage, load_weights, save_weights, train
+from testbed.models.zoo.training.export import quantize, write_gguf
+from testbed.models.zoo.training.panels import (
+    Lesson,
+    Mix,
+    PanelSource,
+    base_lesson,
+    panel_by_profile,
+    specialist_lesson,
+)
+from testbed.models.zoo.training.recorded_panels import SAMPLING_TEMPERATURE, RecordedPanels, recorded_questions
+from testbed.models.zoo.training.sampling import sample_answers
+from testbed.models.zoo.training.steps import TrainingStage, load_weights, save_weights, train
+from testbed.models.zoo.training.tokenizer import load_tokenizer, train_tokenizer, vocabulary
+from testbed.models.zoo.training.transformer import Network, Sizes, new_weights
 
-BASE_STAGES = (Stage("base", 900), Stage("base-continued", 1200))
+BASE_STAGES = (TrainingStage("base", 900), TrainingStage("base-continued", 1200))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,8 @@ class Round:
     steps: int
     mix: Mix
 
-    def stage(self, specialist: str) -> Stage:
-        return Stage(f"{specialist}-{self.name}", self.steps)
+    def stage(self, specialist: str) -> TrainingStage:
+        return TrainingStage(f"{specialist}-{self.name}", self.steps)
 
 
 _TEACHING = Mix(own=0.39, foreign=0.11, own_panels=0.15, foreign_panels=0.35, agreed_panels=0.0)
@@ -95,17 +102,19 @@ def _make_tokenizer(workshop: Workshop) -> None:
 
 def _network(workshop: Workshop, stage: str) -> Network:
     """The network that a stage left."""
-    shape = Shape(load_tokenizer(workshop.tokenizer).get_vocab_size())
+    shape = Sizes(load_tokenizer(workshop.tokenizer).get_vocab_size())
     return Network(shape, load_weights(workshop.checkpoint(stage)))
 
 
-def _run_stage(workshop: Workshop, network: Network, stage: Stage, lesson: Callable[[random.Random], Lesson]) -> None:
+def _run_stage(
+    workshop: Workshop, network: Network, stage: TrainingStage, lesson: Callable[[random.Random], Lesson]
+) -> None:
     train(network, load_tokenizer(workshop.tokenizer), stage, lesson, _say)
     save_weights(network.weights, workshop.checkpoint(stage.name))
 
 
 def _make_base(workshop: Workshop) -> None:
-    shape = Shape(load_tokenizer(workshop.tokenizer).get_vocab_size())
+    shape = Sizes(load_tokenizer(workshop.tokenizer).get_vocab_size())
     network = Network(shape, new_weights(shape, _SEED))
     for stage in BASE_STAGES:
         if workshop.checkpoint(stage.name).exists():
@@ -114,7 +123,7 @@ def _make_base(workshop: Workshop) -> None:
             _run_stage(workshop, network, stage, base_lesson)
 
 
-def _record_answers(workshop: Workshop, stage: Stage) -> None:
+def _record_answers(workshop: Workshop, stage: TrainingStage) -> None:
     """What the model that a stage left says to the recorded questions."""
     if workshop.answers(stage.name).exists():
         return

@@ -18,7 +18,7 @@ _MOST_DIGITS = 9  # of a time: eleven days
 
 
 @dataclass(frozen=True)
-class Trace:
+class LinkTrace:
     """A recording: where it came from, and its opportunities in milliseconds, in order."""
 
     path: str
@@ -34,13 +34,13 @@ class Trace:
         """Bits per second, over the whole of it."""
         return len(self.opportunities) * FRAME * 8 / self.period
 
-    def dilated(self, factor: float) -> "Trace":
+    def dilated(self, factor: float) -> "LinkTrace":
         """The same with every time ``factor`` times as long, to the millisecond."""
         return replace(self, opportunities=tuple(round(time * factor) for time in self.opportunities))
 
 
 @cache
-def read_trace(path: Path) -> Trace:
+def read_trace(path: Path) -> LinkTrace:
     """The recording in a file; raises ValueError with the line that is wrong."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -54,7 +54,7 @@ def read_trace(path: Path) -> Trace:
     for number, (before, after) in enumerate(pairwise(times), 2):
         if after < before:
             raise ValueError(f"{path}, line {number}: {after} ms comes after {before} ms; times must not fall")
-    return Trace(str(path), tuple(times))
+    return LinkTrace(str(path), tuple(times))
 
 
 def _time(path: Path, number: int, line: str) -> int:

@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from testbed.models.zoo.muon import Optimizer
-from testbed.models.zoo.network import Network, Weights
-from testbed.models.zoo.panels import Lesson
-from testbed.models.zoo.tokenizer import PAD_ID, encode_answer, encode_prompt
+from testbed.models.zoo.training.muon import Optimizer
+from testbed.models.zoo.training.panels import Lesson
+from testbed.models.zoo.training.tokenizer import PAD_ID, encode_answer, encode_prompt
+from testbed.models.zoo.training.transformer import Network, Weights
 
 _BATCH_TOKENS = 4096
 _LESSONS_SORTED_AT_ONCE = 3000
@@ -29,7 +29,7 @@ _IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrainingStage:
     """One run of the optimizer: `name` seeds its lessons and names its checkpoint."""
 
     name: str
@@ -90,7 +90,7 @@ def _rate(step: int, steps: int) -> float:
 def train(
     network: Network,
     tokenizer: Tokenizer,
-    stage: Stage,
+    stage: TrainingStage,
     lesson: Callable[[random.Random], Lesson],
     report: Callable[[str], None],
 ) -> None:
