@@ -55,6 +55,19 @@ def topology(
         print_topology(shown, out)
 
 
+@app.command(epilog="Example: `testbed kinds`")
+def kinds(as_json: AsJson = False) -> None:
+    """List everything that a scenario can name: patterns, faults, scorers, … of every installed package."""
+    from testbed.run.kinds import known_kinds
+    from testbed.show.tables import print_kinds
+
+    known = known_kinds()
+    if as_json:
+        out.print_json(json.dumps([kind.as_dict() for kind in known]))
+    else:
+        print_kinds([(kind.noun, kind.name, kind.problem or kind.summary, kind.origin) for kind in known], out)
+
+
 models_app = typer.Typer(rich_markup_mode="markdown")
 app.add_typer(models_app, name="models")
 

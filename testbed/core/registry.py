@@ -20,6 +20,7 @@ from testbed.core.errors import TestbedError
 
 Kind = TypeVar("Kind")
 
+_OWN: Final = "testbed"  # the distribution whose kinds come along
 _FILE_REFERENCE: Final = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -54,6 +55,29 @@ class FileOrigin:
 
 
 Origin = PackageOrigin | FileOrigin
+
+
+def is_built_in(origin: Origin) -> bool:
+    """Whether a kind is the testbed's own."""
+    return isinstance(origin, PackageOrigin) and origin.package == _OWN
+
+
+@dataclass(frozen=True)
+class UsedKind:
+    """A kind that a run uses, with its registry's group."""
+
+    group: str
+    name: str
+    origin: Origin
+
+    def as_dict(self) -> dict[str, str]:
+        """For the manifest."""
+        match self.origin:
+            case PackageOrigin(package, version):
+                return {"group": self.group, "name": self.name, "package": package, "version": version}
+            case FileOrigin(path, sha256, reference):
+                name = f"{path.name}:{reference}"  # without the folder, which the run directory does not have
+                return {"group": self.group, "name": name, "file": path.name, "sha256": sha256}
 
 
 class Registry(Generic[Kind]):
@@ -94,6 +118,10 @@ class Registry(Generic[Kind]):
         point = self._point(name)
         assert point.dist is not None  # entry_points() sets it
         return PackageOrigin(point.dist.name, point.dist.version, point.value)
+
+    def used(self, name: str) -> UsedKind:
+        """The kind called ``name`` as a run's manifest tells it; raises KindError."""
+        return UsedKind(self.group, name, self.origin(name))
 
     @cached_property
     def _points(self) -> dict[str, list[EntryPoint]]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from testbed.core.errors import TestbedError
 from testbed.node import config as places
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
@@ -87,7 +88,10 @@ async def _told_to_stop() -> None:
 
 def main(shared: str = str(places.SHARED), model: str = str(places.MODEL)) -> None:
     """Run an agent on the given directory and model."""
-    config = NodeConfig.model_validate_json((Path(shared) / places.CONFIG).read_text())
+    try:
+        config = NodeConfig.model_validate_json((Path(shared) / places.CONFIG).read_text())
+    except TestbedError as error:
+        sys.exit(str(error))
     config.clock.run(run(config, Path(shared), Path(model)))
 
 

@@ -1,12 +1,13 @@
 """What an agent is told at its start, and where things lie inside a node."""
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from testbed.core.clock import REAL_TIME, Clock
-from testbed.core.registry import load_reference
+from testbed.core.registry import KindError, load_reference
 from testbed.patterns.base import Pattern
 from testbed.patterns.participant import Peer, Tier
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
@@ -51,6 +52,7 @@ class NodeConfig(BaseModel):
 
     ``neighbours`` are IP addresses by name, and ``peers`` holds what else is known of them. ``pattern_class`` is
     ``module:Name`` or ``FILE.py:Name``, as the node's Python finds it: a node has no registry of installed kinds.
+    ``packages`` are the host's versions of the packages whose code runs here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +61,7 @@ class NodeConfig(BaseModel):
     clock: Clock = REAL_TIME
     neighbours: dict[str, str]
     peers: dict[str, PeerFacts] = Field(default_factory=dict)
+    packages: dict[str, str] = {}
     pattern_class: str
     pattern: SerializeAsAny[Pattern]
     queue: QueueOptions
@@ -71,9 +74,27 @@ class NodeConfig(BaseModel):
     max_tokens: int
     seed: int
 
+    @field_validator("packages")
+    @classmethod
+    def _check_packages(cls, packages: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        """Raises KindError for a package that is missing here, or that has another version than on the host."""
+        for package, expected in packages.items():
+            found = _installed(package)
+            if found != expected:
+                node = info.data["name"]
+                raise KindError(f"the host has {package} {expected} and node {node!r} has {found}; install {expected}")
+        return packages
+
     @field_validator("pattern", mode="before")
     @classmethod
     def _read_pattern(cls, written: Any, info: ValidationInfo) -> Any:
         if isinstance(written, Pattern):
             return written
         return load_reference(info.data["pattern_class"]).model_validate(written)
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

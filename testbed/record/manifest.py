@@ -14,10 +14,10 @@ import psutil
 from testbed.analysis.queues.figures import ExpectedLoad
 from testbed.analysis.recorded import FORMAT
 from testbed.analysis.verdict.fidelity import Fidelity
-from testbed.core.registry import FileOrigin, Origin, is_file_reference
+from testbed.core.registry import UsedKind
 from testbed.record.inputs import Input
 from testbed.schema.metric import METRICS
-from testbed.schema.scenario import Scenario
+from testbed.world.network.links.backend import LINK_BACKENDS
 from testbed.world.plan import Plan
 
 _PACKAGES: Final = (
@@ -70,7 +70,7 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
             "docker_engine": plan.docker.version()["Version"],
             **{package: version(package) for package in _PACKAGES},
         },
-        "kinds": _kinds(plan.scenario),
+        "kinds": [kind.as_dict() for kind in _kinds(plan)],
         "baseline": plan.scenario.baseline,
         "inputs": {one.copy: one.as_dict() for one in inputs},
         "image": {"tag": plan.image, "id": image.id},
@@ -93,24 +93,10 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
     }
 
 
-def _kinds(scenario: Scenario) -> list[dict[str, str]]:
-    """Where each kind comes from that the run used: its package and version, or its file and hash."""
-    metrics = ((METRICS, name) for name in METRICS.names())
-    return [
-        {"group": registry.group, "name": _name(name), **_origin(registry.origin(name))}
-        for registry, name in (*scenario.kinds, *metrics)
-    ]
-
-
-def _name(kind: str) -> str:
-    """A one-file kind without its folder, which the run directory does not have."""
-    return Path(kind).name if is_file_reference(kind) else kind
-
-
-def _origin(origin: Origin) -> dict[str, str]:
-    if isinstance(origin, FileOrigin):
-        return {"file": origin.path.name, "sha256": origin.sha256}
-    return {"package": origin.package, "version": origin.version}
+def _kinds(plan: Plan) -> list[UsedKind]:
+    """Where each kind that the run used comes from."""
+    metrics = map(METRICS.used, METRICS.names())
+    return [*plan.scenario.kinds, LINK_BACKENDS.used(plan.links.name), *metrics]
 
 
 def _processor() -> str:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from testbed.core.errors import SpecError
 from testbed.core.input_files import anchored
-from testbed.core.registry import Registry, file_of
+from testbed.core.registry import FileOrigin, UsedKind
 from testbed.core.spec import Spec, matching
 from testbed.patterns.base import PATTERNS, Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
@@ -22,6 +22,7 @@ from testbed.schema.expectation import Expectation, Expectations
 from testbed.schema.explain import Loc, Mistake, MistakesError
 from testbed.schema.fault import FAULTS
 from testbed.schema.kinds import OfKind
+from testbed.schema.network.model_source import MODEL_SOURCES, scheme
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
 from testbed.schema.timeline.entries import Entry, Extent, named, timeline_mistakes
@@ -95,21 +96,23 @@ class Scenario(Spec):
         return self.pattern.owners(list(self.topology.nodes))
 
     @property
-    def kinds(self) -> list[tuple[Registry[Any], str]]:
-        """The kinds that the scenario uses besides models' sources: their registries and names."""
+    def kinds(self) -> list[UsedKind]:
+        """Every kind that the files name, each once."""
         workload = self.workload
-        return [
-            (PATTERNS, self.pattern.kind),
-            (PROMPTS, workload.prompts.source),
-            (ARRIVALS, workload.arrivals.process),
-            (SCORERS, workload.scorer.scorer),
-            *dict.fromkeys((FAULTS, entry.kind) for entry in self.timeline if entry.fault),
+        used = [
+            PATTERNS.used(self.pattern.kind),
+            PROMPTS.used(workload.prompts.source),
+            ARRIVALS.used(workload.arrivals.process),
+            SCORERS.used(workload.scorer.scorer),
+            *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
+            *(MODEL_SOURCES.used(scheme(node.model)) for node in self.topology.nodes.values()),
         ]
+        return list(dict.fromkeys(used))
 
     @property
     def kind_files(self) -> list[Path]:
         """The Python files of one-file kinds, whose code runs."""
-        return [path for _, name in self.kinds if (path := file_of(name)) is not None]
+        return [kind.origin.path for kind in self.kinds if isinstance(kind.origin, FileOrigin)]
 
     @property
     def expectations(self) -> list[Expectation]:

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -69,6 +70,20 @@ def _metrics(summaries: Sequence[Summary]) -> Table:
             readable(max(values), held_in),
         )
     return table
+
+
+def print_kinds(rows: Sequence[tuple[str, str, str, str]], console: Console) -> None:
+    """What can be named: noun, name, what it is, and which package it comes from; a heading for each noun."""
+    table = Table(box=None, padding=(0, 1, 0, 2), show_header=False)
+    for style in ("", "", "dim"):
+        table.add_column(style=style, overflow="fold")
+    before = ""
+    for noun, name, summary, origin in rows:
+        if noun != before:
+            table.add_row(Text(noun, "bold"))
+        table.add_row(f"  {name}", escape(summary), origin)
+        before = noun
+    console.print(table)
 
 
 def print_sweep(visited: Sequence[Visited], console: Console) -> None:

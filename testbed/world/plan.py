@@ -7,6 +7,7 @@ import docker
 
 from testbed.core.clock import Clock
 from testbed.core.errors import HostError, SpecError
+from testbed.core.registry import is_built_in
 from testbed.host.capacity import check_memory, oversubscribed, settle_dilation
 from testbed.host.devices import Device, devices
 from testbed.host.image import ensure_image
@@ -14,6 +15,7 @@ from testbed.host.machine import connect_docker
 from testbed.host.speed import core_speed
 from testbed.models.holdings import Holding, provide, resolve_all
 from testbed.models.resolution import Model
+from testbed.patterns.base import PATTERNS
 from testbed.schema.explain import dotted
 from testbed.schema.fault import Fault
 from testbed.schema.network.topology import Topology
@@ -63,7 +65,9 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     backend = choose_backend(links, scenario.topology, _faults(scenario))
     client = connect_docker()
     settled = scenario.model_copy(update={"dilation": dilation})
-    return Plan(settled, Clock(dilation), equipped, models, holdings, backend, ensure_image(client, report), client)
+    origin = PATTERNS.origin(scenario.pattern.kind)
+    image = ensure_image(client, report, kinds=() if is_built_in(origin) else (origin,))
+    return Plan(settled, Clock(dilation), equipped, models, holdings, backend, image, client)
 
 
 def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault] = ()) -> LinkBackend:

@@ -15,7 +15,7 @@ from testbed.core.errors import SpecError
 from testbed.faults.api import Condition
 from testbed.host.capacity import threads
 from testbed.host.cfs import CFS_PERIOD
-from testbed.host.image import NODE_UID
+from testbed.host.image import NODE_UID, packages_of, reference_inside
 from testbed.host.namespace import Namespace
 from testbed.node import config as places
 from testbed.node.config import NodeConfig, PeerFacts
@@ -172,6 +172,7 @@ class World:
         scenario = self.plan.scenario
         node, address = scenario.topology.nodes[name], addresses(scenario.topology)
         linked = scenario.topology.linked(name)
+        origin = PATTERNS.origin(scenario.pattern.kind)
         return NodeConfig(
             name=name,
             clock=self.clock,
@@ -180,7 +181,8 @@ class World:
                 other: PeerFacts(model=scenario.topology.nodes[other].model, linked=other in linked)
                 for other in scenario.neighbours(name)
             },
-            pattern_class=PATTERNS.origin(scenario.pattern.kind).reference,
+            packages=packages_of(origin),
+            pattern_class=reference_inside(origin),
             pattern=scenario.pattern,
             queue=scenario.queue,
             retry=scenario.retry,

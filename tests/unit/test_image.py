@@ -75,7 +75,7 @@ def test_a_base_is_remembered_until_the_local_one_is_asked_for(tmp_path: Path, m
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     made: list[str] = []
 
-    def make_layers(_client: object, _report: object, base: str) -> str:
+    def make_layers(_client: object, _report: object, base: str, _kinds: object) -> str:
         made.append(base)
         if base == "broken":
             raise ImageError("it is broken")

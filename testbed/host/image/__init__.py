@@ -3,6 +3,7 @@
     base      the Debian or Ubuntu packages that Python and llama.cpp need, or an image that the user names
     packages  the node's Python packages, resolved and unpacked on the host
     code      the part of the project that runs inside a node
+    kinds     patterns of other packages and of single files, for the runs that use them
 
 Each layer has a module and is an image of its own. The tag of a layer is a hash of everything that went into it and
 into the layers below. An existing layer is therefore never built again, and a change of the code rebuilds only the last
@@ -14,6 +15,16 @@ layer. Building a layer removes the code images that no run has used for a day.
 from testbed.host.image.base import BASE_PACKAGES, chosen_base
 from testbed.host.image.building import NODE_UID, ImageError
 from testbed.host.image.code import NODE_CODE
+from testbed.host.image.kinds import packages_of, reference_inside
 from testbed.host.image.stack import ensure_image
 
-__all__ = ["BASE_PACKAGES", "NODE_CODE", "NODE_UID", "ImageError", "chosen_base", "ensure_image"]
+__all__ = [
+    "BASE_PACKAGES",
+    "NODE_CODE",
+    "NODE_UID",
+    "ImageError",
+    "chosen_base",
+    "ensure_image",
+    "packages_of",
+    "reference_inside",
+]

@@ -12,9 +12,11 @@ import docker
 from docker.errors import APIError, DockerException
 
 from testbed.core.cache import cache_folder
+from testbed.core.registry import Origin
 from testbed.host.image.base import LOCAL, base_layer, choose_base, chosen_base, named_base, present
 from testbed.host.image.building import ImageError
 from testbed.host.image.code import NODE, code_layer
+from testbed.host.image.kinds import kinds_layer
 from testbed.host.image.layer import Layer
 from testbed.host.image.packages import packages_layer
 
@@ -22,14 +24,20 @@ _KEPT: Final = timedelta(days=1)
 """How long an image of other code outlives its last use."""
 
 
-def ensure_image(client: docker.DockerClient, report: Callable[[str], None], base: str | None = None) -> str:
+def ensure_image(
+    client: docker.DockerClient,
+    report: Callable[[str], None],
+    base: str | None = None,
+    kinds: Sequence[Origin] = (),
+) -> str:
     """Build the missing layers of the node image and return its tag; raises ImageError.
 
     ``report`` gets the name of each step that takes time. ``base`` names an image for the first layer, in this call and
-    in later calls without a base; ``local`` means the base made here.
+    in later calls without a base; ``local`` means the base made here. ``kinds`` are those of other packages and
+    files that nodes need.
     """
     try:
-        tag = _ensure_layers(client, report, chosen_base() if base is None else base)
+        tag = _ensure_layers(client, report, chosen_base() if base is None else base, kinds)
         if base is not None:
             choose_base(base)
         return tag
@@ -37,8 +45,10 @@ def ensure_image(client: docker.DockerClient, report: Callable[[str], None], bas
         raise ImageError(f"the node image cannot be made: {error}", mend="sudo ./tb doctor") from error
 
 
-def _ensure_layers(client: docker.DockerClient, report: Callable[[str], None], base: str) -> str:
-    layers = [packages_layer(), code_layer()]
+def _ensure_layers(
+    client: docker.DockerClient, report: Callable[[str], None], base: str, kinds: Sequence[Origin]
+) -> str:
+    layers = [packages_layer(), code_layer(), *([kinds_layer(kinds)] if kinds else [])]
     if base in LOCAL:
         return _ensure_stack(client, report, [base_layer(), *layers], below="")
     return _ensure_stack(client, report, layers, named_base(client, report, base))

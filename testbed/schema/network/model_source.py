@@ -46,13 +46,19 @@ MODEL_SOURCES: Final[Registry[ModelSource]] = Registry("testbed.models", "model 
 _REFERENCE: Final = re.compile(r"([a-z][a-z0-9-]*)[:/](.+)")
 
 
-def source_of(reference: str) -> tuple[ModelSource, str]:
-    """The source that a reference names, and the model's name there; raises ModelError, KindError."""
+def scheme(reference: str) -> str:
+    """The word that names the source of a reference; raises ModelError."""
     match = _REFERENCE.fullmatch(reference)
     if match is None or match[1] not in MODEL_SOURCES:
         *others, last = forms()
         raise ModelError(f"{reference!r} must be {', '.join(others)} or {last}")
-    return MODEL_SOURCES.get(match[1]), match[2]
+    return match[1]
+
+
+def source_of(reference: str) -> tuple[ModelSource, str]:
+    """The source that a reference names, and the model's name there; raises ModelError, KindError."""
+    name = scheme(reference)
+    return MODEL_SOURCES.get(name), reference[len(name) + 1 :]
 
 
 def forms() -> list[str]:

@@ -99,6 +99,9 @@ class LinkBackend:
     cannot_change: Callable[[Direction, Direction], str | None]
     begin: Callable[[Journal, Path], Links]
     attach: Callable[[Path], Links]
+    summary: str = ""
+    """What a link is, for `testbed kinds`."""
+
     precedence: int = 100
     """Backends are tried in ascending order where none is named."""
 

@@ -269,5 +269,14 @@ def _begin(_journal: Journal, _directory: Path) -> KernelLinks:
     return KernelLinks()
 
 
-KERNEL = LinkBackend("kernel", _missing, _cannot, _cannot_change, _begin, lambda _: KernelLinks(), precedence=1)
+KERNEL = LinkBackend(
+    name="kernel",
+    missing=_missing,
+    cannot=_cannot,
+    cannot_change=_cannot_change,
+    begin=_begin,
+    attach=lambda _: KernelLinks(),
+    summary="A veth pair with the kernel's TBF and netem.",
+    precedence=1,
+)
 """The backend for kernels with netem."""

@@ -247,6 +247,7 @@ USERSPACE = LinkBackend(
     lambda _before, _after: None,
     UserspaceLinks.begin,
     UserspaceLinks,
+    summary="TAP devices with a relay process between them, for kernels without netem.",
     precedence=2,
 )
 """For kernels without netem."""
