@@ -47,7 +47,7 @@ class HttpClient:
         """
         try:
             url = f"http://{host}:{port}{path}"
-            async with self._session.request(method, url, data=body, headers=headers) as response:
+            async with self._session.request(method, url, data=body or None, headers=headers) as response:
                 return Reply(response.status, await response.read())
         except ClientConnectorError as error:
             raise NoConnectionError("no connection") from error
