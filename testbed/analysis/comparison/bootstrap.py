@@ -1,6 +1,6 @@
-"""Runs and prompts drawn again, to tell how far chance alone moves a metric.
+"""The bootstrap: runs and prompts are drawn again, to learn how far chance alone moves a metric.
 
-:mod:`testbed.analysis.comparison.changes` says why and by whose method.
+:mod:`testbed.analysis.comparison.changes` explains the method and names its sources.
 """
 
 import math
@@ -19,25 +19,25 @@ from testbed.schema.metric import OverPrompts
 SPEED: Final = "speed."
 """``speed.a`` is the share of a core that node a got while it had work.
 
-That is its CPU time, divided by that and the time it waited behind its cap. Waiting for a core that others use does not
-count, so that a busy host makes nodes look faster by this.
+That is its CPU time, divided by the sum of its CPU time and the time that it waited behind its CPU quota. Waiting for a
+core that others use does not count, so nodes look faster by this measure on a busy host.
 """
 
 _RESAMPLES: Final = 10_000
-_BLOCK: Final = 1_000_000  # values that are drawn at once, to bound the memory
+_BLOCK: Final = 1_000_000  # values drawn at once, which bounds the memory
 
 Values = npt.NDArray[np.float64]
 
 
 class Statistic(Protocol):
-    """A metric that follows from single prompts."""
+    """A metric that follows from one value of each prompt."""
 
     @property
     def column(self) -> str:
-        """The values that it follows from, NaN for prompts without one."""
+        """The name of the values, which are NaN for prompts without one."""
 
     def __call__(self, columns: Mapping[str, Values], drawn: Values) -> Values:
-        """What it comes to in each row of ``drawn``, which says how often each prompt was drawn; NaN of no values."""
+        """The metric for each row of ``drawn``, which counts how often each prompt was drawn; NaN of no values."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ class Mean:
     column: str
 
     def __call__(self, columns: Mapping[str, Values], drawn: Values) -> Values:
-        """For each row."""
         values = columns[self.column]
         known = ~np.isnan(values)
         return _quotient(drawn[:, known] @ values[known], drawn[:, known].sum(axis=1))
@@ -61,19 +60,17 @@ class Ratio:
     column: str
 
     def __call__(self, columns: Mapping[str, Values], drawn: Values) -> Values:
-        """For each row."""
         return _quotient(drawn @ columns[self.part], drawn @ columns[self.column])
 
 
 @dataclass(frozen=True)
 class Percentile:
-    """By nearest rank, as :func:`testbed.analysis.metrics.percentile`."""
+    """The percentile by nearest rank, as :func:`testbed.analysis.distributions.percentile` has it."""
 
     column: str
     share: float
 
     def __call__(self, columns: Mapping[str, Values], drawn: Values) -> Values:
-        """For each row."""
         values = columns[self.column]
         order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]  # NaN come last
         if not order.size:
@@ -101,18 +98,18 @@ def _of_nodes(columns: Iterable[str]) -> dict[str, Statistic]:
 
 @dataclass(frozen=True)
 class Resampled:
-    """The runs of one side: each metric's value, and what it came to whenever prompts or runs were drawn again."""
+    """The metrics of the runs of one side: their values, and their values over all draws of prompts and of runs."""
 
     values: Mapping[str, float | None]
     by_prompts: Mapping[str, Values]
     by_runs: Mapping[str, Values]
     observations: Mapping[str, int]
-    """How many values each metric was drawn from."""
+    """The number of values that each metric was drawn from."""
     runs: int
 
     @classmethod
     def of(cls, runs: Sequence[RecordedRun], draws: int) -> "Resampled":
-        """Draw again and again; sides with the same ``draws`` draw the same runs, and the same prompts of them."""
+        """Draw runs and prompts. Sides with the same seed ``draws`` draw the same runs and prompts."""
         shared = [name for name in runs[0].columns if all(name in run.columns for run in runs)]
         traits = {name: of_run for run in runs for name, of_run in run.traits.items()}
         by_metric = {name: _statistic(found.over_prompts) for name, found in traits.items() if found.over_prompts}
@@ -132,7 +129,7 @@ class Resampled:
 
 
 def _observations(runs: Sequence[RecordedRun], statistic: Statistic | None) -> int:
-    """Of a statistic of prompts, the prompts that have a value; else the runs."""
+    """The number of prompts that have a value, for a statistic of prompts; else the number of runs."""
     if statistic is None:
         return len(runs)
     return sum(not math.isnan(value) for run in runs for value in run.columns[statistic.column])
@@ -146,7 +143,7 @@ def _value(run: RecordedRun, metric: str, of_prompts: Mapping[str, Statistic]) -
 
 
 def _pool(run: RecordedRun, of_prompts: Mapping[str, Statistic], generator: np.random.Generator) -> dict[str, Values]:
-    """What the metrics of one run come to whenever its prompts are drawn again."""
+    """The metrics of one run over all draws of its prompts."""
     columns = _arrays(run)
     pool = {metric: np.full(_RESAMPLES, math.nan) for metric in of_prompts}
     rows = max(1, _BLOCK // max(1, len(run.prompts)))
@@ -162,13 +159,13 @@ def _arrays(run: RecordedRun) -> dict[str, Values]:
 
 
 def _draw(rows: int, count: int, generator: np.random.Generator) -> Values:
-    """In each row how often each of ``count`` things came when as many were drawn with replacement."""
+    """``count`` draws with replacement from ``count`` things in each row: how often each thing was drawn."""
     drawn = generator.integers(max(1, count), size=(rows, count)) + count * np.arange(rows)[:, None]
     return np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
 def interval(metric: str, before: Resampled, after: Resampled, alarm: float) -> tuple[float, float]:
-    """The interval that the metric's change leaves with probability ``alarm``."""
+    """The interval outside of which the metric's change lies with probability ``alarm`` by chance alone."""
     base, new = before.values[metric], after.values[metric]
     assert base is not None and new is not None  # it was observed
     change, wider = new - base, _widening(before, after, metric, 1 - alarm / 2)
@@ -182,17 +179,17 @@ def interval(metric: str, before: Resampled, after: Resampled, alarm: float) -> 
 
 
 def _widening(before: Resampled, after: Resampled, metric: str, probability: float) -> float:
-    """By how much an interval from few observations must be wider than they make it look (Hesterberg 2015)."""
+    """The factor by which an interval from few observations is too narrow (Hesterberg 2015)."""
     observations = min(before.observations[metric], after.observations[metric])
     few = math.sqrt(observations / (observations - 1))
     return few * t_quantile(probability, observations - 1) / NormalDist().inv_cdf(probability)
 
 
 def _unbiased_deviation(replicates: Values, runs: int) -> float:
-    """The standard deviation of means over runs; that of what was drawn again is too small by (runs - 1) / runs."""
+    """The standard deviation of means over runs. The variance of the draws is too small by (runs - 1) / runs."""
     return float(replicates.std()) * math.sqrt(runs / (runs - 1)) if runs > 1 else 0.0
 
 
 def _times(one: float, other: float) -> float:
-    """How many times the other goes into the one; none if both are nothing."""
+    """``one`` divided by ``other``; 0 if ``other`` is 0."""
     return one / other if other else 0.0

@@ -1,21 +1,21 @@
 """Two sets of runs side by side: metric by metric better, worse, or no difference found.
 
-A metric's change is the mean over the new runs less that over the base runs. How far chance alone could move it is told
-by the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13): what was observed is
-drawn again with replacement, thousands of times, and the changes that come of it are ranked.
+The change of a metric is its mean over the new runs less its mean over the base runs. The bootstrap tells how far
+chance alone could move it (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13):
+observations are drawn again with replacement, thousands of times, and the resulting changes are ranked.
 
-- Metrics that follow from single prompts: the prompts of each run are drawn again. Where there are several runs, these
-  are drawn again, too; if they differ by more than their prompts explain, the interval is as much wider.
-- All others, such as the queues': runs are drawn again, if there are at least five a side.
+- Of metrics that follow from single prompts, the prompts of each run are drawn again. Several runs are drawn again,
+  too; if runs differ by more than their prompts explain, the interval is wider by that factor.
+- Of all other metrics, such as queue lengths, runs are drawn again if there are at least five a side.
 
-Runs of the same seed got the same prompts. Such sides are paired: one draw serves both, so that what the prompts have
-in common cancels, and far smaller changes show.
+Runs of the same seed had the same prompts. Such sides are paired: one draw serves both, so the differences between
+prompts cancel, and much smaller changes show.
 
-Three things keep chance, and hosts that are never quite the same, from raising alarms. All intervals of a comparison
-hold together (Bonferroni), with ``1 - ALARM``. They are as much wider as Student's t is than the normal distribution,
-because few observations vary less among themselves than what they are drawn from does (Hesterberg, The American
-Statistician 69, 2015). And a change must be more than a margin. Where the host distorted some of the runs, times are
-compared only if there are at least five a side.
+Three things keep chance and small differences between hosts from raising alarms. All intervals of a comparison hold
+together with probability ``1 - ALARM`` (Bonferroni). They are wider by the ratio of Student's t to the normal
+distribution, because a few observations vary less than their population does (Hesterberg, The American Statistician 69,
+2015). And a change must exceed a margin. If the host distorted some of the runs, times are compared only with at least
+five runs a side.
 """
 
 from collections import defaultdict
@@ -29,10 +29,10 @@ from testbed.core.errors import SpecError
 from testbed.schema.metric import Traits
 
 ALARM: Final = 0.01
-"""The probability that a comparison of equal runs finds any difference: of twenty, hardly ever more than one."""
+"""The probability that a comparison of equal runs finds a difference."""
 
 MARGIN: Final = 0.05
-"""Share of the base's value by which a metric must change to count, by default."""
+"""The default share of the base's value by which a metric must change to count."""
 
 _OF_NODES: Final[Mapping[str, Traits]] = {
     INFERENCE: Traits(unit="s", better="lower"),
@@ -40,15 +40,15 @@ _OF_NODES: Final[Mapping[str, Traits]] = {
 }
 """The traits of what is compared of each node, by the beginning of its name."""
 
-_FEWEST: Final = 5  # observations of which drawing again tells anything
+_FEWEST: Final = 5  # observations for which the bootstrap is used
 
 Verdict = Literal["better", "worse", "different", "no difference found", "not tested"]
-"""``different`` are metrics of which neither way is better; ``not tested``, those seen too few times."""
+"""``different``: the metric changed, and neither direction is better. ``not tested``: too few observations."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one metric. The interval is that of ``new - base``, None if there were too few observations."""
+    """The change of one metric. The interval is that of ``new - base``, None if there were too few observations."""
 
     metric: str
     base: float | None
@@ -59,7 +59,7 @@ class Change:
 
     @property
     def relative(self) -> tuple[float, float] | None:
-        """The interval in shares of the base's value; None where that is zero."""
+        """The interval in shares of the base's value; None if that is 0."""
         if self.interval is None or not self.base:
             return None
         low, high = self.interval
@@ -72,7 +72,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What became of the metrics of one scenario."""
+    """The changes of all metrics between two sets of runs of one scenario."""
 
     scenario: str
     base: Sequence[RecordedRun]
@@ -123,9 +123,9 @@ class Comparison:
 def compare_scenarios(
     base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: float = MARGIN
 ) -> list[Comparison]:
-    """Compare runs scenario by scenario, without those that tell nothing; raises SpecError if the sides share none.
+    """Compare runs scenario by scenario; raises SpecError if the sides share no scenario.
 
-    A scenario that only one side has is left out.
+    Runs that were invalid or interrupted are left out, and so are scenarios that only one side has.
     """
     before, after = _by_scenario(base), _by_scenario(new)
     shared = [scenario for scenario in before if scenario in after]
@@ -164,13 +164,13 @@ def compare(base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: flo
 
 
 def _steady(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> bool:
-    """Whether times can be compared: a host that distorts runs makes one unlike the next, which takes many to tell."""
+    """Whether times can be compared: runs on a host that distorts them differ, so it takes several a side."""
     distorted = any(run.fidelity == "distorted" for run in (*base, *new))
     return not distorted or min(len(base), len(new)) >= _FEWEST
 
 
 def _pairs(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> list[tuple[RecordedRun, RecordedRun]]:
-    """Runs that got the same prompts; none unless every run of the side with fewer has a partner."""
+    """Runs with the same seed and prompts, paired; empty unless every run of the smaller side has a partner."""
     waiting: defaultdict[object, list[RecordedRun]] = defaultdict(list)
     for run in base:
         waiting[run.seed, run.prompts].append(run)

@@ -1,4 +1,4 @@
-"""What a sweep gave: every run's numbers, and at each point their mean over the repetitions with its interval."""
+"""The results of a sweep: the numbers of every run, and at each point their means over repetitions with intervals."""
 
 import json
 import math
@@ -25,16 +25,15 @@ UTILISATION: Final = "utilisation"
 """The highest utilisation of any node."""
 
 UNSTABLE: Final = "unstable"
-"""How many nodes' queues grew."""
+"""The number of nodes whose queues grew."""
 
 Verdict = Literal["passed", "failed", "invalid", "impossible"]
-"""That of a run; ``impossible`` of one that could not be played."""
+"""``impossible``: the run could not be played."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one run: its verdict and why, what the process would have ended with, whether the emulation was
-    distorted, and every number of its summary by its place there."""
+    """The outcome of one run. ``numbers`` has every number of its summary, by the dotted path to it."""
 
     seed: int
     verdict: Verdict
@@ -45,7 +44,7 @@ class Outcome:
 
     @classmethod
     def load(cls, directory: Path, seed: int) -> "Outcome | None":
-        """From the directory of a run; None if it did not come to its end."""
+        """Read the directory of a run; None if the run did not come to its end."""
         if not (directory / SUMMARY).exists():
             return None
         load_manifest(directory)
@@ -66,12 +65,12 @@ class Outcome:
 
     @property
     def tells(self) -> bool:
-        """Whether its numbers say something."""
+        """Whether the numbers are valid."""
         return self.verdict in ("passed", "failed")
 
 
 def _numbers(content: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The numbers in a tree, by the dotted way to each."""
+    """The numbers in a tree, by the dotted path to each."""
     for name, within in content.items():
         if isinstance(within, dict):
             yield from ((f"{name}.{rest}", value) for rest, value in _numbers(within))
@@ -81,14 +80,14 @@ def _numbers(content: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over repetitions, and its interval; None of a single run."""
+    """A mean over repetitions, and its interval; None if there was one run."""
 
     mean: float
     interval: tuple[float, float] | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
-        """Of at least one run's value each, by Student's t."""
+        """From the value of each run, of which there is at least one; the interval is by Student's t."""
         mean = fmean(values)
         if len(values) < 2:
             return cls(mean, None)
@@ -97,7 +96,7 @@ class Estimate:
 
     @classmethod
     def of_share(cls, shares: Sequence[float], trials: Sequence[float]) -> "Estimate":
-        """Of shares of so many prompts each, which no host moves: of all of them together, by Wilson's score."""
+        """From shares of ``trials`` prompts each, pooled over all runs; the interval is Wilson's."""
         together = sum(trials)
         if not together:
             return cls.of(shares)
@@ -112,14 +111,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Visited:
-    """A point and what came of its runs, as far as they have come."""
+    """A point of a sweep, and the outcomes of its runs so far."""
 
     point: Point
     outcomes: Sequence[Outcome]
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
-        """Of every number that all runs have whose numbers say something."""
+        """An estimate of every number that all valid runs have."""
         told = [outcome.numbers for outcome in self.outcomes if outcome.tells]
         shared = [name for name in (told[0] if told else ()) if all(name in numbers for numbers in told)]
         found = {name: Estimate.of([numbers[name] for numbers in told]) for name in shared}
@@ -132,11 +131,11 @@ class Visited:
 
     @property
     def verdicts(self) -> "Counter[Verdict]":
-        """How many runs had each."""
+        """The number of runs by verdict."""
         return Counter(outcome.verdict for outcome in self.outcomes)
 
     def row(self) -> dict[str, Any]:
-        """What the table has of it: of every number `x` its mean, and its interval as `x.low` and `x.high`."""
+        """The row of the table: the mean of every number `x`, and its interval as `x.low` and `x.high`."""
         row: dict[str, Any] = dict(self.point.set)
         row |= {"runs": len(self.outcomes), **{verdict: self.verdicts[verdict] for verdict in get_args(Verdict)}}
         row["distorted"] = sum(outcome.distorted for outcome in self.outcomes)
@@ -148,7 +147,7 @@ class Visited:
 
 
 def write_table(visited: Sequence[Visited], directory: Path) -> None:
-    """``sweep.csv`` and ``sweep.parquet``: a row for each point."""
+    """Write ``sweep.csv`` and ``sweep.parquet``, with a row for each point."""
     rows = [visit.row() for visit in visited]
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
@@ -157,7 +156,7 @@ def write_table(visited: Sequence[Visited], directory: Path) -> None:
 
 
 def _column(values: Sequence[Any]) -> Sequence[Any]:
-    """As texts, if some of them are."""
+    """The values, all of them as text if some are text."""
     if any(isinstance(value, str) for value in values):
         return [None if value is None else str(value) for value in values]
     return values

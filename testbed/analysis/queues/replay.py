@@ -1,8 +1,8 @@
-"""The inference times of a run, played again through queues that have no network between them, or an ideal one.
+"""A replay of the inference times of a run through queues with no network between them, or an ideal one.
 
 The published runs of gossip Mixture-of-Agents were made this way (Mitra, Kaswan, Ulukus, arXiv 2412.21200): inferences
-were done one after the other and timed, and latencies computed from queues, first come, first served, between which
-nothing takes time. A run on real links beside its own replay shows what that leaves out.
+were timed one after the other, and latencies computed from FCFS queues with no time between them. A run on real links
+beside its own replay shows what such a model leaves out.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ Delay = Callable[[str, str], float]
 
 @dataclass(frozen=True)
 class Work:
-    """One inference: who does it, and the seconds that it takes."""
+    """One inference: its node, and its duration in seconds."""
 
     node: str
     seconds: float
@@ -31,9 +31,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Course:
-    """What became of a prompt: when it arrived at its owner, and the inferences of each layer.
+    """A prompt: its arrival at its owner, in seconds of play, and the inferences of each layer.
 
-    Those of a layer begin together, once the owner has all responses of the layer before.
+    The inferences of a layer begin together, once the owner has all responses of the layer before.
     """
 
     prompt: str
@@ -44,7 +44,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Turn:
-    """One inference in its queue, in seconds; ``returned`` is when its owner has the response."""
+    """One inference in its queue. Times are in seconds; the owner has the response at ``returned``."""
 
     prompt: str
     layer: int
@@ -56,14 +56,14 @@ class Turn:
 
 
 def no_delay(source: str, target: str) -> float:  # noqa: ARG001
-    """The delay of no network."""
+    """The delay without a network: 0 s."""
     return 0.0
 
 
 def replay(courses: Iterable[Course], delay: Delay = no_delay) -> list[Turn]:
-    """Every inference's turn, in the order in which they entered their queues."""
+    """The turn of every inference, in the order in which they entered their queues."""
     requests: list[tuple[float, int, Course, int, Work]] = []
-    order = count()  # of requests at the same time, the one that was made first comes first
+    order = count()  # of simultaneous requests, the first one made comes first
     free: defaultdict[str, float] = defaultdict(float)
     turns: list[Turn] = []
     returned: dict[str, list[float]] = {}
@@ -97,7 +97,7 @@ def latencies(courses: Sequence[Course], delay: Delay = no_delay) -> dict[str, f
 
 
 def courses_of(measured: Measurements) -> list[Course]:
-    """The prompts of a run, with the inferences that it did for them."""
+    """The prompts of a run, with the inferences that were done for them."""
     done: defaultdict[str, defaultdict[int, list[Work]]] = defaultdict(lambda: defaultdict(list))
     for inference in inferences(measured.jobs):
         done[inference.prompt][inference.layer].append(Work(inference.node, inference.took))
@@ -111,7 +111,7 @@ def courses_of(measured: Measurements) -> list[Course]:
 
 
 def link_delays(topology: Topology) -> Delay:
-    """The delays of the links on the way, and nothing else of them."""
+    """A delay that is the sum of the links' delays on the path, without bandwidth, jitter and loss."""
 
     @cache
     def delay(source: str, target: str) -> float:
@@ -122,7 +122,7 @@ def link_delays(topology: Topology) -> Delay:
 
 
 def replayed_latency(measured: Measurements, topology: Topology) -> dict[str, float | None]:
-    """The mean latency as it was measured, with no network, and over links with their delays and nothing else."""
+    """The mean latency in seconds: measured, replayed with no network, and replayed with the links' delays alone."""
     courses = courses_of(measured)
     found = {
         "measured": measured.latencies,

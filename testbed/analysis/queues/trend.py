@@ -1,15 +1,14 @@
-"""Whether a queue grows: the rate at which its length changes, and how sure that is.
+"""Whether a queue grows: the rate at which its length changes, and the interval of that rate.
 
-The lengths of a queue one moment and the next depend on each other, so a line of least squares through them is far too
-sure of itself. Batch means are not (Law, Simulation Modeling and Analysis, 5th edition, 2015, section 9.5.3): the time
-is cut into equal parts, the queue's change in each, divided by the part's length, is one observation, and Student's t
-makes the interval of their mean. Ten to thirty parts are enough for any length of time (Schmeiser, Operations Research
-30, 1982).
+Successive lengths of a queue are correlated, so the interval of a least-squares line through them is far too narrow.
+Batch means avoid that (Law, Simulation Modeling and Analysis, 5th edition, 2015, section 9.5.3): time is cut into equal
+parts, the change of the queue in each part, divided by the part's length, is one observation, and Student's t gives the
+interval of the mean. Ten to thirty parts are enough for any length of time (Schmeiser, Operations Research 30, 1982).
 
-Where more work comes than can be done, a queue is a random walk with a drift (Iglehart and Whitt, Advances in Applied
-Probability 2, 1970). The changes of its parts are then independent, and no estimate of the drift is better than their
-mean, the whole change by the whole time. Where less comes, what a queue gains in one part it loses in another: they
-vary by more than their mean does, so that a stable queue is called growing less often than the level says.
+Above saturation, a queue is a random walk with drift (Iglehart and Whitt, Advances in Applied Probability 2, 1970). The
+changes of its parts are then independent, and the best estimate of the drift is their mean, the whole change divided by
+the whole time. Below saturation, a queue loses in one part what it gained in another, so the changes vary more than
+their mean does, and a stable queue is called growing less often than the level says.
 """
 
 import math
@@ -23,7 +22,7 @@ from testbed.analysis.distributions import t_probability, t_quantile
 from testbed.analysis.measurements import Steps
 
 LEVEL: Final = 0.01
-"""The probability, at most, that a queue is called growing that is not."""
+"""The largest probability that a queue is called growing that is not."""
 
 PARTS: Final = 20
 _CONFIDENCE: Final = 0.95
@@ -31,8 +30,7 @@ _CONFIDENCE: Final = 0.95
 
 @dataclass(frozen=True)
 class Trend:
-    """Jobs per second by which a queue grows, their 95 % interval, and how likely chance makes one that does not grow
-    look as if it did."""
+    """The growth of a queue in jobs per second, its 95 % interval, and the p-value of no growth."""
 
     slope: float
     interval: tuple[float, float]
@@ -40,12 +38,12 @@ class Trend:
 
     @property
     def grows(self) -> bool:
-        """Whether chance is no explanation."""
+        """Whether the growth is significant at :data:`LEVEL`."""
         return self.p < LEVEL
 
 
 def trend(steps: Steps, seconds: float) -> Trend | None:
-    """The trend of a queue over the first ``seconds`` of play; None where nothing moved."""
+    """The trend of a queue over the first ``seconds`` of play; None if its length never changed."""
     part = seconds / PARTS
     lengths = [0, *accumulate(change for _, change in steps)]
     times = [time for time, _ in steps]

@@ -1,21 +1,21 @@
-"""How far the emulation delivered what the topology asked for: the verdict, and what it is made of."""
+"""Fidelity: the verdict on how well the emulation delivered what the topology asked for, and its figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Mode = Literal["off", "quick", "full"]
-"""How thoroughly the links are measured."""
+"""The effort spent on measuring the links."""
 
 Verdict = Literal["valid", "distorted", "invalid", "unmeasured"]
-"""``distorted``: the numbers are those of links or devices that differ from what was asked. ``invalid``: of nothing."""
+"""``distorted``: links or devices differed from what was asked. ``invalid``: too much for the numbers to mean anything."""
 
 _WORSE: Final[tuple[Verdict, ...]] = ("distorted", "invalid")
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """One thing that was not as asked, as a sentence, and how bad that is."""
+    """One property of the emulation that was not as asked: its severity, and a sentence about it."""
 
     verdict: Literal["distorted", "invalid"]
     reason: str
@@ -23,10 +23,10 @@ class Flaw:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What was found out about a run's emulation.
+    """The flaws of a run's emulation.
 
-    ``links``, ``host`` and ``health`` are the figures behind the flaws, as they go into ``summary.json``; each is
-    None where nobody looked. Whether links were measured makes the difference between valid and unmeasured.
+    ``links``, ``host`` and ``health`` are the figures behind the flaws, for ``summary.json``; each is None if it was
+    not measured. A run without flaws is ``unmeasured`` if its links were not measured.
     """
 
     mode: Mode = "off"
@@ -37,14 +37,14 @@ class Fidelity:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all flaws."""
+        """The verdict of the worst flaw."""
         if self.flaws:
             return max((flaw.verdict for flaw in self.flaws), key=_WORSE.index)
         return "unmeasured" if self.links is None else "valid"
 
     @property
     def reasons(self) -> list[str]:
-        """The flaws as sentences, the worst first; each of them once."""
+        """The flaws as sentences, the worst first, each once."""
         ordered = sorted(self.flaws, key=lambda flaw: -_WORSE.index(flaw.verdict))
         return list(dict.fromkeys(flaw.reason for flaw in ordered))
 
