@@ -1,4 +1,4 @@
-"""How busy the host was while a run played: an overloaded one makes late links and slow devices."""
+"""The load of the host during play. On an overloaded host, links are late and devices slow."""
 
 import os
 import time
@@ -12,25 +12,25 @@ import psutil
 
 from testbed.analysis.verdict.fidelity import Flaw
 
-_WINDOW: Final = 1.0  # seconds; the kernel counts in hundredths, so that this is known to about a part in a hundred
+_WINDOW: Final = 1.0  # seconds; the kernel counts in hundredths of a second, so shares are known to about 1 %
 
-# Nodes are capped below what the host has. A run of the first scenario leaves nine tenths of two cores idle; beside a
-# busy loop, four tenths; beside one on each core, nothing in any second. Seconds without idle time occur on every host
-# that somebody works on: up to a tenth of play were seen beside a busy loop on one core.
-_SATURATED: Final = 0.05  # share of idle time below which a second left nothing to spare
-_MOST_SATURATED: Final = 0.25  # share of such seconds
-_MOST_STOLEN: Final = 0.05  # share of time that a hypervisor may keep for others
+# A run of scenarios/gossip_moa.yaml leaves 90 % of two cores idle; beside a busy loop, 40 %; beside a busy loop on each
+# core, nothing in any second. Seconds without idle time occur on every host that somebody works on: up to 10 % of play
+# were seen beside a busy loop on one core.
+_SATURATED: Final = 0.05  # share of idle time below which a second is saturated
+_MOST_SATURATED: Final = 0.25  # share of saturated seconds
+_MOST_STOLEN: Final = 0.05  # share of time that a hypervisor may give to other machines
 
 
 @dataclass(frozen=True)
 class HostLoad:
     """Shares of the time of all cores, or of play.
 
-    ``idle`` is the mean, ``idle_least`` that of the worst second, ``saturated`` the share of seconds with next to no
-    idle time. ``stolen`` went to other virtual machines. ``pressure`` is the share of play in which some task waited
-    for a core (PSI; Documentation/accounting/psi.rst of Linux), None where the kernel does not count it. It is not
-    judged: a node that waits behind its own cap counts as well, so that a busy run on an idle host has 29 %, and a
-    light one beside a busy loop on every core 7 %.
+    ``idle`` is the mean share of idle time, ``idle_least`` that of the worst second, ``saturated`` the share of seconds
+    with less than 5 % idle time. ``stolen`` is the share that went to other virtual machines. ``pressure`` is the share
+    of play in which some task waited for a core (PSI; Documentation/accounting/psi.rst of Linux), None if the kernel
+    does not count it. It is not judged, because nodes that wait behind their own CPU quota count: a busy run on an idle
+    host has 29 %, a light one beside a busy loop on every core 7 %.
     """
 
     idle: float
@@ -40,7 +40,7 @@ class HostLoad:
     pressure: float | None
 
     def flaws(self) -> Iterator[Flaw]:
-        """What was not as a run needs it."""
+        """The flaws of an overloaded host."""
         if self.saturated > _MOST_SATURATED:
             yield Flaw(
                 "distorted",
@@ -53,7 +53,7 @@ class HostLoad:
 
 @dataclass(frozen=True)
 class HostCounters:
-    """What the kernel has counted until ``t``, all in seconds; of all cores together but for ``pressure``."""
+    """The kernel's counters at ``t``, in seconds. All but ``pressure`` are summed over all cores."""
 
     t: float
     idle: float
@@ -62,13 +62,13 @@ class HostCounters:
 
     @classmethod
     def now(cls) -> "HostCounters":
-        """As of now."""
+        """Read the counters."""
         times = psutil.cpu_times()
         return cls(time.monotonic(), times.idle + times.iowait, times.steal, _pressure())
 
 
 def _pressure() -> float | None:
-    """Seconds in which some task waited for a core; a kernel without PSI has no file, or one that cannot be read."""
+    """Seconds in which some task waited for a core; None on a kernel without PSI."""
     try:
         some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
     except OSError:
@@ -77,24 +77,24 @@ def _pressure() -> float | None:
 
 
 class HostWatch:
-    """Looks at the host's counters while a run plays."""
+    """Reads the host's counters during play."""
 
     def __init__(self) -> None:
         self._seen: list[HostCounters] = []
 
     def look(self) -> None:
-        """Note what the counters say. To be called at the beginning and the end of play, and in between."""
+        """Read the counters. To be called at the beginning and the end of play, and in between."""
         if len(self._seen) > 1 and self._seen[-1].t - self._seen[-2].t < _WINDOW:
-            self._seen.pop()  # this look takes the place of one that came too soon after the window's beginning
+            self._seen.pop()  # the previous look came too soon after the beginning of its window
         self._seen.append(HostCounters.now())
 
     def load(self) -> HostLoad | None:
-        """What they come to; None if nothing played."""
+        """The load over all looks; None if there was no play."""
         return host_load(self._seen, os.cpu_count() or 1) if len(self._seen) > 1 else None
 
 
 def host_load(seen: list[HostCounters], cores: int) -> HostLoad:
-    """From counters that were read on a host with so many ``cores`` about once a second, at least twice."""
+    """The load from counters that were read about once a second, at least twice, on a host with ``cores`` cores."""
     first, last = seen[0], seen[-1]
     windows = [(then.t - now.t, _share(then.idle - now.idle, (then.t - now.t) * cores)) for now, then in pairwise(seen)]
     seconds = last.t - first.t
@@ -110,5 +110,5 @@ def host_load(seen: list[HostCounters], cores: int) -> HostLoad:
 
 
 def _share(part: float, whole: float) -> float:
-    """The counters of different cores are not read at the very same time, which can make a share a little too large."""
+    """``part`` of ``whole``, from 0 to 1: the counters of cores are read one after the other, so it can exceed 1."""
     return min(1.0, max(0.0, part / whole)) if whole else 0.0

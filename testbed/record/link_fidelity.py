@@ -1,6 +1,6 @@
-"""What links were asked to be, beside what they were measured to be; and how far off they may be.
+"""The properties of links as asked and as measured, and the tolerances between the two.
 
-Per direction: the delay of a small frame, and where that varies its jitter; the rate; the share of frames lost.
+Per direction: the delay of a small frame, its jitter if the delay varies, the rate, and the share of frames lost.
 """
 
 import math
@@ -16,29 +16,28 @@ from testbed.core.units import BANDWIDTH
 from testbed.schema.network.link import Direction, DirectionName, Link, Loss
 from testbed.world.network.probe import SMALL_FRAME, Observation, train_over
 
-# Beyond the first a direction is distorted, beyond the second it is not the one that was asked for. Both backends keep
-# delays to 0.2 ms and rates to 0.1 % on an idle host, and the tolerances leave room for what that varies from host to
-# host; the conformance tests of the links allow half a millisecond, too.
-_DELAY_OFF: Final = ((0.001, 0.05), (0.025, 0.5))  # seconds and share of the delay, the larger of which counts
+# Beyond the first value a direction is distorted, beyond the second invalid. Both backends keep delays to 0.2 ms and
+# rates to 0.1 % on an idle host; the tolerances leave room for differences between hosts.
+_DELAY_OFF: Final = ((0.001, 0.05), (0.025, 0.5))  # seconds and share of the delay; the larger one counts
 _RATE_OFF: Final = (0.05, 0.5)  # share of the rate
-_LOSS_OFF: Final = (1e-6, 0.25)  # share of frames; the first stands for none, but for rounding
+_LOSS_OFF: Final = (1e-6, 0.25)  # share of frames; the first is 0 but for rounding
 _JITTER_OFF: Final = (1.5, 0.001)  # factor, and seconds
 
-# A run judges dozens of losses and means. With intervals of 95 % nearly every run would have one that is off by chance.
+# A run judges dozens of losses and means. With intervals of 95 %, chance alone would put one off in nearly every run.
 _CONFIDENCE: Final = 0.9999
-_DEVIATIONS: Final = 4.0  # that hold this confidence
-_ENOUGH_FOR_JITTER: Final = 100  # independent frames: then the deviation is known to a few parts in ten
+_DEVIATIONS: Final = 4.0  # standard deviations of that confidence
+_ENOUGH_FOR_JITTER: Final = 100  # independent frames, from which the deviation is known to 20 or 30 %
 
 Severity = Literal["distorted", "invalid"]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One direction of a link; None where there is nothing to say.
+    """The properties of one direction of a link; None if unknown.
 
-    ``delay`` in seconds is that of a frame of :data:`SMALL_FRAME` bytes from end to end, the time to send it included:
-    the median, or the mean where it varies on purpose. ``jitter`` is its standard deviation in seconds, ``rate`` in
-    bits per second, ``loss`` a share of frames.
+    ``delay`` is that of a frame of :data:`SMALL_FRAME` bytes from end to end in seconds, transmission included: the
+    median, or the mean if it varies on purpose. ``jitter`` is the standard deviation of the delay in seconds, ``rate``
+    is in bits per second, ``loss`` is a share of frames.
     """
 
     delay: float | None = None
@@ -48,7 +47,7 @@ class Figures:
 
     @classmethod
     def asked(cls, direction: Direction) -> "Figures":
-        """What the properties of a direction come to."""
+        """The figures that follow from a direction's properties."""
         if direction.cut:
             return cls(loss=1.0)
         sending = SMALL_FRAME * 8 / direction.bandwidth if direction.bandwidth else 0.0
@@ -61,7 +60,7 @@ class Figures:
 
     @classmethod
     def measured(cls, direction: Direction, observation: Observation) -> "Figures":
-        """What ``observation`` of a direction comes to."""
+        """The figures that follow from an observation of a direction."""
         delays, centre = observation.delays, fmean if _spread(direction) else median
         return cls(
             delay=centre(delays) if delays else None,
@@ -72,11 +71,11 @@ class Figures:
 
 
 Seen = Mapping[Link, Mapping[DirectionName, Observation]]
-"""Links as they were asked to be at the time, and what was seen of both of their directions."""
+"""Links with their properties at the time of measuring, and the observations of both directions."""
 
 
 def judge_links(seen: Seen, when: str) -> Iterator[Flaw]:
-    """What was not as asked when it was measured: ``before play``, say."""
+    """The flaws of all links; ``when`` they were measured ends the sentences, like ``before play``."""
     for link, directions in seen.items():
         for direction, observation in directions.items():
             for flaw in judge_direction(link.direction(direction), observation):
@@ -84,7 +83,7 @@ def judge_links(seen: Seen, when: str) -> Iterator[Flaw]:
 
 
 def judge_direction(direction: Direction, observation: Observation) -> Iterator[Flaw]:
-    """What was not as asked of one direction."""
+    """The flaws of one direction."""
     seen = MeasuredDirection(direction, observation)
     asked, measured = seen.asked, seen.measured
     for what, severity, readable in (
@@ -100,23 +99,23 @@ def judge_direction(direction: Direction, observation: Observation) -> Iterator[
 
 @dataclass(frozen=True)
 class MeasuredDirection:
-    """One direction of a link beside what was seen of it: how far off is each property, if it can be told?"""
+    """One direction of a link and an observation of it. Each property has a severity, None if it is not judged."""
 
     direction: Direction
     observation: Observation
 
     @cached_property
     def asked(self) -> Figures:
-        """What should have been measured."""
+        """The figures of an ideal link."""
         return Figures.asked(self.direction)
 
     @cached_property
     def measured(self) -> Figures:
-        """What was measured."""
+        """The figures that were measured."""
         return Figures.measured(self.direction, self.observation)
 
     def delay(self) -> Severity | None:
-        """Of a link with a trace only whether it is too short: a frame may have to wait for the next opportunity."""
+        """With a trace, only a delay that is too short is a flaw: frames wait for the next delivery opportunity."""
         asked, measured = self.asked.delay, self.measured.delay
         if asked is None or measured is None or (self.direction.trace and measured > asked):
             return None
@@ -125,7 +124,7 @@ class MeasuredDirection:
         return _severity(abs(measured - asked), distorted, invalid)
 
     def jitter(self) -> Severity | None:
-        """Of links on which nothing else varies the delay, and where enough frames were sent to tell."""
+        """Judged if nothing else varies the delay, and enough frames were sent."""
         asked, measured = self.asked.jitter, self.measured.jitter
         disturbed = self.direction.reorder or self.direction.trace or self._independent_delays < _ENOUGH_FOR_JITTER
         if not asked or measured is None or disturbed:
@@ -135,7 +134,7 @@ class MeasuredDirection:
         return "distorted" if large > factor * small and large - small > seconds else None
 
     def rate(self) -> Severity | None:
-        """A frame that is lost, and the copy of one that comes twice, may or may not have taken time on the link."""
+        """Lost frames and duplicates can take time on the link, so both are allowed for."""
         asked, measured, train = self.asked.rate, self.measured.rate, train_over(self.direction)
         if asked is None or measured is None or train is None:
             return None
@@ -147,9 +146,9 @@ class MeasuredDirection:
         return _severity(off, distorted + chance, invalid + chance)
 
     def loss(self) -> Severity | None:
-        """A frame with a bit wrong where it says whose it is cannot be told from one that was lost.
+        """A frame that was corrupted in its header counts as lost, so the corrupted share is allowed for.
 
-        On a link with a trace neither can one that still waits for its opportunity.
+        With a trace, a frame that still waits cannot be told from a lost one, and loss is not judged.
         """
         asked, measured = self.asked.loss, self.measured.loss
         if asked is None or measured is None or self.direction.trace:
@@ -161,9 +160,9 @@ class MeasuredDirection:
 
     @property
     def _independent_delays(self) -> float:
-        """How many independent delays say as much as those that were seen, of which each depends on the one before.
+        """The effective sample size of the delays, which are a first-order autoregressive series.
 
-        The variance of a first-order autoregressive series' mean is (1 + r) / (1 - r) times that of independent values.
+        The variance of its mean is (1 + r) / (1 - r) times that of independent values, with r the correlation.
         """
         correlation = self.direction.jitter.correlation
         return max(1.0, len(self.observation.delays) * (1 - correlation) / (1 + correlation))
@@ -176,15 +175,15 @@ def _severity(off: float, distorted: float, invalid: float) -> Severity | None:
 
 
 def _spread(direction: Direction) -> float:
-    """The standard deviation that was asked of the delay: by jitter, and by frames that skip the delay."""
+    """The standard deviation of the delay as asked, from jitter and from reordering, whose frames skip the delay."""
     skips = direction.reorder * (1 - direction.reorder) * direction.delay**2
     return math.sqrt(direction.jitter.deviation**2 + skips)
 
 
 def _share_independent(loss: Loss) -> float:
-    """How many independent losses say as much as one of ``loss``, whose channel remembers its state.
+    """The effective sample size of one frame's loss, since bursts correlate losses.
 
-    That correlates from frame to frame with 1 - to_bad - to_good.
+    The correlation from frame to frame is 1 - to_bad - to_good.
     """
     correlation = max(0.0, 1 - loss.to_bad - loss.to_good) if loss.to_bad else 0.0
     return (1 - correlation) / (1 + correlation)
@@ -195,9 +194,10 @@ def _milliseconds(seconds: float) -> str:
 
 
 def as_figures(before: Seen, after: Seen) -> dict[str, Any]:
-    """For ``summary.json``: of each link and direction what was asked and what was measured, before and after play.
+    """For ``summary.json``: the figures of each link and direction, as asked and as measured before and after play.
 
-    ``rtt`` is the sum of both directions' delays. Where a property was changed, it is asked what it was changed to.
+    ``rtt`` is the sum of both directions' delays. For a property that was changed during play, ``asked`` has the last
+    value.
     """
     figures: dict[str, Any] = {}
     for moment, seen in (("before", before), ("after", after)):

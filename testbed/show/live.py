@@ -1,4 +1,4 @@
-"""What a run looks like while it goes on: a live table in a terminal, plain lines elsewhere."""
+"""The view of a run while it goes on: a live table in a terminal, plain lines elsewhere."""
 
 import time
 from collections import deque
@@ -34,7 +34,7 @@ _FULL: Final = 0.9  # share of the cap beyond which memory is a matter of concer
 
 @contextmanager
 def watching(console: Console, scenario: str, pace: Pace | None = None) -> Iterator[View]:
-    """A view of a run for as long as it lasts, and of the sweep that it is part of."""
+    """A view of a run, and of the sweep that it is part of, until the block ends."""
     if not console.is_terminal:
         if pace is not None:
             console.print(_pace(pace), soft_wrap=True)
@@ -46,29 +46,29 @@ def watching(console: Console, scenario: str, pace: Pace | None = None) -> Itera
 
 
 class PlainView:
-    """One line for each stage and step."""
+    """A view that prints one line for each stage and step."""
 
     def __init__(self, console: Console, scenario: str) -> None:
         self._console = console
         self._scenario = scenario
 
     def stage(self, name: str) -> None:
-        """Print it."""
+        """Print the stage."""
         self._console.print(f"{self._scenario}: {name}", highlight=False)
 
     def step(self, what: str) -> None:
-        """Print it."""
+        """Print the step."""
         self._console.print(f"  {what}", highlight=False)
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
-        """Say how much there is to do."""
+        """Print the numbers of prompts and nodes."""
         del faults
         slower = "" if dilation == 1 else f", {_slower(dilation)}"
         self._console.print(f"  {prompts} prompts for {len(boards)} nodes{slower}", highlight=False)
 
 
 class LiveView:
-    """The stages so far, the nodes, the faults that are active, and how far the prompts have come."""
+    """A view of the stages so far, the nodes, the active faults, and the progress of the prompts."""
 
     def __init__(self, scenario: str, pace: Pace | None = None) -> None:
         self._scenario = scenario
@@ -83,12 +83,12 @@ class LiveView:
         self._waiting = self._progress.add_task("", total=None)
 
     def stage(self, name: str) -> None:
-        """Put it on the screen."""
+        """Show the stage and the time since its beginning."""
         self._stages.append((name, time.monotonic()))
         self._progress.reset(self._waiting, total=None, description=name)
 
     def step(self, what: str) -> None:
-        """Put it on the screen."""
+        """Show the step."""
         self._progress.reset(self._waiting, total=None, description=what)
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
@@ -98,7 +98,7 @@ class LiveView:
         self._progress.reset(self._waiting, total=prompts, description="prompts")
 
     def render(self) -> RenderableType:
-        """The screen as of now."""
+        """The screen at this moment."""
         parts: list[RenderableType] = [self._headline()]
         if self._pace is not None:
             parts.insert(0, _bar(self._pace))
@@ -134,14 +134,14 @@ def _pace(pace: Pace) -> str:
 
 
 class NodesView:
-    """A line for each node, or, where they are too many for that, several side by side.
+    """A line for each node, or several nodes side by side if there are more nodes than lines.
 
-    Each with the jobs in its queue over the last seconds and now, its memory against its cap, the tokens that it writes
-    per second of inference, and the job that it is at, or else how it stands.
+    A line shows the queue over the last seconds and now, the memory and its cap, the tokens written per second of
+    inference, and the current job, or the node's state.
     """
 
     def __init__(self, boards: Mapping[str, NodeBoard], around: int = _AROUND) -> None:
-        """``around`` are the lines of the screen that others need."""
+        """``around`` is the number of lines that the rest of the screen needs."""
         self._boards = boards
         self._around = around
         self._queues: dict[str, deque[int]] = {name: deque([0] * _SECONDS, _SECONDS) for name in boards}
@@ -149,11 +149,11 @@ class NodesView:
 
     @property
     def ended(self) -> int:
-        """How many prompts have ended, answered or not."""
+        """The number of prompts that have ended, answered or not."""
         return sum(board.answered + board.failed for board in self._boards.values())
 
     def look(self, now: float) -> None:
-        """Take in how the queues stand, often: of each second the longest is shown."""
+        """Record the queues at ``now``, in seconds; the longest of each second is shown."""
         for name, board in self._boards.items():
             past = self._queues[name]
             if int(now) != self._second:
@@ -162,7 +162,7 @@ class NodesView:
         self._second = int(now)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As many columns of nodes as it takes, and as there is room for; then as many nodes as there is room for."""
+        """As many columns as the nodes need, and no more nodes than fit on the screen."""
         room = max(1, options.size.height - self._around)
         names = list(self._boards)
         if len(names) <= room:
@@ -195,7 +195,7 @@ class NodesView:
         return table
 
     def _narrow(self, names: Sequence[str], columns: int) -> Table:
-        """Down the first column, then down the next."""
+        """The nodes in columns, one column after the other."""
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for _ in range(columns):
             table.add_column("node    queue     mem   tok/s job", width=_NARROW - 2, no_wrap=True)
@@ -212,7 +212,7 @@ class NodesView:
         return Text.assemble(called, " ", self._queue(name, 6, 2), " ", _memory(board, 5), rate, _job(board))
 
     def _queue(self, name: str, seconds: int, digits: int) -> Text:
-        """Its past, drawn against the longest of all nodes, or against as many jobs as there are signs; and now."""
+        """A sparkline of the queue, scaled to the longest queue of all nodes, and its length now."""
         past = list(self._queues[name])[-seconds:]
         longest = max(len(_SPARKS) - 1, *(max(queue) for queue in self._queues.values()))
         drawn = "".join(_SPARKS[-(-length * (len(_SPARKS) - 1) // longest)] for length in past)
@@ -226,7 +226,7 @@ def _memory(board: NodeBoard, width: int) -> Text:
 
 
 def _job(board: NodeBoard) -> Text:
-    """The one that it began last."""
+    """The job that the node started last, or the node's state."""
     at_work = list(board.at_work)
     if board.state == "inferring" and at_work:
         return Text(at_work[-1].partition("@")[0], "green")

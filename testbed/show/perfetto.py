@@ -45,11 +45,11 @@ _INSTANTS: Final = (
     *("neighbour_suspected", "neighbour_lost", "neighbour_back"),
     *("ring_closed", "ring_broken", "taken_over", "tuned", "frame_rejected"),
 )
-"""What else is shown of a node; docs/results.md says what they mean."""
+"""Further events that are shown of a node; docs/results.md explains them."""
 
 
 class _Tracks:
-    """The numbers of processes and threads by name. All differ: Perfetto takes a thread's name by its number alone."""
+    """The numbers of processes and threads by name. All are unique, because Perfetto names threads by number alone."""
 
     def __init__(self, faults: Sequence[FaultRecord], nodes: Sequence[str], roles: Sequence[str]) -> None:
         self._numbers = itertools.count(1)
@@ -60,13 +60,13 @@ class _Tracks:
             self.thread(process, thread)
 
     def thread(self, process: str, name: str) -> int:
-        """One of a process, which may be new."""
+        """The number of a thread of a process, which is new if it was not known."""
         if (process, name) not in self._threads:
             self._threads[process, name] = next(self._numbers)
         return self._threads[process, name]
 
     def names(self) -> Iterator[TraceEvent]:
-        """What they are called, and that processes stand in their order."""
+        """The events that name processes and threads, and keep processes in order."""
         for process, pid in self.processes.items():
             yield {"ph": "M", "name": "process_name", "pid": pid, "tid": pid, "args": {"name": process}}
             yield {"ph": "M", "name": "process_sort_index", "pid": pid, "tid": pid, "args": {"sort_index": pid}}
@@ -76,13 +76,13 @@ class _Tracks:
 
 
 def trace_json(measured: Measurements, faults: Sequence[FaultRecord]) -> str:
-    """The trace of a run, as it is to be written."""
+    """The content of ``trace.json``."""
     trace = {"displayTimeUnit": "ms", "traceEvents": trace_events(measured, faults)}
     return json.dumps(trace, ensure_ascii=False, separators=(",", ":"))
 
 
 def trace_events(measured: Measurements, faults: Sequence[FaultRecord]) -> list[TraceEvent]:
-    """The events of the trace: first what the tracks are called, then everything in the order of time."""
+    """The events of the trace: the names of tracks, then all events in the order of time."""
     events = measured.events
     roles = sorted({job.role for job in measured.jobs} - {*_PLAIN_ROLES})
     tracks = _Tracks(faults, sorted({event["node"] for event in events} - {HOST}), roles)
@@ -122,7 +122,7 @@ def _queues(measured: Measurements, processes: Mapping[str, int]) -> Iterator[Tr
 
 
 def _prompts(measured: Measurements, processes: Mapping[str, int]) -> Iterator[TraceEvent]:
-    """From when it was handed to its owner to its answer; one that has none, until its failure was seen."""
+    """Each prompt from its hand-over to its owner until its answer, or until its failure."""
     for prompt, event in measured.prompts.items():
         end = measured.ends.get(prompt, {"t": measured.duration})
         span = event["t"], max(event["t"], end["t"])
@@ -135,7 +135,7 @@ def _waiting(job: JobSpan, pid: int, end: float) -> Iterator[TraceEvent]:
 
 
 def _placed(jobs: Sequence[JobSpan], tracks: _Tracks, end: float) -> Iterator[tuple[JobSpan, int]]:
-    """The jobs that were begun, in that order, each with the first thread of its kind that is free by then."""
+    """The jobs in the order of their starts, each with the first free thread of its role."""
     free: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for job in sorted((job for job in jobs if job.started is not None), key=lambda job: job.started or 0.0):
         kind = _INFERENCE if job.role in _PLAIN_ROLES else job.role
@@ -152,7 +152,7 @@ def _inference(job: JobSpan, pid: int, tid: int, end: float) -> TraceEvent:
 
 
 def _computed(events: Sequence[Event], tracks: _Tracks) -> Iterator[TraceEvent]:
-    """What the stages of a ring computed. That is noted a moment after it is done, when the next may have begun."""
+    """Batches of the stages of a ring. A batch is recorded a moment after its end, when the next can have begun."""
     done: defaultdict[str, float] = defaultdict(float)
     for event in events:
         if event["event"] == "computed":
@@ -164,7 +164,7 @@ def _computed(events: Sequence[Event], tracks: _Tracks) -> Iterator[TraceEvent]:
 
 
 def _message(message: MessageSpan, pid: int) -> Iterator[TraceEvent]:
-    """One that did not arrive is over as soon as it was sent."""
+    """A message from its sending to its arrival; a lost one has no duration."""
     span = message.sent, message.sent if message.received is None else message.received
     arrived = message.received is not None
     said = {"message": message.name, "to": message.receiver, "bytes": message.size, "arrived": arrived}
@@ -172,7 +172,7 @@ def _message(message: MessageSpan, pid: int) -> Iterator[TraceEvent]:
 
 
 def _flows(placed: Sequence[tuple[JobSpan, int]], processes: Mapping[str, int]) -> Iterator[TraceEvent]:
-    """An arrow from each job of a prompt to the one that began next, wherever that was."""
+    """An arrow from each job of a prompt to the one that began next, on any node."""
     ways: defaultdict[str, list[tuple[JobSpan, int]]] = defaultdict(list)
     for job, tid in placed:
         if job.prompt:
@@ -199,7 +199,7 @@ def _slice(name: str, kind: str, pid: int, tid: int, span: tuple[float, float], 
 
 
 def _async(name: str, key: str, pid: int, span: tuple[float, float], **args: object) -> Iterator[TraceEvent]:
-    """The name says which track of the process it is on, so all of a kind have one; ``key`` tells them apart there."""
+    """The beginning and the end of a span on the track ``name`` of a process; ``key`` identifies it there."""
     common = {"cat": name, "id2": {"local": key}}
     yield {**_event("b", name, pid, pid, span[0]), **common, "args": args}
     yield {**_event("e", name, pid, pid, span[1]), **common}

@@ -1,4 +1,4 @@
-"""A sweep as an SVG figure for light and dark pages: a panel for each metric, a line for what differs in one key."""
+"""A sweep as an SVG figure for light and dark pages: a panel for each metric, a line for each set of other keys."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -45,14 +45,14 @@ text {{ fill: #f0f6fc; }}
 
 @dataclass(frozen=True)
 class Axis:
-    """The key whose values lie from left to right, and the place of each, from 0 to 1."""
+    """The key on the horizontal axis, and the position of each of its values, from 0 to 1."""
 
     key: str
     places: Mapping[str, float]
 
     @classmethod
     def of(cls, points: Sequence[Point]) -> "Axis":
-        """The first key that varies. Numbers of one unit are as far apart as they differ, all else evenly."""
+        """The axis of the first key that varies. Numbers of one unit are spaced to scale, all else evenly."""
         keys = list(points[0].texts)
         key = next((key for key in keys if len({point.texts.get(key) for point in points}) > 1), keys[0])
         texts = list(dict.fromkeys(point.texts.get(key, "") for point in points))
@@ -64,16 +64,16 @@ class Axis:
         return cls(key, {text: (value - least) / span for text, value in zip(texts, values, strict=True)})
 
     def place(self, point: Point) -> float:
-        """Where a point lies."""
+        """The position of a point."""
         return self.places[point.texts.get(self.key, "")]
 
     def others(self, point: Point) -> str:
-        """What tells the lines apart."""
+        """The keys and values that identify the line of a point."""
         return ", ".join(f"{key} {text}" for key, text in point.texts.items() if key != self.key)
 
 
 def draw(visited: Sequence[Visited]) -> str:
-    """The figure of at least one point."""
+    """The figure; there must be at least one point."""
     axis = Axis.of([visit.point for visit in visited])
     names = list(dict.fromkeys(axis.others(visit.point) for visit in visited))
     width, height = len(PANELS) * _PANEL[0], _PANEL[1] + _ROW * len(names)
@@ -117,7 +117,7 @@ def _draw_panel(panel: Element, metric: str, axis: Axis, lines: Mapping[str, Seq
 def _draw_line(
     panel: Element, colour: str, metric: str, axis: Axis, line: Sequence[Visited], ticks: Sequence[float]
 ) -> None:
-    """From mean to mean, with the interval of each."""
+    """Draw a line through the means, and the interval of each."""
     estimates = [
         (_across(axis.place(visit.point)), visit.estimates[metric]) for visit in line if metric in visit.estimates
     ]

@@ -1,4 +1,4 @@
-"""Several runs for people, in the terminal: over all of them, and two sets side by side."""
+"""Tables of several runs for the terminal: repetitions, sweeps, and two sets side by side."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from testbed.schema.timeline.entries import Entry
 from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable, with_margin
 
 _SWEPT: Final = ("accuracy", "latency.mean", "queue.mean")
-"""The metrics that are shown of a sweep; its files have all."""
+"""The metrics of a sweep that are shown; its files have all."""
 
 _CHANGE_STYLES: Final = {
     "better": "green",
@@ -33,7 +33,7 @@ _CHANGE_STYLES: Final = {
 
 
 def print_repetitions(summaries: Sequence[Summary], console: Console) -> None:
-    """A line for each run, why runs failed, and the metrics over all of them."""
+    """Print a line for each run, the reasons of failures, and the metrics over all runs."""
     passed = sum(summary.verdict == "passed" for summary in summaries)
     console.print(Text.assemble((summaries[0].scenario.name, "bold"), f" {passed} of {len(summaries)} runs passed"))
     for summary in summaries:
@@ -87,7 +87,7 @@ def print_kinds(rows: Sequence[tuple[str, str, str, str]], console: Console) -> 
 
 
 def print_sweep(visited: Sequence[Visited], console: Console) -> None:
-    """A line for each point, and why runs gave no numbers."""
+    """Print a line for each point, and the reasons of runs that did not pass."""
     keys = list(dict.fromkeys(key for visit in visited for key in visit.point.texts))
     table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
     for heading in (*keys, *_SWEPT, "load"):
@@ -100,7 +100,7 @@ def print_sweep(visited: Sequence[Visited], console: Console) -> None:
 
 
 def _estimate(visit: Visited, metric: str) -> str:
-    """The mean with its margin, and below it in brackets what others have published."""
+    """The mean with its margin, and in brackets below it the published value."""
     estimate, published = visit.estimates.get(metric), visit.point.published_values.get(metric)
     unit = unit_of(metric)
     said = "–" if estimate is None else with_margin(estimate.mean, estimate.margin, unit)
@@ -108,7 +108,7 @@ def _estimate(visit: Visited, metric: str) -> str:
 
 
 def _load(visit: Visited) -> Text:
-    """That of the busiest node, and how many queues grew."""
+    """The load of the busiest node, and the number of queues that grew."""
     load, unstable = visit.estimates.get(UTILISATION), visit.estimates.get(UNSTABLE)
     if load is None:
         return Text("–")
@@ -135,7 +135,7 @@ def _print_notes(visited: Sequence[Visited], console: Console) -> None:
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """The metrics side by side, and what they rest on."""
+    """Print the metrics side by side, and the runs that they come from."""
     style = "bold red" if comparison.regressions else ""
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", (comparison.found, style)))
     table = _table("metric", "base", "new", "change", "")
@@ -155,7 +155,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def print_breach(broken: Sequence[str], smallest: Scenario, path: Path, console: Console) -> None:
-    """What broke that holds of every run, and the smallest timeline that breaks it, in a scenario file at ``path``."""
+    """Print the broken invariants, and the smallest timeline that breaks them, whose scenario file is at ``path``."""
     console.print(Text.assemble((smallest.name, "bold"), " ", ("broken", "bold red"), f", seed {smallest.seed}, by"))
     for entry in smallest.timeline:
         console.print(Text(f"  {_happening(entry)}"))

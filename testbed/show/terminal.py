@@ -1,4 +1,4 @@
-"""Results for people, in the terminal."""
+"""Tables of one run, of the host and of models for the terminal."""
 
 from collections.abc import Iterable, Mapping
 
@@ -24,7 +24,7 @@ FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yel
 
 
 def print_summary(summary: Summary, console: Console) -> None:
-    """The verdict first, then why, then the numbers."""
+    """Print the verdict, its reasons, and the numbers of a run."""
     dilation = summary.scenario.dilation
     slower = "" if dilation == 1 else f"  in virtual time, {dilation:g} times slower than the host's"
     verdict = (summary.verdict, VERDICT_STYLES[summary.verdict])
@@ -50,7 +50,7 @@ def print_summary(summary: Summary, console: Console) -> None:
 
 
 def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
-    """One line, and another for each thing that was not as asked."""
+    """Print the verdict on the emulation, and a line for each flaw."""
     style = FIDELITY_STYLES[fidelity.verdict]
     known = [f"{len(fidelity.links)} links measured"] if fidelity.links else []
     known += [f"host {fidelity.host['idle']:.0%} idle"] if fidelity.host else []
@@ -61,7 +61,7 @@ def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
 
 
 def _fault(fault: FaultRecord) -> Text:
-    """When it was in force; one that never was is no failure of the run, but surely not what was meant."""
+    """The times of a fault. One that never happened fails no run, but is marked: it is hardly what the user meant."""
     what = f"  {fault.name} ({fault.subject})"
     if fault.failure is not None:
         return Text(f"{what} failed", "bold yellow")  # why is among the reasons of the fidelity
@@ -72,7 +72,7 @@ def _fault(fault: FaultRecord) -> Text:
 
 
 def _speed(name: str, speed: DeviceSpeed, measured: float | None) -> Text:
-    """How fast a node was that is emulated as a device."""
+    """The asked and measured speed of a node that is emulated as a device."""
     wrote = "wrote nothing" if measured is None else f"wrote {measured:.4g} tokens/s"
     what = f"  {name} ({speed.profile}) {wrote}, asked {speed.asked:.4g}"
     return Text(f"{what}: {speed.cpus:.3g} of a core that writes {speed.host:.4g}", "dim")
@@ -105,7 +105,7 @@ def _nodes(summary: Summary) -> Table:
 
 
 def _queues(queues: Mapping[str, QueueFigures]) -> Table:
-    """Each queue while prompts came, beside theory; beyond saturation there is no mean to expect."""
+    """Each queue until the last prompt came, beside theory. Above saturation there is no expected mean."""
     headings = ("queue of", "load", "theorem", "mean", "expected", "growth per second", "")
     table = Table(*headings, box=None, padding=(0, 1, 0, 2), header_style="dim")
     for name, queue in queues.items():
@@ -140,7 +140,7 @@ def with_margin(value: float, margin: float | None, unit: str) -> str:
 
 
 def print_findings(findings: Iterable[Finding], console: Console) -> None:
-    """One line for each thing that was looked at, and how to mend it."""
+    """Print a line for each check, and the command that mends what failed."""
     for finding in findings:
         mark = ("✗", "red") if finding.problem else ("✓", "green")
         console.print(Text.assemble(mark, f" {finding.subject}: {finding.problem or finding.state}"))
@@ -149,7 +149,7 @@ def print_findings(findings: Iterable[Finding], console: Console) -> None:
 
 
 def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:
-    """A line for each device, and below them where the numbers are from."""
+    """Print a line for each device, and the sources of the numbers."""
     table = Table("device", "cores", "memory", "tokens/s", "with", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name, profile in profiles.items():
         model = f"{profile.model} ({SIZE.readable(profile.weights)})"
@@ -161,7 +161,7 @@ def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:
 
 
 def print_models(models: Iterable[Model], recipes: Iterable[Recipe], console: Console) -> None:
-    """A line for each model, and for each that can be drawn."""
+    """Print a line for each model, and for each recipe of random weights."""
     table = Table("model", "size", "layers", "vocabulary", "sha256", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for model in models:
         table.add_row(
@@ -176,7 +176,7 @@ def print_models(models: Iterable[Model], recipes: Iterable[Recipe], console: Co
 
 
 def print_split(split: StageFiles, console: Console) -> None:
-    """A line for each file, the front's first, and where they are."""
+    """Print a line for each file, the front's first, and their folder."""
     table = Table("stage", "layers", "size", "file", box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_row("front", "", readable(split.front.stat().st_size, "B"), split.front.name)
     for number, stage in enumerate(split.stages):

@@ -1,4 +1,4 @@
-"""Who watches a run, and what a sweep tells of its progress."""
+"""What the runner tells a view of a run, and the progress of a sweep."""
 
 import time
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from testbed.analysis.board import NodeBoard
 
 
 class View(Protocol):
-    """Whoever watches a run."""
+    """A view of a run, which the runner tells of its progress."""
 
     def stage(self, name: str) -> None:
         """A stage begins."""
@@ -18,15 +18,15 @@ class View(Protocol):
         """Something that takes time begins within the stage."""
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
-        """Play begins, with so many prompts to come; the boards and the active faults change as it goes on.
+        """Play begins, with ``prompts`` to come. ``boards`` and the active ``faults`` change during play.
 
-        What they say is in virtual time, which is ``dilation`` times slower.
+        Their times are virtual: ``dilation`` times slower than the host's clock.
         """
 
 
 @dataclass
 class Pace:
-    """How far a sweep has come: runs in all, those that are done, and the seconds that the others may take."""
+    """The progress of a sweep: its runs, those that are done, and the expected seconds of the others."""
 
     total: int
     done: int
@@ -37,12 +37,12 @@ class Pace:
 
     @property
     def seconds_left(self) -> float:
-        """From now on, if the others are as much slower or faster than expected as those that were played."""
+        """Seconds from now on, if the other runs deviate from what was expected as those that were played did."""
         factor = self._spent / self._expected_of_done if self._expected_of_done else 1.0
         return max(0.0, self.expected * factor - (time.monotonic() - self._began - self._spent))
 
     def move_on(self, expected: float) -> None:
-        """A run is done that was expected to take so long."""
+        """Count a run as done that was ``expected`` to take so many seconds."""
         self.done += 1
         self.expected -= expected
         self._expected_of_done += expected

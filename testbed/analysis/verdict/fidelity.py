@@ -8,7 +8,7 @@ Mode = Literal["off", "quick", "full"]
 """The effort spent on measuring the links."""
 
 Verdict = Literal["valid", "distorted", "invalid", "unmeasured"]
-"""``distorted``: links or devices differed from what was asked. ``invalid``: too much for the numbers to mean anything."""
+"""``distorted``: links or devices differed from what was asked. ``invalid``: so much that the numbers mean nothing."""
 
 _WORSE: Final[tuple[Verdict, ...]] = ("distorted", "invalid")
 

@@ -21,7 +21,7 @@ _VERDICT_TONES: Final = {"better": "good", "worse": "bad", "different": "warn"}
 
 
 def write_comparison(base: Path, new: Sequence[Path], out: Path) -> None:
-    """Write the page of the runs in directories, of which the first is what the others are held against."""
+    """Write the page that compares the runs in ``new`` with those in ``base``."""
     comparisons = compare_scenarios(load_runs([base]), load_runs(new))
     pages = [ComparisonPage(comparison, out.parent) for comparison in comparisons]
     title = ", ".join(comparison.scenario for comparison in comparisons)
@@ -30,7 +30,7 @@ def write_comparison(base: Path, new: Sequence[Path], out: Path) -> None:
 
 @dataclass(frozen=True)
 class Interval:
-    """How far chance could have moved a change, in percent of the width of its figure; ``at`` is the change itself."""
+    """The interval of a change in percent of the width of its figure; ``at`` is the change itself."""
 
     low: float
     high: float
@@ -39,7 +39,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """What became of a metric, as people read it. There is no interval where the base is zero, or too little known."""
+    """The change of a metric, for people. There is no interval if the base is 0, or observations are too few."""
 
     metric: str
     base: str
@@ -52,7 +52,7 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run; ``report`` is where its own page is, empty if there is none."""
+    """One run; ``report`` is the path of its own page, empty if there is none."""
 
     side: str
     name: str
@@ -65,14 +65,14 @@ class RunRow:
 
 @dataclass(frozen=True)
 class ComparisonPage:
-    """What the page says of the runs of one scenario. It is to be in ``directory``."""
+    """The parts of the page for one scenario; the page is to be in ``directory``."""
 
     comparison: Comparison
     directory: Path
 
     @property
     def regressed(self) -> bool:
-        """Whether anything is worse."""
+        """Whether any metric is worse."""
         return bool(self.comparison.regressions)
 
     @property
@@ -82,7 +82,7 @@ class ComparisonPage:
 
     @property
     def changes(self) -> Iterator[ChangeRow]:
-        """All metrics."""
+        """A row for each metric."""
         for change in self.comparison.changes:
             yield ChangeRow(
                 change.metric,
@@ -96,7 +96,7 @@ class ComparisonPage:
 
     @property
     def reach(self) -> float:
-        """The change at the edges of the figures, as a share: no more than the base's own value."""
+        """The change at the edges of the figures, as a share of the base's value; at most 1."""
         ends = [abs(end) for change in self.comparison.changes for end in change.relative or ()]
         return min(1.0, max(ends, default=0.0)) or 1.0
 
@@ -111,7 +111,7 @@ class ComparisonPage:
 
     @property
     def runs(self) -> Iterator[RunRow]:
-        """Every run with what it came to."""
+        """A row for each run."""
         for side, runs in (("base", self.comparison.base), ("new", self.comparison.new)):
             for run in runs:
                 report = run.path / REPORT
@@ -127,17 +127,17 @@ class ComparisonPage:
 
     @cached_property
     def slowest(self) -> float:
-        """The longest latency of any prompt; the figure of latencies is as wide."""
+        """The longest latency of any prompt in seconds, which is the width of the figure of latencies."""
         return max((latencies[-1] for latencies in self._latencies if latencies), default=0.0)
 
     @property
     def ticks(self) -> list[float]:
-        """Where the axis of seconds is marked."""
+        """The marks of the axis of seconds."""
         return ticks(self.slowest)
 
     @property
     def latencies(self) -> list[str]:
-        """The paths of base and new: the share of prompts that were answered within so many seconds."""
+        """The SVG paths of base and new: the share of prompts that were answered within a time."""
         return [_distribution(latencies) for latencies in self._latencies]
 
     @cached_property

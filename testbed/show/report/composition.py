@@ -27,9 +27,9 @@ class OwnerRow:
 
 @dataclass(frozen=True)
 class Composition:
-    """All prompts together, by owner, and from the fastest to the slowest.
+    """The composition of all latencies, of each owner's, and of each prompt's from the fastest to the slowest.
 
-    ``areas`` are the paths of the parts, as wide as there are groups less one, and ``scale`` seconds high.
+    ``areas`` are SVG paths by part, ``width`` units wide and ``scale`` seconds high.
     """
 
     mean: Breakdown
@@ -39,12 +39,12 @@ class Composition:
     scale: float
 
     def spent(self, mean: Breakdown) -> str:
-        """The parts of an owner's mean, drawn against that of the slowest owner."""
+        """The parts of an owner's mean as a bar, which is full for the slowest owner."""
         return spent(mean, max(row.mean.total for row in self.owners))
 
     @property
     def ticks(self) -> list[float]:
-        """Where the axis of seconds is marked."""
+        """The marks of the axis of seconds."""
         return ticks(self.scale, 4)
 
 

@@ -1,4 +1,4 @@
-"""What each node went through over the time of play: its queue, its memory against its cap, its tokens per second."""
+"""The lanes of each node over the time of play: queue, memory, tokens per second."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _SHORTEST_BIN: Final = 0.5  # of at least so many seconds: a token or two more o
 
 @dataclass(frozen=True)
 class Lane:
-    """One value of a node over time; ``scale`` is the one at the top of the figure, ``said`` sums up the whole run."""
+    """One value of a node over time; ``scale`` is the value at the top of the figure, ``said`` sums up the run."""
 
     kind: Literal["queue", "memory", "tokens"]
     name: str
@@ -34,7 +34,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """A node with its lanes; ``said`` is what it is, and what it did."""
+    """A node and its lanes; ``said`` has its model, device and work."""
 
     name: str
     said: Sequence[str]
@@ -44,7 +44,7 @@ class NodeRow:
 
 @dataclass(frozen=True)
 class FaultBar:
-    """A fault while it was in force, in seconds."""
+    """The time in which a fault was in force, in seconds of play."""
 
     name: str
     what: str
@@ -53,7 +53,7 @@ class FaultBar:
 
 
 def fault_bars(run: RunFiles) -> list[FaultBar]:
-    """Those that came to be in force."""
+    """The bars of the faults that were in force at some time."""
     end = run.measured.duration
     return [
         FaultBar(
@@ -68,7 +68,7 @@ def fault_bars(run: RunFiles) -> list[FaultBar]:
 
 
 def node_rows(run: RunFiles, topology: Topology) -> list[NodeRow]:
-    """A row for each node. All queues have one scale, and so have all tokens per second."""
+    """A row for each node. The queues of all nodes share a scale, and so do their tokens per second."""
     end = run.measured.duration
     steps: dict[str, Mapping[str, Steps]] = {
         "queue": _queue_lengths(run.measured),
@@ -121,7 +121,7 @@ def _queue_lengths(measured: Measurements) -> dict[str, Steps]:
 
 
 def _memory(run: RunFiles) -> dict[str, Steps]:
-    """MiB by node, none while it had ended."""
+    """MiB by node; 0 while the node had exited."""
     steps: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     samples = run.samples.select(["t", "node", "memory"]).drop_null()
     for t, node, used in zip(*(column.to_pylist() for column in samples.columns), strict=True):

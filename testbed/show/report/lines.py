@@ -10,14 +10,14 @@ from itertools import groupby
 from typing import Final
 
 COLUMNS: Final = 300
-"""Into how many columns a line is thinned out: each is some pixels wide on a large screen, about one on a phone."""
+"""The number of columns that a line is thinned out to. A column is about one pixel wide on a phone."""
 
 Steps = Sequence[tuple[float, float]]
-"""A value that changes in steps: from when on, and to what."""
+"""A value that changes in steps: times, and the values from then on."""
 
 
 def thinned(steps: Steps, end: float) -> Iterator[tuple[float, float]]:
-    """The first, least, largest and last value of each column: nothing that could be seen is lost.
+    """The first, least, largest and last value of each column, so every visible peak is kept.
 
     (M4: Jugel, Jerzak, Hackenbroich and Markl, VLDB 2014.)
     """
@@ -31,7 +31,7 @@ def thinned(steps: Steps, end: float) -> Iterator[tuple[float, float]]:
 
 
 def step_path(steps: Steps, end: float) -> str:
-    """The path of a value that changes in steps, until ``end``; it is 0 before the first and falls to 0 at the end."""
+    """The path of a value that changes in steps, until ``end``. The value is 0 before the first step and at the end."""
     decimals = _decimals(end)
     parts, last = ["M0 0"], "0"
     for t, value in thinned(steps, end):
@@ -48,12 +48,12 @@ def line_path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def area_path(lower: Sequence[float], upper: Sequence[float]) -> str:
-    """The path around what lies between two lines, whose points are one apart and begin at 0."""
+    """The path around the area between two lines, whose points are at 0, 1, 2 and so on."""
     forth = [f"{x} {y:.4g}" for x, y in enumerate(upper)]
     back = [f"{x} {y:.4g}" for x, y in reversed(list(enumerate(lower)))]
     return f"M{'L'.join([*forth, *back])}Z"
 
 
 def _decimals(end: float) -> int:
-    """Digits after the point that tell some positions within a column apart."""
+    """The decimals that resolve a tenth of a column."""
     return max(0, math.ceil(math.log10(10 * COLUMNS / end))) if end > 0 else 0

@@ -1,4 +1,4 @@
-"""Links as they were asked to be, and as they were measured before play and after it."""
+"""The properties of links, as asked and as measured before and after play."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _PROPERTIES: Final = ("delay", "jitter", "rate", "loss")
 
 @dataclass(frozen=True)
 class Property:
-    """One property of a direction, as people read it; "–" where there is nothing to say."""
+    """One property of a direction, for people; "–" if unknown."""
 
     asked: str
     before: str
@@ -20,7 +20,7 @@ class Property:
 
 @dataclass(frozen=True)
 class DirectionRow:
-    """One direction of a link; ``wrong`` are the sentences on what was not as asked."""
+    """One direction of a link; ``wrong`` has its flaws as sentences."""
 
     source: str
     target: str
@@ -30,7 +30,7 @@ class DirectionRow:
 
 
 def direction_rows(summary: Mapping[str, Any], ends: Mapping[str, tuple[str, str]]) -> Iterator[DirectionRow]:
-    """A row for each direction of the links, by name with both ``ends``, in a run with this summary."""
+    """A row for each direction of the links in the summary of a run; ``ends`` are by link."""
     measured, carried = summary["fidelity"]["links"] or {}, summary["links"]
     for link, (a, b) in ends.items():
         for direction, source, target in (("up", a, b), ("down", b, a)):

@@ -32,7 +32,7 @@ FIDELITY_TONES: Final = {"valid": "good", "distorted": "warn", "invalid": "bad",
 
 
 class Figure(NamedTuple):
-    """A number as people read it, with what else there is to say of it."""
+    """A number for people, with a detail."""
 
     name: str
     value: str
@@ -41,14 +41,14 @@ class Figure(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Figures that belong together."""
+    """Related figures and their name."""
 
     name: str
     figures: Sequence[Figure]
 
 
 def write_report(path: Path) -> None:
-    """Write the trace and the page of a run into its directory, from what else is there; raises SpecError."""
+    """Write ``report.html`` and ``trace.json`` of a run directory; raises SpecError if the directory is incomplete."""
     with whole_run(path):
         run = RunFiles.load(path)
         page = RunPage(run, run.topology)
@@ -60,39 +60,39 @@ def write_report(path: Path) -> None:
 
 @dataclass(frozen=True)
 class RunPage:
-    """What the page of a run says, part by part."""
+    """The parts of the page of a run, for the template."""
 
     run: RunFiles
     topology: Topology
 
     @property
     def title(self) -> str:
-        """Of the window."""
+        """The title of the window."""
         return f"{self.scenario}: {self.verdict}"
 
     @property
     def scenario(self) -> str:
-        """Its name."""
+        """The name of the scenario."""
         return str(self.run.summary["scenario"])
 
     @property
     def verdict(self) -> str:
-        """What the run came to."""
+        """The verdict on the run."""
         return str(self.run.summary["verdict"])
 
     @property
     def tone(self) -> tuple[str, str]:
-        """How the verdict looks: its class and its sign."""
+        """The CSS class and the sign of the verdict."""
         return TONES[self.verdict]
 
     @property
     def reasons(self) -> list[str]:
-        """Why the run did not pass."""
+        """Why the run did not pass, as sentences."""
         return list(self.run.summary["reasons"])
 
     @property
     def facts(self) -> list[str]:
-        """Which run it was."""
+        """The run's identity, time, seed and size."""
         manifest, metrics, dilation = self.run.manifest, self.run.summary["metrics"], self.run.summary["dilation"]
         began = datetime.fromisoformat(manifest["play_began"])
         slower = [] if dilation == 1 else [f"time ran {dilation:g} times slower"]
@@ -108,7 +108,7 @@ class RunPage:
 
     @property
     def headlines(self) -> Iterator[Figure]:
-        """The numbers that are looked for first."""
+        """The most important numbers."""
         metrics = self.run.summary["metrics"]
         interval = metrics["accuracy.interval"]
         likely = "" if interval is None else "{:.2f} to {:.2f} with 95 %".format(*interval)
@@ -123,7 +123,7 @@ class RunPage:
 
     @property
     def metrics(self) -> list[Figure]:
-        """All of them."""
+        """All metrics of the whole run."""
         return [Figure(name, self._metric(name)) for name in self.run.traits]
 
     def _metric(self, name: str) -> str:
@@ -131,7 +131,7 @@ class RunPage:
 
     @property
     def expectations(self) -> Iterator[tuple[str, str, str, bool]]:
-        """What was expected of each subject, what it was, and whether that held; last, what holds of every run."""
+        """Subject, expectation, value, and whether the expectation held; last, the invariants."""
         for entry in self.run.summary["expectations"]:
             judgement = Judgement(**entry)
             was, traits = judgement.value, self.run.traits.get(judgement.metric, Traits())
@@ -142,16 +142,16 @@ class RunPage:
 
     @property
     def seconds(self) -> float:
-        """How long play took."""
+        """The duration of play."""
         return self.run.measured.duration
 
     @property
     def ticks(self) -> list[float]:
-        """Where the axis of time is marked."""
+        """The marks of the axis of time."""
         return ticks(self.seconds)
 
     def percent(self, seconds: float) -> float:
-        """A time or a duration as a part of the axis."""
+        """``seconds`` in percent of the axis."""
         return round(100 * seconds / self.seconds, 3) if self.seconds else 0.0
 
     @property
@@ -161,12 +161,12 @@ class RunPage:
 
     @cached_property
     def bars(self) -> list[FaultBar]:
-        """The faults that came to be in force."""
+        """The faults that were in force at some time."""
         return fault_bars(self.run)
 
     @property
     def faults(self) -> list[FaultRecord]:
-        """The whole timeline."""
+        """A record for each entry of the timeline."""
         return self.run.faults
 
     @cached_property
@@ -176,22 +176,22 @@ class RunPage:
 
     @cached_property
     def composition(self) -> Composition | None:
-        """What latencies were made of; None where nothing was answered."""
+        """The composition of latencies; None if no prompt was answered."""
         return composition(self.run.measured, self.breakdowns, self.topology.nodes) if self.breakdowns else None
 
     @property
     def drawing(self) -> Markup:
-        """The topology; the text in it is escaped by whoever draws it."""
+        """The topology as SVG; the drawing escapes its text."""
         return Markup(draw(self.topology))
 
     @property
     def directions(self) -> Iterator[DirectionRow]:
-        """The links."""
+        """A row for each direction of each link."""
         return direction_rows(self.run.summary, {link.name: (link.a, link.b) for link in self.topology.resolved_links})
 
     @cached_property
     def prompts(self) -> list[PromptRow]:
-        """All of them."""
+        """A row for each prompt."""
         return list(prompt_rows(self.run.measured, self.breakdowns))
 
     def spent(self, parts: Breakdown) -> str:
@@ -204,13 +204,13 @@ class RunPage:
 
     @property
     def fidelity(self) -> tuple[str, str, list[str]]:
-        """The verdict on the emulation, how it looks, and why."""
+        """The verdict on the emulation, its CSS class, and its reasons."""
         fidelity = self.run.summary["fidelity"]
         return fidelity["verdict"], FIDELITY_TONES[fidelity["verdict"]], fidelity["reasons"]
 
     @property
     def emulation(self) -> Iterator[Group]:
-        """The figures behind that verdict."""
+        """The figures behind the verdict on the emulation."""
         fidelity = self.run.summary["fidelity"]
         if host := fidelity["host"]:
             yield Group("Host during play", list(_host(host)))
@@ -220,7 +220,7 @@ class RunPage:
 
     @property
     def made_of(self) -> Iterator[Group]:
-        """Host, versions, models, and how long the stages took."""
+        """Host, versions, models, and the durations of the stages."""
         manifest = self.run.manifest
         host = {**manifest["host"], "memory": quantity(manifest["host"]["memory"], "B")}
         yield Group("Host", _figures({**host, "links": manifest["links"]}))

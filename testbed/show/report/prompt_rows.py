@@ -1,4 +1,4 @@
-"""Every prompt with what came of it."""
+"""The table of prompts with their answers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class PromptRow:
 
 
 def prompt_rows(measured: Measurements, spent: Mapping[str, Breakdown]) -> Iterator[PromptRow]:
-    """In the order in which they were handed over."""
+    """A row for each prompt, in the order in which they were handed over."""
     for prompt, event in measured.prompts.items():
         answer = measured.answers.get(prompt)
         said = measured.failures.get(prompt, "play ended before") if answer is None else answer["text"]

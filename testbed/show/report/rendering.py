@@ -1,4 +1,4 @@
-"""Templates to pages. What is put into them is escaped."""
+"""Pages from templates, which escape everything that is put into them."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def render(template: str, title: str, **context: object) -> str:
-    """A page with its style and script in it; only this very script can run there."""
+    """A page that contains its style and its script, the only script that can run there."""
     style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = {"title": title, "style": style, "script": script, "script_hash": f"sha256-{digest}"}
@@ -23,7 +23,7 @@ def render(template: str, title: str, **context: object) -> str:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write a page; raises SpecError where that cannot be."""
+    """Write a page; raises SpecError if it cannot be written."""
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -44,12 +44,12 @@ def _environment() -> Environment:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """Three digits and the unit that suits them."""
+    """``value`` for people, with the unit; "–" for None."""
     if value is None:
         return "–"
     return readable(value, unit) if value or not unit else f"0 {unit}"
 
 
 def moment(t: float | None) -> str:
-    """A time of play."""
+    """A time of play for people, in seconds; "–" for None."""
     return "–" if t is None else f"{t:.2f} s"

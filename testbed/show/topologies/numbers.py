@@ -1,4 +1,4 @@
-"""The numbers of links and nodes as people read them, in a drawing or a table."""
+"""The numbers of links and nodes for people, in a drawing or a table."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,31 +22,31 @@ def delay(direction: Direction) -> str:
 
 
 def loss(direction: Direction) -> str:
-    """``0.1 %``, or ``1 % in bursts``; nothing where nothing is lost."""
+    """``0.1 %``, or ``1 % in bursts``; empty without loss."""
     bursts = " in bursts" if direction.loss.to_bad else ""
     return f"{_share(direction.loss.mean)}{bursts}" if direction.loss.mean else ""
 
 
 def others(direction: Direction) -> str:
-    """What few links have."""
+    """The less common properties, separated by commas."""
     return ", ".join(_others(direction))
 
 
 def short(direction: Direction) -> str:
-    """Everything in one line."""
+    """All properties in one line."""
     texts = (bandwidth(direction), delay(direction), loss(direction), others(direction))
     return " · ".join(filter(None, texts))
 
 
 def directions(link: Link) -> list[tuple[str, str, str, Direction]]:
-    """The directions as (from, sign, to, what it is like): one for both where they do not differ."""
+    """The directions as (from, arrow, to, properties); one entry for both if they do not differ."""
     if link.up == link.down:
         return [(link.a, "↔", link.b, link.up)]
     return [(link.a, "→", link.b, link.up), (link.b, "→", link.a, link.down)]
 
 
 def device(node: Node) -> str:
-    """``0.3 CPUs, 160 MiB``, or the name of a profile in place of the first."""
+    """``0.3 CPUs, 160 MiB``, or the name of a profile and the memory."""
     cpus = node.device if node.cpus is None else f"{node.cpus:g} CPUs"
     return f"{cpus}, {SIZE.readable(node.memory)}"
 

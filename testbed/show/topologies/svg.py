@@ -52,11 +52,11 @@ class Box:
     height: float
 
     def holds(self, point: Point) -> bool:
-        """Whether the point is inside."""
+        """Whether the box contains the point."""
         return abs(point[0] - self.x) < self.width / 2 and abs(point[1] - self.y) < self.height / 2
 
     def overlap(self, other: "Box") -> float:
-        """The area that both cover."""
+        """The area of the intersection, in square pixels."""
         across = min(self.x + self.width / 2, other.x + other.width / 2) - max(
             self.x - self.width / 2, other.x - other.width / 2
         )
@@ -67,7 +67,7 @@ class Box:
 
 
 def draw(topology: Topology) -> str:
-    """The picture: devices with what they are, switches, and links with their numbers, each way's where they differ."""
+    """The picture: devices, switches, and links with their numbers, per direction if they differ."""
     places, width, height = _placed(topology)
     size = {"viewBox": f"0 0 {width:.0f} {height:.0f}", "width": f"{width:.0f}"}
     svg = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "class": "topology", **size})
@@ -89,7 +89,7 @@ def draw(topology: Topology) -> str:
 
 
 def _placed(topology: Topology) -> tuple[dict[str, Point], float, float]:
-    """Places in pixels, and the size of the whole."""
+    """The positions of nodes and switches, and the width and height of the picture, in pixels."""
     places = layout(topology)
     left, top = (min(place[axis] for place in places.values()) for axis in (0, 1))
     shifted = {
@@ -117,14 +117,14 @@ def _draw_end(svg: Element, topology: Topology, name: str, box: Box) -> None:
 
 
 def _points(a: Point, b: Point) -> list[Point]:
-    """Some on the line between two."""
+    """Points on the line from ``a`` to ``b``."""
     return [(a[0] + (b[0] - a[0]) * step / _POINTS, a[1] + (b[1] - a[1]) * step / _POINTS) for step in range(_POINTS)]
 
 
 def _draw_numbers(
     svg: Element, link: Link, places: dict[str, Point], taken: Iterable[Box], others: Iterable[Point]
 ) -> Box:
-    """On the link's line, where they cover least of the boxes that are taken and of other lines."""
+    """Draw the numbers on the link's line, where they cover the least of other boxes and lines; returns their box."""
     (ax, ay), (bx, by) = places[link.a], places[link.b]
     lines = list(_numbers(link, (bx - ax, by - ay)))
     size = (max(map(len, lines)) * _LETTER + 6, len(lines) * _LINE + 2)
@@ -137,7 +137,7 @@ def _draw_numbers(
 
 
 def _numbers(link: Link, ahead: Point) -> Iterator[str]:
-    """What holds both ways, or what holds each way, with an arrow that points as the line does in the picture."""
+    """The numbers of both directions, or of each with an arrow that points as the line does in the picture."""
     forth, back = _arrows(ahead)
     for source, sign, _, direction in numbers.directions(link):
         arrow = "" if sign == "↔" else f"{forth if source == link.a else back} "
@@ -145,7 +145,7 @@ def _numbers(link: Link, ahead: Point) -> Iterator[str]:
 
 
 def _arrows(ahead: Point) -> tuple[str, str]:
-    """One that points ahead, roughly, and one that points back."""
+    """An arrow that points roughly ahead, and one that points back."""
     across, down = ahead
     if abs(across) > abs(down):
         return ("→", "←") if across > 0 else ("←", "→")

@@ -17,7 +17,7 @@ from testbed.topologies.layout import graph_of
 
 
 def print_topology(topology: Topology, console: Console) -> None:
-    """Who is linked with whom, and what each link is like."""
+    """Print the links as a tree, and the properties of each."""
     counts = [(len(topology.nodes), "node"), (len(topology.switches), "switch"), (len(topology.links), "link")]
     parts = ", ".join(f"{count} {_plural(word, count)}" for count, word in counts if count)
     console.print(Text.assemble((topology.name, "bold"), f": {parts}"))
@@ -30,7 +30,7 @@ def _plural(word: str, count: int) -> str:
 
 
 def _trees(topology: Topology) -> list[Tree]:
-    """A tree from each centre; links that would close a circle are named where they leave."""
+    """A tree for each connected part. Links that would close a cycle are named at one of their ends."""
     graph = graph_of(topology)
     trees = []
     for part in networkx.connected_components(graph):
