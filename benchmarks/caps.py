@@ -35,7 +35,8 @@ from testbed.node import config as places
 from testbed.schema.scenario import Scenario
 from testbed.world.journal import Journal
 from testbed.world.nodes.cgroups import Cgroup
-from testbed.world.nodes.container import container_name
+from testbed.world.nodes.container import ContainerNode
+from testbed.world.nodes.containers import container_name
 from testbed.world.plan import prepare
 
 CAPS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -144,8 +145,8 @@ class Result:
 class Bench:
     """A node that computes without a pause, into the file ``times``."""
 
-    def __init__(self, world: Unlinked, metronome: psutil.Process | None, times: Path) -> None:
-        self._node = world.nodes[NODE]
+    def __init__(self, node: ContainerNode, metronome: psutil.Process | None, times: Path) -> None:
+        self._node = node
         self._metronome = metronome
         self._times = times
 
@@ -211,7 +212,9 @@ def computing_node(writer: str) -> Iterator[Bench]:
         container = plan.docker.containers.get(container_name(journal.run, NODE))
         beating = [int(one.name.partition("@")[0]) for one in journal.records() if one.kind == "process"]
         metronome = psutil.Process(beating[0]) if beating else None
-        yield Bench(world, metronome, _start(container, writer, world.shared[NODE]))
+        node = world.nodes[NODE]
+        assert isinstance(node, ContainerNode)
+        yield Bench(node, metronome, _start(container, writer, node.shared))
         world.close()
     finally:
         journal.undo()

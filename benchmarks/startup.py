@@ -35,7 +35,7 @@ from testbed.schema.scenario import Scenario
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import RunningLinks
 from testbed.world.network.network import Network
-from testbed.world.nodes.container import container_name
+from testbed.world.nodes.containers import container_name
 from testbed.world.plan import choose_backend, prepare
 from testbed.world.world import World
 

@@ -13,15 +13,16 @@ import psutil
 from aiohttp import ClientSession, ClientTimeout, UnixConnector
 from docker.models.containers import Container
 
-from testbed.analysis.events import Event, EventLog
+from testbed.analysis.events import Event
 from testbed.models.random_weights import ENCODINGS, Dimensions, Recipe
+from testbed.node import config as places
 from testbed.schema.scenario import Scenario
 from testbed.world import watcher
 from testbed.world.journal import Journal
 from testbed.world.network.routes import interface_names
 from testbed.world.nodes.cgroups import Cgroup
-from testbed.world.nodes.client import AgentClient
-from testbed.world.nodes.container import container_name
+from testbed.world.nodes.container import ContainerNode
+from testbed.world.nodes.containers import container_name
 from testbed.world.plan import Plan, prepare
 from testbed.world.world import World
 
@@ -141,19 +142,35 @@ class Standing:
     world: World
     plan: Plan
     ready: float
-    log: EventLog
     names: Sequence[str]
     _cgroups: dict[str, Cgroup] = field(default_factory=dict)
 
     def play(self, prompts: Sequence[str], tokens: int) -> Played:
         """Have the head complete all prompts at once, with up to so many tokens each."""
-        self.log.collect()
+        self._new_events()
         answers, carried = self.world.clock.run(self._complete(prompts, tokens))
-        return Played(answers, sorted(self.log.collect(), key=lambda event: event["t"]), carried)
+        return Played(answers, sorted(self._new_events(), key=lambda event: event["t"]), carried)
+
+    def _new_events(self) -> list[Event]:
+        """The nodes' events since the last call."""
+        return self.world.clock.run(self._take_events())
+
+    async def _take_events(self) -> list[Event]:
+        events: list[Event] = []
+        for node in self.world.nodes.values():
+            async with node.session() as session:
+                events += await session.last_events()
+        return events
+
+    def node(self, name: str) -> ContainerNode:
+        """A node, which is a container."""
+        node = self.world.nodes[name]
+        assert isinstance(node, ContainerNode)
+        return node
 
     async def _complete(self, prompts: Sequence[str], tokens: int) -> tuple[list[str], list[tuple[float, int]]]:
         carried: list[tuple[float, int]] = []
-        socket = str(self.world.socket(NAMES[0]))
+        socket = str(self.node(NAMES[0]).shared / places.SOCKET)
         async with ClientSession(
             "http://agent", connector=UnixConnector(socket, limit=0), timeout=ClientTimeout(total=None)
         ) as session:
@@ -207,7 +224,7 @@ class Standing:
 
     def _cgroup(self, name: str) -> Cgroup:
         if name not in self._cgroups:
-            self._cgroups[name] = Cgroup(self.world.nodes[name].pid)
+            self._cgroups[name] = Cgroup(self.node(name).pid)
         return self._cgroups[name]
 
 
@@ -237,23 +254,15 @@ def standing(setup: Setup, files: Mapping[Path, Path] | None = None) -> Iterator
         world = World(plan, journal, _silently)
         try:
             world.wait_until_ready()
-            world.clock.run(_reach(world))
+            world.reach_neighbours()
             ready = time.monotonic() - begin
-            log = EventLog([world.events(name) for name in setup.names], world.clock)
-            yield Standing(journal.run, world, plan, ready, log, setup.names)
+            yield Standing(journal.run, world, plan, ready, setup.names)
         finally:
             world.close()
     finally:
         journal.undo()
         journal.close()
         watch.wait()
-
-
-async def _reach(world: World) -> None:
-    """Have every node reach the others, and say that it is ready: a ring is closed, and tuned if it is to be."""
-    for name in world.nodes:
-        async with AgentClient(world.socket(name)) as client:
-            await client.neighbours()
 
 
 @contextmanager

@@ -70,6 +70,10 @@ class ConditionFault(NodeFault):
     def condition(self) -> dict[str, Any]:
         """The fields of :class:`~testbed.faults.api.Condition` that it sets."""
 
+    def demands(self) -> Iterator[tuple[str, str]]:
+        """The fields of its condition, of its node."""
+        yield from ((self.node, field) for field in self.condition())
+
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """One phase, until the fault is over."""
         del topology

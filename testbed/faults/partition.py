@@ -37,6 +37,10 @@ class Partition(Fault):
             if times > 1:
                 yield ("groups",), f"{node!r} stands there {times} times; a node can be on one side only"
 
+    def demands(self) -> Iterator[tuple[str, str]]:
+        """That every node of a group can be deaf."""
+        yield from ((node, "deaf_to") for node in chain.from_iterable(self.groups))
+
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """One."""
         del topology

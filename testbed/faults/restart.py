@@ -25,6 +25,10 @@ class Restart(NodeFault):
         """The node."""
         return self.node
 
+    def demands(self) -> Iterator[tuple[str, str]]:
+        """That its node can be ended and started."""
+        yield self.node, "running"
+
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """Down, and then up, whatever killed the node before."""
         del topology

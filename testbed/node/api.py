@@ -12,6 +12,9 @@ On the Unix socket, for the host, these and:
 
     POST /prompts                {"id": …, "text": …}: the pattern's answer, worked out once for each id
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
+    GET  /events?after=BYTES     the event file behind its first BYTES: one JSON object a line
+    GET  /events/stream?after=BYTES&every=SECONDS
+                                 the same and all that is added, each event within SECONDS; never ends
 """
 
 import asyncio
@@ -40,6 +43,7 @@ from testbed.node.calls.openai import (
 from testbed.node.calls.requests import NameTakenError
 from testbed.node.engine.queue import NotDoneError
 from testbed.node.event_log import EventWriter
+from testbed.node.event_stream import EventApi
 from testbed.node.journal import UNNAMED
 from testbed.node.participant import CHATS, DELEGATIONS, VERIFICATIONS
 from testbed.patterns.participant import JobError, Prompt
@@ -80,6 +84,7 @@ class NodeApi:
         """The API for the host."""
         application = self.for_network()
         application.add_routes([web.post("/prompts", self._prompt), web.get("/neighbours", self._neighbours)])
+        EventApi(self._log).add_to(application)
         return application
 
     async def _chat(self, http: web.Request) -> web.Response:

@@ -76,4 +76,4 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+        yield from (json.loads(line) for line in lines if line.endswith("\n"))  # a kill may have cut off the last one

@@ -17,7 +17,7 @@ from testbed.analysis.summary import Summary
 from testbed.core.errors import SpecError
 from testbed.record.inputs import Input, copy_inputs, relocated
 from testbed.schema.scenario import Scenario, yaml_text
-from testbed.world.nodes.container import NodeContainer
+from testbed.world.nodes.handle import NodeHandle
 
 
 def default_path(scenario: Scenario) -> Path:
@@ -79,7 +79,7 @@ class RunDirectory:
         (self.path / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @contextmanager
-    def keeping_logs(self, nodes: Mapping[str, NodeContainer]) -> Iterator[None]:
+    def keeping_logs(self, nodes: Mapping[str, NodeHandle]) -> Iterator[None]:
         """Write the output of every node to ``logs/`` when the block within ends, even if it raises."""
         try:
             yield

@@ -2,20 +2,25 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
 from testbed.analysis.board import NodeBoard
-from testbed.analysis.events import HOST, EventLog, write_events
+from testbed.analysis.events import write_events
 from testbed.analysis.measurements import Measurements
 from testbed.record.directory import RunDirectory
+from testbed.record.event_log import RunEvents
 from testbed.record.host_load import HostLoad, HostWatch
 from testbed.record.samples import Sampler
-from testbed.world.nodes.container import Exit
+from testbed.world.nodes.handle import Event, Exit, NodeHandle
 from testbed.world.world import World
 
 SAMPLE_INTERVAL: Final = 0.15
 """Seconds between two samples."""
+
+_PROMPT: Final = 0.02
+"""Seconds that an event may wait in its node where a timeline waits for what events say."""
 
 _EXIT_SECONDS: Final = 2.0
 
@@ -26,7 +31,7 @@ class Recording:
     def __init__(self, world: World) -> None:
         self._world = world
         self._clock = world.clock
-        self._log = EventLog([*(world.events(name) for name in world.nodes), world.link_events], world.clock)
+        self._log = RunEvents(world.link_events, world.clock)
         nodes = world.plan.scenario.topology.nodes
         self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
         self._sampler = Sampler(world, self.boards)
@@ -51,11 +56,34 @@ class Recording:
         """Record what the host sees happening now."""
         self._log.emit(event, **fields)
 
+    async def follow(self) -> None:
+        """Take in the nodes' events as they come, until cancelled."""
+        awaited = any(entry.triggers for entry in self._world.plan.scenario.timeline)
+        every = _PROMPT if awaited else SAMPLE_INTERVAL
+        async with asyncio.TaskGroup() as following:
+            for node in self._world.nodes.values():
+                following.create_task(self._follow(node, every))
+
+    async def _follow(self, node: NodeHandle, every: float) -> None:
+        async with node.session() as session:
+            async for events in session.events(every):
+                self._take(node.name, events)
+
+    async def _take_all_last(self) -> None:
+        await asyncio.gather(*map(self._take_last, self._world.nodes.values()))
+
+    async def _take_last(self, node: NodeHandle) -> None:
+        async with node.session() as session:
+            self._take(node.name, await session.last_events())
+
+    def _take(self, name: str, events: Sequence[Event]) -> None:
+        self._log.take(events)
+        for event in events:
+            self.boards[name].apply(event)
+
     def catch_up(self) -> None:
-        """Take in the nodes' events, and then who has ended: the last word on a node, unless it was started again."""
-        for event in self._log.collect():
-            if event["node"] != HOST:
-                self.boards[event["node"]].apply(event)
+        """Take in what the host sees: changes of links, and which nodes have ended or were started again."""
+        self._log.catch_up()
         for name, node in self._world.nodes.items():
             end, board = node.exit(), self.boards[name]
             for one in node.exits[self._exits[name] :]:
@@ -68,13 +96,20 @@ class Recording:
                 board.state = "starting"
 
     async def lose(self, prompt: str, owner: str) -> None:
-        """A prompt's owner ended before the prompt did; how it ended is known a moment after its sockets close."""
+        """Record that a prompt failed because its owner is gone.
+
+        How the owner ended is known a moment after its sockets close.
+        """
         deadline = self._clock.now() + _EXIT_SECONDS
         while owner not in self._gone and self._clock.now() < deadline:
             await asyncio.sleep(_EXIT_SECONDS / 100)
             self.catch_up()
+        self.fail(prompt, owner, f"{owner}: {self._gone.get(owner, 'does not answer')}")
+
+    def fail(self, prompt: str, owner: str, reason: str) -> None:
+        """Record that the run gave up a prompt."""
         self.boards[owner].failed += 1
-        self.emit("lost", prompt=prompt, reason=f"{owner}: {self._gone.get(owner, 'does not answer')}")
+        self.emit("lost", prompt=prompt, reason=reason)
 
     def sample(self) -> None:
         """Take in what the nodes have done, and one sample of each."""
@@ -83,8 +118,9 @@ class Recording:
         self._host.look()
 
     def write(self, directory: RunDirectory) -> Measurements:
-        """Write all events and samples, and return what can be computed from them."""
-        self._log.collect()
+        """Write all events and samples, those that nodes still hold as well; returns what can be computed from them."""
+        self._clock.run(self._take_all_last())
+        self._log.catch_up()
         events = self._log.ordered(self.zero)
         write_events(events, directory.events)
         self._sampler.write(directory.samples, self.zero)

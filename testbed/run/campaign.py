@@ -1,4 +1,4 @@
-"""One scenario as often as asked for, with another seed each time, and all of it held against the baseline."""
+"""A campaign: runs of one scenario with consecutive seeds, compared with the scenario's baseline."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -16,14 +16,17 @@ from testbed.show.report import write_report
 from testbed.show.view import View
 
 Watch = Callable[[str], AbstractContextManager[View]]
-"""Makes a view of a run, which it is told the name of."""
+"""Makes the view of a run, given the run's name."""
 
 
 class Campaign:
-    """The runs of one scenario. ``summaries`` holds what they gave, as far as they have come."""
+    """The runs of one scenario. ``summaries`` are those of the runs that have ended, in order."""
 
     def __init__(self, scenario: Scenario, options: runner.Options, repeat: int = 1) -> None:
-        """``repeat`` runs, with the scenario's seed and those after it; raises SpecError if its baseline is none."""
+        """Plan ``repeat`` runs: the first with the scenario's seed, each further one with the next seed.
+
+        Raises SpecError if the scenario's baseline holds no valid run of it.
+        """
         self._scenario = scenario
         self._options = options
         self._repeat = repeat
@@ -31,7 +34,7 @@ class Campaign:
         self.summaries: list[Summary] = []
 
     def play(self, watch: Watch) -> None:
-        """Run them one after the other until one is interrupted, and judge what they are together."""
+        """Play the runs one after the other, and compare them with the baseline; stops if one is interrupted."""
         for scenario, out in self._runs():
             with watch(scenario.name if self._repeat == 1 else f"{scenario.name}, seed {scenario.seed}") as view:
                 self.summaries.append(runner.run(scenario, replace(self._options, out=out), view))
@@ -40,7 +43,7 @@ class Campaign:
         self._hold_against_baseline()
 
     def _runs(self) -> Iterator[tuple[Scenario, Path | None]]:
-        """Each run's scenario and directory: of several, one for each seed in a directory that they share."""
+        """The scenario and directory of each run. Several runs share a directory, in which each has ``seed-N``."""
         if self._repeat == 1:
             yield self._scenario, self._options.out
             return
@@ -49,7 +52,7 @@ class Campaign:
             yield self._scenario.model_copy(update={"seed": seed}), shared / f"seed-{seed}"
 
     def _hold_against_baseline(self) -> None:
-        """What is worse over all runs fails each of them: none stands for a change by itself."""
+        """Compare all runs together with the baseline. What is worse fails every run: one alone proves no change."""
         if not self._baseline:
             return
         played = telling(load_runs(summary.directory for summary in self.summaries))
@@ -63,7 +66,7 @@ class Campaign:
 
 
 def _baseline(scenario: Scenario) -> list[RecordedRun]:
-    """The runs to hold a scenario against; none where it names none."""
+    """The runs of the scenario's baseline; empty if it names none."""
     if scenario.baseline is None:
         return []
     runs = telling(run for run in load_runs([Path(scenario.baseline)]) if run.scenario == scenario.name)

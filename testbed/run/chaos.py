@@ -1,4 +1,4 @@
-"""Chaos: random timelines until something breaks that holds of every run, and then the smallest that breaks it."""
+"""Chaos: runs with random timelines until an invariant breaks, and then the smallest timeline that breaks it."""
 
 import shutil
 from collections.abc import Callable
@@ -19,14 +19,17 @@ from testbed.schema.timeline.entries import Entry, named, timeline_mistakes
 from testbed.world.leaks import Possessions
 
 MOST_TRIES: Final = 40
-"""Timelines that are tried to find the smallest; a quarter of an hour, where a run takes 20 seconds."""
+"""Timelines that are tried in search of the smallest: a quarter of an hour if a run takes 20 s."""
 
-_USUAL_FAULTS: Final = 4  # in a run whose scenario does not say how many
+_USUAL_FAULTS: Final = 4  # in a run, if the scenario has no `random`
 
 
 @dataclass(frozen=True)
 class Breach:
-    """What broke, as sentences, in a scenario with the smallest timeline that was found; ``path`` is its file."""
+    """Broken invariants, as sentences, and the scenario with the smallest timeline that breaks one.
+
+    ``path`` is the file of that scenario, and ``tries`` the number of runs of the search for it.
+    """
 
     broken: list[str]
     scenario: Scenario
@@ -34,20 +37,20 @@ class Breach:
     tries: int
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The breach as JSON, for ``--json``."""
         seed, smallest = self.scenario.seed, str(self.path)
         return {"broken": self.broken, "seed": seed, "smallest": smallest, "tries": self.tries}
 
 
 class Chaos:
-    """Runs of one scenario, with its seed and those after it, and so with other faults each time.
+    """Runs of one scenario with consecutive seeds, each of which draws other faults.
 
-    ``played`` are those that have been; ``breach`` is what the last one broke, if it did. ``invalid`` are those whose
-    emulation broke, tries included: they say nothing.
+    ``played`` counts the runs. ``invalid`` counts those with an invalid emulation, including tries of a search: these
+    prove nothing. ``breach`` is what the last run broke, or None.
     """
 
     def __init__(self, scenario: Scenario, options: runner.Options, watch: Watch, tell: Callable[[str], None]) -> None:
-        """``options.out`` is the directory that the runs share; ``tell`` is told what came of each."""
+        """``options.out`` is the directory that the runs share; ``tell`` is called with a sentence on each run."""
         self._scenario = _chaotic(scenario)
         self._options = options
         self._directory = shared_path(scenario, options.out)
@@ -58,7 +61,7 @@ class Chaos:
         self.breach: Breach | None = None
 
     def play(self, runs: int) -> None:
-        """Up to so many runs; raises KeyboardInterrupt if one was interrupted."""
+        """Play up to ``runs`` runs, until an invariant breaks; raises KeyboardInterrupt if one is interrupted."""
         for number in range(runs):
             seed = self._scenario.seed + number
             scenario = self._scenario.model_copy(update={"seed": seed}).drawn()
@@ -67,23 +70,23 @@ class Chaos:
             if broken:
                 self.breach = self._smallest(scenario, broken)
                 return
-        with suppress(OSError):  # runs that said nothing are there
+        with suppress(OSError):  # it holds the directories of invalid runs
             self._directory.rmdir()
 
     @property
     def exit_code(self) -> int:
-        """What the process ends with."""
+        """The exit code of the process: 1 for a breach, 4 if all runs were invalid, else 0."""
         if self.breach is not None:
             return 1
         return 4 if self.invalid == self.played else 0
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The result as JSON, for ``--json``."""
         breach = None if self.breach is None else self.breach.as_dict()
         return {"scenario": self._scenario.name, "runs": self.played, "invalid": self.invalid, "breach": breach}
 
     def _smallest(self, scenario: Scenario, broken: list[str]) -> Breach:
-        """What breaks a scenario, with the smallest timeline; of those that do, the last to be tried."""
+        """Search for the smallest timeline that breaks an invariant; returns the last one tried that does."""
         tries, breach = 0, broken
 
         def breaks(timeline: Timeline) -> bool:
@@ -102,7 +105,7 @@ class Chaos:
         return Breach(breach, smallest, path, tries)
 
     def _play(self, scenario: Scenario, name: str) -> list[str]:
-        """What a run breaks. The directory of one that breaks nothing is removed."""
+        """Play one run; returns what it broke, as sentences. If it broke nothing, its directory is removed."""
         before = Possessions.now()
         with self._watch(f"{scenario.name}, {name}, {len(scenario.timeline)} faults") as view:
             summary = runner.run(scenario, replace(self._options, out=self._directory / name), view)
@@ -117,7 +120,7 @@ class Chaos:
 
 
 def _chaotic(scenario: Scenario) -> Scenario:
-    """The same with random faults, its own or else a few of all kinds, and nothing expected but what always holds."""
+    """The scenario without expectations and baseline, and with random faults of all kinds if it has none of its own."""
     timeline = scenario.timeline
     if not any(entry.random for entry in timeline):
         usual: dict[str, Any] = {"random": {"rate": RATE.format(_USUAL_FAULTS / scenario.extent.seconds)}}

@@ -1,4 +1,4 @@
-"""Plays the timeline of a scenario: its faults begin when they are due and end when their time is over."""
+"""Plays the timeline of a scenario: begins each fault when it is due, and ends it after its duration."""
 
 import asyncio
 import math
@@ -13,11 +13,11 @@ from testbed.schema.timeline.entries import Entry
 from testbed.world.world import World, explained
 
 GLANCE: Final = 0.02
-"""Seconds between two looks at whether what an entry waits for has come."""
+"""Seconds between two checks of an entry's trigger."""
 
 
 class Timeline:
-    """The timeline of one play. ``active`` are the subjects of the faults that are active by the faults' names."""
+    """The timeline of one play. ``active`` are the subjects of the active faults, by the names of the faults."""
 
     def __init__(self, world: World, recording: Recording) -> None:
         self._clock = world.clock
@@ -30,13 +30,13 @@ class Timeline:
         self.active: dict[str, str] = {}
 
     async def play(self) -> None:
-        """Play all entries; returns when every fault is over."""
+        """Play all entries; returns once every fault is over."""
         async with asyncio.TaskGroup() as entries:
             for entry in self._entries:
                 entries.create_task(self._play(entry))
 
     async def end(self) -> None:
-        """Undo what is left. Nodes that were killed are not started: they would do nothing any more."""
+        """Undo the faults that are still active. Killed nodes stay dead: after play they have nothing to do."""
         for entry in self._entries:
             if self._held.get(entry.label) and entry.fault is not None and not entry.fault.outlives_play:
                 await self._end(entry, self._clock.now())
@@ -58,7 +58,7 @@ class Timeline:
 
     async def _carry_out(self, entry: Entry, fault: Fault, asked: float) -> None:
         healed, due = self._healed[entry.label], asked
-        healed.clear()  # what healed it before it began has healed nothing
+        healed.clear()  # a `heal` before the fault's beginning has no effect
         end = asked + (entry.lasts or math.inf)
         for phase in fault.phases(self._topology):
             await self._hold(entry, phase.effects)
@@ -88,7 +88,7 @@ class Timeline:
         self._recording.emit("fault_failed", name=entry.label, reason=str(error))
 
     async def _hold(self, entry: Entry, effects: Effects) -> None:
-        """Let an entry have these effects, and no longer those that it had."""
+        """Replace the effects of an entry."""
         before, self._held[entry.label] = self._held.get(entry.label, []), effects
         await self._effects.replace(before, effects)
 
@@ -96,7 +96,7 @@ class Timeline:
         self._recording.emit(event, name=entry.label, asked=round(asked - self._recording.zero, 6))
 
     async def _due(self, entry: Entry) -> float:
-        """Wait until an entry is due; the time at which it is, or was seen to be."""
+        """Wait until an entry is due; returns the time that it asks for, or at which its trigger was seen to be met."""
         if entry.at is not None:
             asked = self._recording.zero + entry.at
             await asyncio.sleep(asked - self._clock.now())
@@ -109,7 +109,7 @@ class Timeline:
 
 
 async def _until(when: float, event: asyncio.Event) -> None:
-    """Wait for a time of the run's clock, which is the event loop's, or for an event."""
+    """Wait until a time of the run's clock, which is the event loop's, or until an event is set."""
     with suppress(TimeoutError):
         async with asyncio.timeout_at(when if math.isfinite(when) else None):
             await event.wait()

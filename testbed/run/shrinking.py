@@ -1,13 +1,13 @@
-"""The smallest timeline that still breaks something.
+"""Shrinking: the search for the smallest timeline that still breaks an invariant.
 
-First entries are left out, by delta debugging (ddmin: Zeller and Hildebrandt, *Simplifying and Isolating
+First, entries are removed by delta debugging (ddmin: Zeller and Hildebrandt, *Simplifying and Isolating
 Failure-Inducing Input*, IEEE Transactions on Software Engineering 28(2), 2002):
 
     ████░░░░  ░░░░████             one part of two; if neither breaks, of four, of eight, … down to single entries
-    ░░██████  ██░░████  ████░░██   all but one part
-    └ whatever breaks is what is left, and the search goes on with it
+    ░░██████  ██░░████  ████░░██   all parts but one
+    └ the search continues with the part that breaks
 
-Then those that are left are made shorter, by halves.
+Then the duration of each remaining entry is halved for as long as the timeline still breaks.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,23 +18,23 @@ from testbed.schema.timeline.entries import Entry
 
 Timeline = list[Entry]
 Breaks = Callable[[Timeline], bool]
-"""Whether a timeline breaks something; to find out may take a run."""
+"""Whether a timeline breaks an invariant. A call plays a run."""
 
 _SHORTEST: Final = 0.1
-"""Seconds. What ends any sooner may be over before it is in force."""
+"""Seconds. A shorter fault may end before it is in force."""
 
 
 def shrink(timeline: Timeline, breaks: Breaks, most: int) -> Timeline:
-    """The smallest part of ``timeline``, which breaks, that was found to break with ``most`` questions at most.
+    """The smallest timeline found that breaks, reduced from ``timeline``, which breaks.
 
-    ``breaks`` is asked about no timeline twice.
+    ``breaks`` is called at most ``most`` times, and never twice with the same timeline.
     """
     asked = _Asked(breaks, most)
     return _shorter(_fewer(timeline, asked), asked)
 
 
 class _Asked:
-    """Remembers what it was told. Once it has asked often enough, it takes the rest for harmless."""
+    """Caches the answers of ``breaks``. After ``most`` calls, every new timeline counts as harmless."""
 
     def __init__(self, breaks: Breaks, most: int) -> None:
         self._breaks = breaks
@@ -52,7 +52,7 @@ class _Asked:
 
 
 def _fewer(timeline: Timeline, breaks: Breaks) -> Timeline:
-    """Without all entries that it takes none of; the empty one first, for some faults are in the nodes."""
+    """``timeline`` without the entries that it can break without. The empty one is tried first: a bug may need none."""
     if breaks([]):
         return []
     parts = 2
@@ -68,7 +68,7 @@ def _fewer(timeline: Timeline, breaks: Breaks) -> Timeline:
 
 
 def _without(timeline: Timeline, parts: int) -> Iterator[tuple[Timeline, int]]:
-    """What is left of a timeline without some of its parts, and into how many parts to take that."""
+    """Each part of a timeline, and each timeline without one part; with the number of parts to divide it into next."""
     borders = [len(timeline) * number // parts for number in range(parts + 1)]
     for begin, end in pairwise(borders):
         yield timeline[begin:end], 2
@@ -77,7 +77,7 @@ def _without(timeline: Timeline, parts: int) -> Iterator[tuple[Timeline, int]]:
 
 
 def _shorter(timeline: Timeline, breaks: Breaks) -> Timeline:
-    """With every entry as short as it still breaks."""
+    """The timeline with every entry as short as it can be and still break."""
     for index in range(len(timeline)):
         while halved := _halved(timeline, index):
             if not breaks(halved):
@@ -87,7 +87,7 @@ def _shorter(timeline: Timeline, breaks: Breaks) -> Timeline:
 
 
 def _halved(timeline: Timeline, index: int) -> Timeline | None:
-    """With one entry half as long; None if that has no duration, or is short enough."""
+    """The timeline with one entry half as long; None if the entry has no duration, or would become too short."""
     entry = timeline[index]
     if entry.lasts is None or entry.lasts / 2 < _SHORTEST:
         return None

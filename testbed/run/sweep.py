@@ -1,4 +1,4 @@
-"""One scenario at many points, at each as often as asked for. What has been played already is not played again."""
+"""A sweep: runs of one scenario at many points, several at each. Runs that have ended are not played again."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ from testbed.show.sweep_figure import draw
 from testbed.show.view import Pace, View
 
 _BESIDES_PLAY: Final = 15.0
-"""Seconds that a run takes besides its play, roughly; they matter only until one has been played."""
+"""A guess at the seconds that a run takes besides play, used until the first run has been played."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run of a sweep: its point and a seed."""
+    """A run of a sweep, at one point with one seed."""
 
     point: Point
     scenario: Scenario
@@ -38,12 +38,12 @@ class Planned:
 
     @property
     def seconds(self) -> float:
-        """How long it may take."""
+        """The seconds of the host's clock that the run will take, by a guess."""
         dilation = 1.0 if self.scenario.dilation == "auto" else self.scenario.dilation
         return self.scenario.extent.seconds * dilation + _BESIDES_PLAY
 
     def outcome(self) -> Outcome | None:
-        """What came of it; None if it has not come to its end. Raises SpecError if something else is in its place."""
+        """The outcome of the run; None if it has not ended. Raises SpecError if its directory holds another run."""
         if not self.directory.exists():
             return None
         if not self._asked.is_file() or self._asked.read_text(encoding="utf-8") != scenario_text(self.scenario):
@@ -53,10 +53,10 @@ class Planned:
         return Outcome.load(self.directory, self.scenario.seed)
 
     def clear(self) -> None:
-        """Make room for it, and write down what it is; raises SpecError where that cannot be."""
+        """Remove what an interrupted run has left, and write the run's scenario; raises SpecError if that fails."""
         try:
             if self.directory.exists():
-                rmtree(self.directory)  # it was interrupted
+                rmtree(self.directory)  # of an interrupted run
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             write_scenario(self.scenario, self._asked)
         except OSError as error:
@@ -66,21 +66,21 @@ class Planned:
 
     @property
     def _asked(self) -> Path:
-        """The scenario before its run: that in the run's directory says also what was drawn and found out."""
+        """The file of the scenario before its run. The one in the run directory has what the run drew, too."""
         return self.directory.with_suffix(".yaml")
 
 
 Watch = Callable[[str, Pace], AbstractContextManager[View]]
-"""Makes a view of a run, which it is told the name of, and how far the sweep has come."""
+"""Makes the view of a run, given the run's name and the progress of the sweep."""
 
 
 class Sweep:
-    """The runs of a sweep, ``POINT/seed-N`` in a directory of their own."""
+    """The runs of a sweep. Each has the directory ``POINT/seed-N`` below the sweep's."""
 
     def __init__(
         self, path: Path, assignments: Sequence[str], points: Sequence[Point], repeat: int, options: runner.Options
     ) -> None:
-        """At ``points``, or at those in the file if there are none; raises SpecError if any of them is wrong."""
+        """Plan the runs at ``points``, or else at the file's; raises SpecError with everything that is wrong."""
         base = load_scenario(path, assignments, model_mistakes)
         points = points or base.sweep or ()
         if not points:
@@ -99,7 +99,7 @@ class Sweep:
         self.interrupted = False
 
     def play(self, watch: Watch) -> None:
-        """Play what has not been played, one run after the other, until one is interrupted."""
+        """Play the runs that have no outcome, one after the other; stops if one is interrupted."""
         waiting = [run for run in self._runs if run.directory not in self._outcomes]
         pace = Pace(len(self._runs), len(self._outcomes), sum(run.seconds for run in waiting))
         for run in waiting:
@@ -111,31 +111,31 @@ class Sweep:
             pace.move_on(run.seconds)
 
     def _play(self, run: Planned, watch: Watch, pace: Pace) -> Outcome | None:
-        """What came of a run, None if it was interrupted; one that cannot be played says why, and the others go on."""
+        """Play a run; returns its outcome, which says why if it cannot be played, or None if it was interrupted."""
         run.clear()
         campaign = Campaign(run.scenario, replace(self._options, out=run.directory))
         try:
             campaign.play(lambda _: watch(run.name, pace))
-        except SpecError:  # an option that is wrong is so for all
+        except SpecError:  # a wrong option is wrong for all runs
             raise
         except TestbedError as error:
             return Outcome(run.scenario.seed, "impossible", [str(error)], error.exit_code)
         return Outcome.load(run.directory, run.scenario.seed)
 
     def write(self) -> None:
-        """``sweep.csv``, ``sweep.parquet`` and ``sweep.svg``, of the points that the sweep has come to."""
+        """Write ``sweep.csv``, ``sweep.parquet`` and ``sweep.svg``, of the points with outcomes."""
         if self.visited:
             write_table(self.visited, self.directory)
             (self.directory / "sweep.svg").write_text(draw(self.visited), encoding="utf-8")
 
     @property
     def exit_code(self) -> int:
-        """The highest of all runs'."""
+        """The highest exit code of all runs."""
         return max((outcome.exit_code for outcome in self._outcomes.values()), default=0)
 
     @property
     def visited(self) -> list[Visited]:
-        """The points that the sweep has come to, and what came of their runs so far."""
+        """The points with outcomes, each with those of its runs so far."""
         outcomes: defaultdict[str, list[Outcome]] = defaultdict(list)
         points = {run.point.name: run.point for run in self._runs if run.directory in self._outcomes}
         for run in self._runs:
@@ -145,7 +145,7 @@ class Sweep:
 
 
 def _scenarios(path: Path, assignments: Sequence[str], points: Sequence[Point]) -> list[Scenario]:
-    """The scenario at each point; raises SpecError with all that is wrong."""
+    """The scenario at each point; raises SpecError with everything that is wrong."""
     full_keys = {key: full_key("sweep", key) for point in points for key in point.set}
     short = {full: key for key, full in full_keys.items()}
     for key, full in full_keys.items():

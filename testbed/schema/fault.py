@@ -80,6 +80,13 @@ class Fault(Spec):
         """The node that runs once the fault has begun, whatever ended it."""
         return None
 
+    def demands(self) -> Iterator[tuple[str, str]]:
+        """Each node that the fault changes, with the field of :class:`~testbed.faults.api.Condition` that it changes.
+
+        A scenario is refused if the node's kind cannot suffer that.
+        """
+        yield from ()
+
     @abstractmethod
     def phases(self, topology: Topology) -> Iterator[Phase]:
         """What the fault does, from its beginning on; the last phase lasts until the fault is over."""

@@ -15,6 +15,7 @@ from testbed.core.errors import SpecError
 from testbed.core.input_files import anchored
 from testbed.core.registry import FileOrigin, UsedKind
 from testbed.core.spec import Spec, matching
+from testbed.core.units import Duration
 from testbed.patterns.base import PATTERNS, Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.schema.document import Document, override
@@ -83,6 +84,7 @@ class Scenario(Spec):
     membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
     sampling: Sampling = Sampling()
     workload: Workload
+    limit: Duration | None = Field(None, gt=0, description="time that play has; prompts that have not ended then fail")
     timeline: list[Entry] = Field(default_factory=list, description="what goes wrong, and when")
     expect: Expectations = Field(default_factory=Expectation, description="what must hold for the run to pass")
     baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")

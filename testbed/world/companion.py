@@ -1,7 +1,8 @@
-"""Processes that work beside a run until its journal is undone: the relay of its links, its metronome.
+"""Processes that serve a run until its journal is undone: the relay of its links, its metronome.
 
-``python -m testbed.world.companion MODULE ARGUMENT…`` is such a process. It begins once somebody says so on its
-standard input: by then the journal knows it. If the runner dies before that, the input ends, and the process with it.
+``python -m testbed.world.companion MODULE ARGUMENT…`` runs a module as such a process. The process waits for a line on
+its standard input, which the runner writes once the journal has recorded the process. If the runner dies earlier, the
+input ends and the process exits.
 """
 
 import runpy
@@ -10,20 +11,20 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a companion is to be there soon, and to need little
+if TYPE_CHECKING:  # a companion starts faster and needs less memory without it
     from testbed.world.journal import Journal
 
 
 def start(
     journal: "Journal", module: str, *arguments: str, descriptors: Sequence[int] = ()
 ) -> "subprocess.Popen[bytes]":
-    """Start ``python -m module arguments…``, which keeps the files ``descriptors`` open."""
+    """Start ``python -m module arguments…``, which inherits the open files ``descriptors``."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, module, *arguments],
         pass_fds=descriptors,
         start_new_session=True,
         stdin=subprocess.PIPE,
-        # A kept run's companions outlive the runner; they must not hold the pipe that the runner writes into.
+        # A kept run's companions outlive the runner; they must not hold the pipe that the runner's output goes to.
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -1,9 +1,9 @@
-"""Whatever a run makes on the host is written down before it is made, so that it can be undone after any death.
+"""A run's journal: everything the run makes on the host is recorded before it is made, and can be undone later.
 
 runner ── holds the lock of ──► journal ◄── waits for the lock ── watcher
    │ 1. record "container tb-x-a"   │
-   │ 2. create it                   │  the kernel frees the lock when the runner dies, however it dies;
-   ▼                                ▼  then the watcher, or a later `testbed clean`, undoes what is recorded
+   │ 2. create it                   │  the kernel releases the lock when the runner dies, for any reason;
+   ▼                                ▼  then the watcher, or a later `testbed clean`, undoes the records
 """
 
 import fcntl
@@ -28,8 +28,7 @@ from testbed.core.errors import SpecError, TestbedError
 from testbed.host.machine import connect_docker
 
 JOURNALS: Final = Path("/var/lib/testbed/runs")
-"""Not under /run: containers outlive a reboot, so what is known of them must, too."""
-
+"""Not under /run: containers outlive a reboot of the host, so their records must, too."""
 
 _UNDONE_AT_ONCE: Final = 8
 _CREATION_SECONDS: Final = 8.0
@@ -38,20 +37,20 @@ _KILL_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Record:
-    """Something that a run made: its kind and the name that it can be found by."""
+    """Something that a run made: its kind, and the name under which it is found again."""
 
     kind: str
     name: str
 
 
 class UndoError(TestbedError):
-    """Something that a run made could not be removed."""
+    """Something that a run made cannot be removed."""
 
     exit_code = 3
 
 
 class Journal:
-    """The journal of the run called ``run``, locked while its runner lives."""
+    """The journal of one run. Its file is locked for as long as the runner lives."""
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self.path = path
@@ -59,23 +58,26 @@ class Journal:
 
     @property
     def run(self) -> str:
-        """The run's id."""
+        """The run's id, six hexadecimal digits."""
         return self.path.stem
 
     @classmethod
     def begin(cls) -> "Journal":
-        """A journal for a new run, whose id is drawn here."""
+        """Create the journal of a new run, under a random id."""
         JOURNALS.mkdir(parents=True, exist_ok=True)
         while True:
             path = JOURNALS / f"{secrets.token_hex(3)}.jsonl"
             file = path.open("x", buffering=1)
             fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_removed(file):  # a clean-up may have come between the two
+            if not _is_removed(file):  # a clean-up may have removed it before the lock was taken
                 return cls(path, file)
 
     @classmethod
     def take_over(cls, path: Path, wait: bool = False) -> "Journal | None":
-        """The journal of a run whose runner is gone; None if it is alive or the journal undone already."""
+        """The journal of a run whose runner is dead; None if the runner lives, or the journal has been undone.
+
+        With ``wait``, waits until the runner is dead.
+        """
         try:
             file = path.open("r+")
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -84,34 +86,34 @@ class Journal:
         return None if _is_removed(file) else cls(path, file)
 
     def record(self, kind: str, name: str) -> None:
-        """Note that the run is about to make something."""
+        """Record that the run is about to make something."""
         self._file.write(json.dumps({"kind": kind, "name": name}) + "\n")
 
     def record_process(self, pid: int) -> None:
-        """Note a process of the run. A pid alone may be another process by the time it is read."""
+        """Record a process of the run, with its start time: the kernel reuses pids."""
         self.record("process", f"{pid}@{_start_time(pid)}")
 
     def record_created(self, name: str) -> None:
-        """Note that the creation of a container has come to its end. Before that, it may go on without the runner."""
+        """Record that the engine has created a container. Until then, it may still do so after the runner's death."""
         self.record("created", name)
 
     def records(self) -> list[Record]:
-        """What the run made, in that order; a line that was cut off by the runner's death made nothing."""
+        """The records, in the order of writing. A line that the runner's death cut off is left out: it made nothing."""
         return list(_complete_records(self.path.read_text()))
 
     @property
     def kept(self) -> bool:
-        """Whether the run was left standing on purpose (``run --keep``)."""
+        """Whether the run was left running on purpose (``run --keep``)."""
         return any(record.kind == "kept" for record in self.records())
 
     def keep(self) -> None:
-        """Leave the run standing, and its journal with it."""
+        """Leave the run running, and keep its journal."""
         self.record("kept", "")
 
     def undo(self) -> None:
-        """Undo everything, the last first, and then the journal itself. What is gone already is no error.
+        """Remove everything that is recorded, the last record first, and then the journal. What is gone is no error.
 
-        Raises UndoError, once all has been tried, if something could not be undone; the journal is then left.
+        If something cannot be removed, the rest is removed, the journal stays, and UndoError is raised.
         """
         records = self.records()
         created = {record.name for record in records if record.kind == "created"}
@@ -128,20 +130,20 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give up the lock: from here on the watcher, or anyone who cleans up, may undo the run."""
+        """Release the lock: from here on the watcher, or `testbed clean`, may undo the run."""
         self._file.close()
 
 
 def journals() -> list[Path]:
-    """The journals of all runs that have not been undone."""
+    """The files of all journals that have not been undone, sorted by id."""
     return sorted(JOURNALS.glob("*.jsonl"))
 
 
 def undo_dead_runs(kept_runs: Sequence[str]) -> Iterator[str]:
-    """Undo every run whose runner is dead, of the kept ones only those named; a sentence for each run.
+    """Undo every run whose runner is dead; yields a sentence for each run.
 
-    Raises SpecError if one that is named is not there, and UndoError, once all have been tried, if something could not
-    be undone.
+    Of the runs that were kept, only ``kept_runs`` are undone. Raises SpecError if one of these has no journal. If
+    something cannot be removed, the other runs are undone first, and then UndoError is raised.
     """
     failures = []
     for run in kept_runs:
@@ -175,7 +177,7 @@ def _complete_records(text: str) -> Iterator[Record]:
 
 
 def _try_to_undo(record: Record) -> str | None:
-    """Undo one thing; what stood in the way, if anything did."""
+    """Remove one thing; returns the reason if that fails."""
     try:
         _UNDO[record.kind](record.name)
     except (DockerException, TestbedError, OSError) as error:
@@ -188,7 +190,7 @@ def _is_removed(file: TextIO) -> bool:
 
 
 def _let_creations_end(names: set[str]) -> None:
-    """The engine finishes what a runner asked for, though that is dead: wait until all are there to be removed."""
+    """Wait for containers that the engine is still creating for a dead runner: only then can they be removed."""
     if not names:
         return
     client = connect_docker()
@@ -225,14 +227,14 @@ def _end_process(name: str) -> None:
         if _start_time(int(pid)) == started:
             process = psutil.Process(int(pid))
             process.kill()
-            with suppress(psutil.TimeoutExpired):  # killed it is; a busy kernel may take its time
+            with suppress(psutil.TimeoutExpired):  # the signal is sent; a busy kernel may need longer
                 process.wait(_KILL_SECONDS)
     except (FileNotFoundError, psutil.NoSuchProcess):
         return
 
 
 def _start_time(pid: int) -> str:
-    """Clock ticks from boot to a process's start, which no change of the clock moves (proc(5), field 22 of stat)."""
+    """Clock ticks from boot to a process's start (proc(5), field 22 of stat). Setting the clock does not change it."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
     return after_name.split()[22 - 3]
 

@@ -1,4 +1,4 @@
-"""What a run that is over has left: on the host under its name, and in the process that ran it."""
+"""Leaks of a finished run: what remains on the host under its name, and what the process that ran it still holds."""
 
 import gc
 import re
@@ -17,21 +17,21 @@ from testbed.world.world import SHARED
 
 @dataclass(frozen=True)
 class Possessions:
-    """What this process has open and has started, and the host's own interfaces, at one time."""
+    """A snapshot of this process's open files and child processes, and of the host's network interfaces."""
 
     held: Counter[str]
 
     @classmethod
     def now(cls) -> "Possessions":
-        """Those of this moment."""
-        gc.collect()  # what only waits for that is not lost
+        """Take a snapshot."""
+        gc.collect()  # objects that only await collection do not count as leaks
         held = [f"an open {_kind(path)}" for path in _open_files()]
         held += [f"the process {child.name()}" for child in psutil.Process().children(recursive=True)]
         held += [f"the interface {name}" for name in psutil.net_if_addrs()]
         return cls(Counter(held))
 
     def leaks(self, run: str) -> list[str]:
-        """What ``run``, which came after these, has left, as sentences."""
+        """A sentence for everything that ``run``, which began after this snapshot, has left behind."""
         more = Possessions.now().held - self.held
         return [f"{what} was left behind" for what in (*_on_host(run), *more.elements())]
 
@@ -40,17 +40,17 @@ def _open_files() -> Iterator[str]:
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             yield str(descriptor.readlink())
-        except FileNotFoundError:  # that of the directory itself
+        except FileNotFoundError:  # the descriptor of this iteration, closed by now
             continue
 
 
 def _kind(path: str) -> str:
-    """``socket:[4711]`` is as good as any other socket."""
+    """``socket`` for ``socket:[4711]``: the inode says nothing about a leak."""
     return re.sub(r":\[\d+\]", "", path)
 
 
 def _on_host(run: str) -> Iterator[str]:
-    """What is on the host in the run's name."""
+    """Containers, namespaces and files on the host that bear the run's id."""
     client = connect_docker()
     name = f"tb-{run}"
     containers = client.containers.list(all=True, filters={"name": name}, ignore_removed=True)

@@ -1,4 +1,4 @@
-"""The check before a run: can this host build what the scenario asks for, and out of what?"""
+"""The plan of a run: whether this host can build what the scenario asks for, and from which parts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +22,15 @@ from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline.entries import timeline_mistakes
 from testbed.world.network.links.backend import LINK_BACKENDS, LinkBackend, backends
+from testbed.world.nodes.kinds import kind_mistakes
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is built from: by node its device, its model and what it holds of that; and the scenario with its
-    dilation as a number, that of ``clock``."""
+    """Everything that a run is built from.
+
+    Devices, models and holdings are by node. The dilation of ``scenario`` is a number, that of ``clock``.
+    """
 
     scenario: Scenario
     clock: Clock
@@ -40,19 +43,20 @@ class Plan:
 
     @property
     def oversubscribed(self) -> bool:
-        """Whether the nodes may use more CPU than the host has."""
+        """Whether the nodes' CPU caps together exceed the host's cores."""
         return oversubscribed(self.devices, self.clock.dilation)
 
     @property
     def synthetic(self) -> tuple[str, ...]:
-        """The nodes whose models have random weights. What they respond may be in every answer."""
+        """The nodes whose models have random weights. If there are any, every answer may depend on one."""
         return tuple(node for node, model in self.models.items() if model.synthetic)
 
 
 def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]) -> Plan:
-    """Resolve models, backend and image; raises TestbedError for what cannot be had, before anything is started.
+    """Resolve models, link backend and image; raises TestbedError before anything is started.
 
-    ``links`` names a backend; without it the host is asked. ``report`` is told of steps that take time.
+    ``links`` names a backend; without it, the first that this host supports is taken. ``report`` is called with the
+    name of every step that takes time.
     """
     models = resolve_all(scenario)
     if any(node.cpus is None for node in scenario.topology.nodes.values()):
@@ -71,9 +75,10 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
 
 
 def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault] = ()) -> LinkBackend:
-    """The link backend called ``name``, or else the first that this host can have and that can do all that is asked.
+    """The link backend called ``name``, or else the first that suits the host, the topology and the faults.
 
-    Raises SpecError if there is no such backend or it cannot do that, HostError if the host lacks it.
+    Raises SpecError if no backend has that name, or if it cannot make what is asked of a link; HostError if the host
+    lacks what the backend needs.
     """
     if name is not None and name not in LINK_BACKENDS:
         raise SpecError.of("--links", f"{name!r} is no link backend; known are {', '.join(LINK_BACKENDS.names())}")
@@ -90,7 +95,7 @@ def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault]
 
 
 def _beyond(backend: LinkBackend, topology: Topology, faults: Sequence[Fault]) -> str | None:
-    """The first thing asked of a link, from the beginning or by a fault, that the backend cannot do."""
+    """Why the backend cannot make some link as the topology or a fault asks for it; None if it can make all."""
     for link in topology.resolved_links:
         for asked in (link, *(fault.changed(link) for fault in faults)):
             for _, reason in backend.refusals(link, asked):
@@ -103,7 +108,9 @@ def _faults(scenario: Scenario) -> list[Fault]:
 
 
 def _check_faults(scenario: Scenario, equipped: Mapping[str, Device]) -> None:
-    """Hold the timeline against what nodes have that is known only here; raises SpecError."""
+    """Check the timeline against the nodes' kinds, and their CPUs, which devices settle; raises SpecError."""
+    for loc, message in kind_mistakes(scenario):
+        raise SpecError.of(dotted(loc), message)
     nodes = {
         name: node.model_copy(update={"cpus": equipped[name].cpus}) for name, node in scenario.topology.nodes.items()
     }

@@ -5,21 +5,24 @@ import sys
 
 from testbed.core.errors import HostError, TestbedError
 from testbed.host.machine import connect_docker
-from testbed.world.nodes.container import LABEL, container_name
+from testbed.world.nodes.containers import LABEL, container_name
 
 
 class NoSuchNodeError(TestbedError):
-    """There is no such node to open a shell in."""
+    """No running node fits what was asked for."""
 
     exit_code = 2
 
 
 def open_shell(node: str, run: str | None) -> int:
-    """Give the terminal to a shell in ``node`` of a kept run and return its exit code; raises NoSuchNodeError."""
+    """Run a shell in ``node`` of a kept run, on this terminal; returns the shell's exit code.
+
+    Without ``run``, the only kept run is meant. Raises NoSuchNodeError if there is none, or several.
+    """
     run = run or _only_run()
-    # docker-py hands over a raw socket; putting a terminal on it is what Docker's own client is for.
+    # docker-py gives a raw socket; Docker's own client puts a terminal on it.
     terminal = ["-t"] if sys.stdin.isatty() else []
-    # The client has contexts of its own, which may name another engine than the one that the run is on.
+    # The client's current context may name another engine than the run's.
     command = ["docker", "--context", "default", "exec", "-i", *terminal, container_name(run, node), "sh"]
     try:
         return subprocess.run(command, check=False).returncode
@@ -33,7 +36,7 @@ def _only_run() -> str:
         {container.labels[LABEL] for container in client.containers.list(filters={"label": LABEL}, ignore_removed=True)}
     )
     if not runs:
-        raise NoSuchNodeError("no run is standing; start one with: testbed run SCENARIO --keep")
+        raise NoSuchNodeError("no kept run is running; start one with: testbed run SCENARIO --keep")
     if len(runs) > 1:
-        raise NoSuchNodeError(f"several runs are standing; choose one with --run ({', '.join(runs)})")
+        raise NoSuchNodeError(f"several kept runs are running; choose one with --run ({', '.join(runs)})")
     return runs[0]

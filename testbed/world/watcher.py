@@ -1,6 +1,6 @@
-"""``python -m testbed.world.watcher JOURNAL``: undo a run whose runner died.
+"""``python -m testbed.world.watcher JOURNAL``: undo a run after the death of its runner.
 
-The watcher lives in a session of its own, so that what kills the runner's process group does not kill it.
+The watcher has a session of its own, so a signal to the runner's process group does not reach it.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ from testbed.world.journal import Journal
 
 
 def start(journal: Journal) -> "subprocess.Popen[bytes]":
-    """Watch over ``journal``; the watcher ends by itself once the journal is undone or kept."""
+    """Start a watcher of ``journal``. The process exits once the journal is undone or kept."""
     return subprocess.Popen(
         [sys.executable, "-m", "testbed.world.watcher", str(journal.path)],
         start_new_session=True,
@@ -22,7 +22,7 @@ def start(journal: Journal) -> "subprocess.Popen[bytes]":
 
 
 def main(path: Path) -> None:
-    """Wait until the runner is gone, then undo what it left."""
+    """Wait until the runner is dead, and undo its run unless it was kept."""
     journal = Journal.take_over(path, wait=True)
     if journal is not None and not journal.kept:
         journal.undo()

@@ -1,8 +1,7 @@
 """A topology that stands: its containers and the network between them."""
 
-import os
 import subprocess
-import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any, Final
 from docker.errors import DockerException
 from pyroute2 import NetlinkError
 
+from testbed.core.clock import REAL_TIME
 from testbed.core.errors import SpecError
 from testbed.faults.api import Condition
 from testbed.host.capacity import threads
-from testbed.host.cfs import CFS_PERIOD
-from testbed.host.image import NODE_UID, packages_of, reference_inside
+from testbed.host.image import packages_of, reference_inside
 from testbed.host.namespace import Namespace
-from testbed.node import config as places
 from testbed.node.config import NodeConfig, PeerFacts
 from testbed.patterns.base import PATTERNS
 from testbed.schema.network.link import DirectionName, Link
@@ -27,7 +25,8 @@ from testbed.world.network.links.running import EVENTS, RunningLinks
 from testbed.world.network.network import Network
 from testbed.world.network.routes import addresses
 from testbed.world.nodes import metronome
-from testbed.world.nodes.container import WorldError, last_lines, start_containers
+from testbed.world.nodes.handle import NODE_KINDS, NodeGoneError, NodeHandle, PlannedNode, Site, WorldError
+from testbed.world.nodes.waiting import of_all
 from testbed.world.plan import Plan
 
 LINKS: Final = "links"
@@ -37,8 +36,11 @@ LINKS: Final = "links"
 SHARED: Final = Path("/run/testbed")
 """Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
 
-_GLANCE = 0.01  # seconds between two looks at whether an agent is ready
+LOADING: Final = 600.0
+"""Seconds of the host's clock that nodes have for loading their models: several at once, from a slow disk."""
 
+REACHING: Final = 600.0
+"""Seconds of the run's clock that nodes have for reaching each other; to tune a slow ring takes minutes of them."""
 
 Step = Callable[[str], AbstractContextManager[None]]
 """What a step of the work is done within; it is told the step's name."""
@@ -61,22 +63,12 @@ class World:
         self.plan = plan
         self.clock = plan.clock
         self._directory = SHARED / journal.run
-        self.shared = self._share(journal)
-        nodes = plan.scenario.topology.nodes
-        files = {name: holding.files for name, holding in plan.holdings.items()}
-        with step("starting containers"), explained("the containers cannot be started"):
-            self.nodes = start_containers(plan.docker, journal, plan.image, nodes, files, self.shared)
+        journal.record("directory", str(self._directory))
+        with step("starting containers"), explained("the nodes cannot be started"):
+            self.nodes = self._start_nodes(journal)
             self._metronome = self._start_metronome(journal)
         with step("making the network"), explained("the network cannot be made"):
             self.network = self._connect(journal)
-
-    def socket(self, node: str) -> Path:
-        """Where the host reaches a node's agent."""
-        return self.shared[node] / places.SOCKET
-
-    def events(self, node: str) -> Path:
-        """The file that a node writes its events to."""
-        return self.shared[node] / places.EVENTS
 
     @property
     def link_events(self) -> Path:
@@ -84,37 +76,22 @@ class World:
         return self._directory / LINKS / EVENTS
 
     def wait_until_ready(self) -> None:
-        """Wait for every agent to have its model loaded, then give each node the CPU of its device and no more."""
-        for name, node in self.nodes.items():
-            while not self.socket(name).exists():
-                if (end := node.exit()) is not None:
-                    raise WorldError(f"node {name!r} did not start: {end}\n{last_lines(node.logs())}")
-                time.sleep(_GLANCE)
-        for name, device in self.plan.devices.items():
-            self.cap_cpu(name, device.cpus)
+        """Wait for every node to have its model loaded, and its CPU capped; raises WorldError."""
+        REAL_TIME.run(of_all(self.nodes.values(), _ready, LOADING, "load its model"))
 
-    def cap_cpu(self, name: str, cpus: float) -> None:
-        """Let a node use ``cpus`` cores' worth of time from now on, by the run's clock."""
-        self.nodes[name].cap_cpu(cpus / self.clock.dilation, self.clock.real(CFS_PERIOD))
+    def reach_neighbours(self) -> None:
+        """Have every node fill its tables of addresses and open the connections that prompts will use.
+
+        Raises WorldError if a node ends meanwhile, cannot reach a neighbour, or does not come to an end.
+        """
+        reached = self.clock.run(of_all(self.nodes.values(), _reach, REACHING, "reach its neighbours"))
+        for name, seconds in reached.items():
+            for neighbour in [neighbour for neighbour, taken in seconds.items() if taken is None]:
+                raise WorldError(f"node {name!r} cannot reach {neighbour!r} over the emulated network")
 
     def evenly_capped(self) -> bool:
         """Whether nodes still get their CPU evenly: where that needs a metronome, it has not ended."""
         return self._metronome is None or self._metronome.poll() is None
-
-    def restart(self, name: str) -> None:
-        """Start a node that has ended, in a network as before; raises WorldError. Its CPU is capped from the start."""
-        self.nodes[name].start_again()
-        self.network.move(name, self.nodes[name].pid)
-
-    def slow_down(self, name: str, slowness: float) -> None:
-        """Let a node's model take so many times as long from its next token on, whether its agent runs now or not."""
-        told = self.shared[name] / places.SLOWNESS
-        if slowness == 1:
-            told.unlink(missing_ok=True)
-            return
-        new = self._directory / f"{name}.{places.SLOWNESS}"  # which the agent cannot see half-written, nor replace
-        new.write_text(repr(slowness))
-        new.replace(told)
 
     def original_link(self, name: str) -> Link:
         """A link as the topology describes it."""
@@ -132,25 +109,19 @@ class World:
     def change_condition(self, name: str, before: Condition, after: Condition) -> None:
         """Change what differs. A node that has ended otherwise, by running out of memory, needs no change."""
         node = self.nodes[name]
-        if after.slowness != before.slowness:  # of a node that has ended, too: it holds when it is started again
-            self.slow_down(name, after.slowness)
-        if before.running and not after.running:
-            node.kill()
         if after.running and not before.running:
-            self.restart(name)
-            before = Condition(cpus=0, memory=0)  # nobody knows with which caps it was started
-        if node.ended:
-            return
-        if after.deaf_to != before.deaf_to:
+            self._restart(node)
+            # Nobody knows with which caps it was started; all else went with its processes and its network.
+            before = Condition(cpus=0, memory=0, slowness=before.slowness)
+        if after.running and not node.ended and after.deaf_to != before.deaf_to:
             self.network.deafen(name, before.deaf_to, after.deaf_to)
-        if after.cpus != before.cpus:
-            self.cap_cpu(name, after.cpus)
-        if after.memory != before.memory:
-            node.cap_memory(after.memory)
-        if after.hanging != before.hanging:
-            node.hang(after.hanging)
-        if after.paused != before.paused:
-            node.pause(after.paused)
+        node.change(before, after)
+
+    def _restart(self, node: NodeHandle) -> None:
+        """Start a node that has ended, in a network as before; raises WorldError."""
+        process = node.start_again()
+        if process is not None:
+            self.network.move(node.name, process)
 
     def close(self) -> None:
         """Let go of the world, which goes on until its journal is undone."""
@@ -158,15 +129,16 @@ class World:
         for node in self.nodes.values():
             node.close()
 
-    def _share(self, journal: Journal) -> dict[str, Path]:
-        """A directory for each node, with the agent's configuration in it."""
-        journal.record("directory", str(self._directory))
-        directories = {name: self._directory / "nodes" / name for name in self.plan.scenario.topology.nodes}
-        for name, directory in directories.items():
-            directory.mkdir(parents=True)
-            (directory / places.CONFIG).write_text(self._configuration(name).model_dump_json())
-            os.chown(directory, NODE_UID, NODE_UID)
-        return directories
+    def _start_nodes(self, journal: Journal) -> dict[str, NodeHandle]:
+        site = Site(journal, self._directory, self.clock, self.plan.docker, self.plan.image)
+        by_kind = defaultdict[str, dict[str, PlannedNode]](dict)
+        for name, node in self.plan.scenario.topology.nodes.items():
+            files = self.plan.holdings[name].files
+            by_kind[node.kind][name] = PlannedNode(self.plan.devices[name], self._configuration(name), files)
+        started: dict[str, NodeHandle] = {}
+        for kind, nodes in by_kind.items():
+            started |= NODE_KINDS.get(kind).start(site, nodes)
+        return {name: started[name] for name in self.plan.scenario.topology.nodes}
 
     def _configuration(self, name: str) -> NodeConfig:
         scenario = self.plan.scenario
@@ -199,19 +171,19 @@ class World:
         """On the cores that nodes may run on, if the kernel needs one."""
         if not metronome.needed():
             return None
-        cores = set().union(*(node.cores for node in self.nodes.values()))
+        cores = frozenset[int]().union(*(node.cores for node in self.nodes.values()))
         return companion.start(journal, metronome.__name__, *map(str, sorted(cores)))
 
     def _connect(self, journal: Journal) -> Network:
         name = f"tb-{journal.run}"
         journal.record("namespace", name)
-        containers = {node: container.namespace for node, container in self.nodes.items()}
+        namespaces = {name: node.namespace for name, node in self.nodes.items()}
         directory = self._directory / LINKS
         directory.mkdir()
         home = Namespace.create(name)
         with home.entered():
             self.links = RunningLinks.begin(self.plan.links, journal, directory, self.plan.scenario.seed, self.clock)
-        network = Network(self.plan.scenario.topology, home, containers, self.links)
+        network = Network(self.plan.scenario.topology, home, namespaces, self.links)
         self.links.publish()
         return network
 
@@ -223,3 +195,16 @@ def explained(what: str) -> Iterator[None]:
         yield
     except (DockerException, NetlinkError, OSError, RuntimeError) as error:
         raise WorldError(f"{what}: {error}") from error
+
+
+async def _ready(node: NodeHandle) -> None:
+    async with node.session() as session:
+        await session.ready()
+
+
+async def _reach(node: NodeHandle) -> Mapping[str, float | None]:
+    async with node.session() as session:
+        try:
+            return await session.reach()
+        except NodeGoneError as error:
+            raise WorldError(f"node {node.name!r} ended before play ({node.exit() or error})") from error

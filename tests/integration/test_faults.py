@@ -16,9 +16,11 @@ from aiohttp import ClientConnectorError, ClientSession, UnixConnector
 from observed import FinishedRun, Remains
 
 from testbed.faults.effects import ActiveEffects
+from testbed.node import config as places
 from testbed.schema.fault import FAULTS
 from testbed.schema.scenario import load_scenario
 from testbed.world.journal import Journal
+from testbed.world.nodes.container import ContainerNode
 from testbed.world.plan import prepare
 from testbed.world.world import World
 
@@ -98,13 +100,15 @@ class Seen:
     def inference(self, node: str) -> float:
         """Median seconds that its model takes for one and the same request, as its trace has it."""
         asyncio.run(self._ask(node, times=5))
-        events = [json.loads(line) for line in self._world.events(node).read_text().splitlines()]
+        events = [json.loads(line) for line in (self._shared(node) / places.EVENTS).read_text().splitlines()]
         starts, ends = ([event["t"] for event in events if event["event"] == kind][-5:] for kind in ("start", "end"))
         return median(end - start for start, end in zip(starts, ends, strict=True))
 
     async def _ask(self, node: str, times: int) -> None:
         body = {"messages": [{"role": "user", "content": "Which is the capital of Italy?"}], "temperature": 0}
-        async with ClientSession("http://agent", connector=UnixConnector(str(self._world.socket(node)))) as session:
+        async with ClientSession(
+            "http://agent", connector=UnixConnector(str(self._shared(node) / places.SOCKET))
+        ) as session:
             while times:
                 try:
                     async with session.post("/v1/chat/completions", json=body) as response:
@@ -112,6 +116,12 @@ class Seen:
                         times -= 1
                 except ClientConnectorError:  # it is being started again
                     await asyncio.sleep(0.1)
+
+    def _shared(self, node: str) -> Path:
+        """What host and container both see."""
+        handle = self._world.nodes[node]
+        assert isinstance(handle, ContainerNode)
+        return handle.shared
 
     def rules(self, node: str) -> str:
         """What the kernel of a node follows."""

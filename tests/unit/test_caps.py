@@ -14,19 +14,16 @@ import pytest
 
 from testbed.core.clock import Clock
 from testbed.world.nodes import metronome
-from testbed.world.nodes.container import NodeContainer
-from testbed.world.world import World
+from testbed.world.nodes.container import ContainerNode
 
 
 def caps(cpus: float, dilation: float) -> tuple[int, int]:
     """The period and the quota, in microseconds, that Docker is told for a node."""
     told: dict[str, int] = {}
-    node = object.__new__(NodeContainer)
+    node = object.__new__(ContainerNode)
     container: Any = SimpleNamespace(update=told.update)
-    node._container = container
-    world = object.__new__(World)
-    world.nodes, world.clock = {"a": node}, Clock(dilation)
-    world.cap_cpu("a", cpus)
+    node._container, node._clock = container, Clock(dilation)
+    node.cap_cpu(cpus)
     return told["cpu_period"], told["cpu_quota"]
 
 

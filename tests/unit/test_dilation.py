@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from testbed.analysis.events import EventLog
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import HostError, SpecError
 from testbed.host import capacity
@@ -19,6 +18,7 @@ from testbed.host.capacity import fitting_dilation, settle_dilation, threads
 from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
 from testbed.record.directory import RunDirectory
+from testbed.record.event_log import RunEvents
 from testbed.schema.network.link import Direction, DirectionName, Jitter, Link, Loss, Queue
 from testbed.schema.network.link_trace import LinkTrace
 from testbed.schema.scenario import load_scenario
@@ -100,7 +100,7 @@ def test_whatever_takes_part_in_play_reads_no_clock_but_the_runs(source: Path) -
 
 def test_events_of_the_host_lie_on_the_clock_of_the_nodes(tmp_path: Path) -> None:
     clock = Clock(50)
-    log = EventLog([tmp_path / "none"], clock)
+    log = RunEvents(tmp_path / "none", clock)
     before = clock.now()
     log.emit("prompt")
     assert before <= log.events[0]["t"] <= clock.now()
@@ -205,7 +205,9 @@ def test_a_link_is_made_and_changed_slower_and_is_known_as_it_was_asked(
     ]
     assert running.find("a-b").link.up == Direction(bandwidth=8e6, delay=0.025)
     assert running.health().lateness == 0.002
-    (event,) = EventLog([tmp_path / EVENTS], REAL_TIME).collect()
+    log = RunEvents(tmp_path / EVENTS, REAL_TIME)
+    log.catch_up()
+    (event,) = log.events
     assert event["up"] == {"delay": 0.025}
     assert event["t"] <= Clock(4).now()
 

@@ -1,4 +1,4 @@
-"""Events: a tail takes whole lines only, and all nodes' events lie on one clock."""
+"""Events: what is noted of links is taken in whole lines only, and all events lie on one clock."""
 
 import json
 from collections.abc import Callable
@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from testbed.analysis.events import HOST, EventLog, write_events
+from testbed.analysis.events import HOST, write_events
 from testbed.core.clock import REAL_TIME
 from testbed.node.event_log import EventWriter
+from testbed.record.event_log import RunEvents
+from testbed.world.nodes.feed import EventFeed
+from testbed.world.nodes.handle import ClockOffset
 
 
 @pytest.fixture
@@ -26,20 +29,32 @@ def _line(t: float, event: str = "start") -> str:
     return json.dumps({"t": t, "node": "a", "event": event}) + "\n"
 
 
-def test_a_node_that_has_not_written_yet_has_no_events(file: Path) -> None:
-    log = EventLog([file], REAL_TIME)
-    assert log.collect() == []
+def _caught_up(log: RunEvents) -> list[Any]:
+    """The events that one look at the file adds."""
+    before = len(log.events)
+    log.catch_up()
+    return log.events[before:]
+
+
+def _sent(path: Path) -> list[Any]:
+    """The events of a node as the host takes them in."""
+    return list(EventFeed(ClockOffset()).take(path.read_bytes()))
+
+
+def test_links_that_nobody_has_changed_have_no_events(file: Path) -> None:
+    log = RunEvents(file, REAL_TIME)
+    assert _caught_up(log) == []
     _append(file, _line(1))
-    assert [event["t"] for event in log.collect()] == [1]
+    assert [event["t"] for event in _caught_up(log)] == [1]
 
 
-def test_each_event_is_collected_once(file: Path) -> None:
-    log = EventLog([file], REAL_TIME)
+def test_each_event_is_taken_in_once(file: Path) -> None:
+    log = RunEvents(file, REAL_TIME)
     _append(file, _line(1) + _line(2))
-    assert [event["t"] for event in log.collect()] == [1, 2]
-    assert log.collect() == []
+    assert [event["t"] for event in _caught_up(log)] == [1, 2]
+    assert _caught_up(log) == []
     _append(file, _line(3))
-    assert [event["t"] for event in log.collect()] == [3]
+    assert [event["t"] for event in _caught_up(log)] == [3]
     assert [event["t"] for event in log.events] == [1, 2, 3]
 
 
@@ -47,29 +62,30 @@ def test_a_line_is_taken_when_it_is_whole_wherever_it_was_cut(file: Path) -> Non
     line = (json.dumps({"t": 2, "node": "a", "text": "Zürich\u2028“”"}, ensure_ascii=False) + "\n").encode()
     for cut in range(len(line)):
         file.write_bytes(b"")
-        log = EventLog([file], REAL_TIME)
+        log = RunEvents(file, REAL_TIME)
         _append(file, _line(1).encode() + line[:cut])
-        assert [event["t"] for event in log.collect()] == [1]
+        assert [event["t"] for event in _caught_up(log)] == [1]
         _append(file, line[cut:])
-        assert [event["text"] for event in log.collect()] == ["Zürich\u2028“”"]
+        assert [event["text"] for event in _caught_up(log)] == ["Zürich\u2028“”"]
 
 
 def test_what_a_node_traces_is_what_the_host_reads(make_trace: Callable[[str], Any]) -> None:
     written = make_trace("a")
     written.trace.emit("end", job="p1.1@a", text='two\nlines, a "quote", Zürich')
-    (event,) = EventLog([written.path], REAL_TIME).collect()
+    (event,) = _sent(written.path)
     assert (event["node"], event["event"], event["job"]) == ("a", "end", "p1.1@a")
     assert event["text"] == 'two\nlines, a "quote", Zürich'
 
 
-def test_events_of_all_writers_are_put_in_the_order_of_one_clock(make_trace: Callable[[str], Any]) -> None:
+def test_events_of_all_writers_are_put_in_the_order_of_one_clock(make_trace: Callable[[str], Any], file: Path) -> None:
     a, b = make_trace("a"), make_trace("b")
-    log = EventLog([a.path, b.path], REAL_TIME)
+    log = RunEvents(file.with_name("links"), REAL_TIME)
     b.trace.emit("ready")
     log.emit("stage", name="play")
     a.trace.emit("arrival")
     b.trace.emit("enqueue")
-    log.collect()
+    for written in (a, b):
+        log.take(_sent(written.path))
     ordered = log.ordered(zero=0)
     assert [(event["node"], event["event"]) for event in ordered] == [
         ("b", "ready"),
@@ -80,17 +96,17 @@ def test_events_of_all_writers_are_put_in_the_order_of_one_clock(make_trace: Cal
 
 
 def test_times_are_counted_from_the_beginning_of_play(file: Path) -> None:
-    log = EventLog([file], REAL_TIME)
+    log = RunEvents(file, REAL_TIME)
     _append(file, _line(103.25) + _line(99.5))
-    log.collect()
+    log.catch_up()
     assert [event["t"] for event in log.ordered(zero=100)] == [-0.5, 3.25]
     assert [event["t"] for event in log.events] == [103.25, 99.5], "the log itself stays as it is"
 
 
 def test_events_of_one_instant_keep_the_order_in_which_they_were_written(file: Path) -> None:
-    log = EventLog([file], REAL_TIME)
+    log = RunEvents(file, REAL_TIME)
     _append(file, _line(1, "end") + _line(1, "answer"))
-    log.collect()
+    log.catch_up()
     assert [event["event"] for event in log.ordered(zero=0)] == ["end", "answer"]
 
 

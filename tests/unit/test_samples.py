@@ -1,6 +1,6 @@
 """What is sampled of nodes."""
 
-from testbed.record.samples import Counter
+from testbed.world.nodes.consumption import Counter
 
 
 def test_a_count_goes_on_over_restarts() -> None:

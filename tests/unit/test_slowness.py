@@ -16,6 +16,7 @@ from testbed.host.devices import Device
 from testbed.node.engine.model import Sampling
 from testbed.node.engine.slowness import SlowedModel, Slowness
 from testbed.patterns.participant import ChatMessage, Completion
+from testbed.world.nodes.container import ContainerNode
 from testbed.world.world import World as RealWorld
 
 TOKEN = 0.005  # seconds of CPU time
@@ -56,34 +57,41 @@ def test_a_token_takes_as_many_times_as_long_as_the_file_says_when_it_is_drawn(t
 
 
 @dataclass
-class World:
-    """A node, and what was done to it."""
+class Node:
+    """A node that notes what its agent is told."""
 
-    original_condition = RealWorld.original_condition
-    change_condition = RealWorld.change_condition
+    change = ContainerNode.change
 
     told: list[Any] = field(default_factory=list)
     ended: bool = False
 
-    def __post_init__(self) -> None:
-        self.plan = SimpleNamespace(devices={"a": Device(cpus=0.3, memory=1000)})
-        self.nodes = {"a": self}
-
     def kill(self) -> None:
         self.ended = True
 
-    def restart(self, name: str) -> None:
-        del name
+    def start_again(self) -> None:
         self.ended = False
 
-    def slow_down(self, name: str, slowness: float) -> None:
-        self.told.append((name, slowness))
+    def slow_down(self, slowness: float) -> None:
+        self.told.append(("a", slowness))
 
-    def cap_cpu(self, name: str, cpus: float) -> None:
-        del name, cpus
+    def cap_cpu(self, cpus: float) -> None:
+        del cpus
 
     def cap_memory(self, cap: int) -> None:
         del cap
+
+
+@dataclass
+class World(Node):
+    """A world of one node, and what was done to it."""
+
+    original_condition = RealWorld.original_condition
+    change_condition = RealWorld.change_condition
+    _restart = RealWorld._restart
+
+    def __post_init__(self) -> None:
+        self.plan = SimpleNamespace(devices={"a": Device(cpus=0.3, memory=1000)})
+        self.nodes = {"a": self}
 
 
 @pytest.mark.parametrize("killed_last", [True, False])

@@ -37,6 +37,7 @@ _MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux b
 class Node(Spec):
     """A device and the model it holds. With a profile it is as fast as that, unless it says how much CPU it has."""
 
+    kind: str = Field("container", description="what it is; `testbed kinds` lists them")
     model: ModelName = Field(description=_MODELS)
     device: str | None = Field(None, description="a profile, whose speed and memory it has unless it says otherwise")
     cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")

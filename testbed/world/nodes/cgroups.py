@@ -1,4 +1,4 @@
-"""What the kernel accounts for a container, from either version of cgroups.
+"""The kernel's accounts of a container, from either version of cgroups.
 
 Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, cgroup-v1/cpuacct.rst of Linux.
 """
@@ -13,8 +13,11 @@ _ROOT: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
-class Usage:
-    """CPU time in seconds since the container's start, ``throttled`` the time that its cap kept it waiting; bytes."""
+class Account:
+    """What the kernel has counted since a container's start.
+
+    ``cpu`` is CPU time in seconds, ``throttled`` the seconds that the CPU cap kept it waiting; memory is in bytes.
+    """
 
     cpu: float
     throttled: float
@@ -26,8 +29,8 @@ class Cgroup:
     """The control group of a container."""
 
     def __init__(self, pid: int) -> None:
-        """Of the container that process ``pid`` is in."""
-        self.read: Callable[[], Usage]
+        """The control group of the container that process ``pid`` is in."""
+        self.read: Callable[[], Account]
         self._most_seen = 0
         paths = dict(_memberships(pid))
         if (_ROOT / "cgroup.controllers").exists():
@@ -43,17 +46,17 @@ class Cgroup:
             self.read = self._read_v1
 
     def processes(self) -> list[int]:
-        """The ids of all processes in it."""
+        """The ids of all processes in the container."""
         return [int(line) for line in (self._members / "cgroup.procs").read_text().splitlines()]
 
     def uncap_cpu(self) -> None:
-        """Let them use all the CPU that there is."""
+        """Remove the CPU cap."""
         file, no_limit = self._cpu_cap
         file.write_text(no_limit)
 
     @contextmanager
     def uncapped(self) -> Iterator[None]:
-        """Let them use all the CPU that there is, for a while."""
+        """Remove the CPU cap for as long as the context lasts."""
         file, _ = self._cpu_cap
         cap = file.read_text()
         self.uncap_cpu()
@@ -62,9 +65,9 @@ class Cgroup:
         finally:
             file.write_text(cap)
 
-    def _read_v2(self) -> Usage:
+    def _read_v2(self) -> Account:
         cpu = _table(self._unified / "cpu.stat")
-        return Usage(
+        return Account(
             cpu=cpu["usage_usec"] / 1e6,
             throttled=cpu.get("throttled_usec", 0) / 1e6,
             memory=_number(self._unified / "memory.current"),
@@ -72,13 +75,13 @@ class Cgroup:
         )
 
     def _peak(self) -> int:
-        """Linux counts it since 5.19; before that, the most that was ever seen here."""
+        """The kernel's peak, which it keeps since Linux 5.19; before that, the largest value that was read here."""
         counted = self._unified / "memory.peak"
         self._most_seen = max(self._most_seen, _number(self._unified / "memory.current"))
         return _number(counted) if counted.exists() else self._most_seen
 
-    def _read_v1(self) -> Usage:
-        return Usage(
+    def _read_v1(self) -> Account:
+        return Account(
             cpu=_number(self._cpuacct / "cpuacct.usage") / 1e9,
             throttled=_table(self._cpu / "cpu.stat").get("throttled_time", 0) / 1e9,
             memory=_number(self._memory / "memory.usage_in_bytes"),
@@ -87,7 +90,7 @@ class Cgroup:
 
 
 def _memberships(pid: int) -> list[tuple[str, str]]:
-    """A process's path in each hierarchy by controller; the unified one has none (cgroups(7), /proc/PID/cgroup)."""
+    """The path of a process in each hierarchy, by controller, ``""`` for the unified one (cgroups(7))."""
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     entries = [line.split(":", 2) for line in lines]
     return [(name, path.lstrip("/")) for _, names, path in entries for name in names.split(",")]

@@ -1,39 +1,41 @@
-"""The host's side of an agent's API, on the Unix socket that both see: control never touches the emulated network."""
+"""The host's side of an agent's API (:mod:`testbed.node.api`)."""
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector
 
 from testbed.patterns.participant import JobError
+from testbed.world.nodes.feed import EventFeed
+from testbed.world.nodes.handle import ClockOffset, Event, NodeGoneError
 
 PATIENCE: Final = 10.0
-"""Seconds without an answer after which an agent is asked whether it lives, and that it has to say so."""
-
+"""Seconds without an answer after which an agent is asked whether it lives, and within which it must say so."""
 
 AWAY: Final = 10.0
-"""Seconds that an agent may be away, as it is while its node is started again."""
+"""Seconds that an agent may be away, as it is while its node restarts."""
 
-_AGAIN: Final = 0.1  # seconds between two looks at whether it is back
-
-
-class AgentGoneError(Exception):
-    """The agent does not answer any more."""
+_AGAIN: Final = 0.1  # seconds between two attempts to connect
 
 
 class AgentClient:
-    """Speaks with one agent, which may be away for up to ``away`` seconds."""
+    """A session with the agent behind the Unix socket ``socket``, which may be away for up to ``away`` seconds.
 
-    def __init__(self, socket: Path, away: float = AWAY) -> None:
+    Control never touches the emulated network: the socket lies in a directory that host and node share.
+    """
+
+    def __init__(self, socket: Path, feed: EventFeed | None = None, away: float = AWAY) -> None:
         self._away = away
+        self._feed = feed or EventFeed(ClockOffset())
         self._session = ClientSession(
             "http://agent", connector=UnixConnector(str(socket), limit=0), timeout=ClientTimeout(total=None)
         )
 
-    async def __aenter__(self) -> "AgentClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -41,54 +43,93 @@ class AgentClient:
     ) -> None:
         await self._session.close()
 
-    async def prompt(self, prompt: str, text: str) -> str:
-        """Hand over a prompt and wait for the answer; raises JobError if there is none, or AgentGoneError.
+    async def serves(self) -> bool:
+        """Whether the agent answers now."""
+        try:
+            await self._knock()
+        except (ClientError, OSError):
+            return False
+        return True
+
+    async def answer(self, prompt: str, text: str) -> str:
+        """Hand over a prompt and wait for the answer; raises JobError if there is none, or NodeGoneError.
 
         An agent that was away is asked again; it takes a prompt of the same id for the same.
         """
-        asking = asyncio.ensure_future(self._insist({"id": prompt, "text": text}))
-        try:
-            while not (await asyncio.wait({asking}, timeout=PATIENCE))[0]:
-                await self._knock()
-        finally:
-            asking.cancel()
-        status, content = asking.result()
+        status, content = await self._awaited("POST", "/prompts", self._away, {"id": prompt, "text": text})
         if status != 200:
             raise JobError(content)
         return str(json.loads(content)["text"])
 
-    async def _insist(self, prompt: dict[str, str]) -> tuple[int, str]:
+    async def reach(self) -> dict[str, float | None]:
+        """Seconds that a request to each neighbour takes, None for one that cannot be reached; raises NodeGoneError.
+
+        A node that answers takes as long as it needs: to tune a ring may take minutes.
+        """
+        status, content = await self._awaited("GET", "/neighbours", away=0.0)
+        if status != 200:
+            raise NodeGoneError(content)
+        reached: dict[str, float | None] = json.loads(content)
+        return reached
+
+    async def events(self, every: float) -> AsyncGenerator[Sequence[Event], None]:
+        """The events from where the last session stopped, as they come; never ends."""
+        while True:
+            asked: dict[str, str] = {"after": str(self._feed.resume()), "every": str(every)}
+            try:
+                async with self._session.get("/events/stream", params=asked) as response:
+                    async for chunk in response.content.iter_any():
+                        if events := self._feed.take(chunk):
+                            yield events
+            except (ClientError, OSError):
+                pass  # the node has ended, and may be started again
+            await asyncio.sleep(_AGAIN)
+
+    async def last_events(self) -> Sequence[Event]:
+        """All events that are left; raises NodeGoneError."""
+        asked = {"after": str(self._feed.resume())}
+        try:
+            async with self._session.get("/events", params=asked, timeout=ClientTimeout(PATIENCE)) as response:
+                return self._feed.take(await response.read())
+        except (ClientError, OSError, TimeoutError) as error:
+            raise NodeGoneError(str(error)) from error
+
+    async def _awaited(self, method: str, path: str, away: float, body: Any = None) -> tuple[int, str]:
+        """Status and content of a response that may take long; raises NodeGoneError once the agent does not answer.
+
+        Without a connection for ``away`` seconds, it does not.
+        """
+        asking = asyncio.ensure_future(self._insist(method, path, away, body))
+        try:
+            while not (await asyncio.wait({asking}, timeout=PATIENCE))[0]:
+                await self._see_that_it_lives()
+        finally:
+            asking.cancel()
+        return asking.result()
+
+    async def _insist(self, method: str, path: str, away: float, body: Any) -> tuple[int, str]:
         now = asyncio.get_running_loop().time
         seen = now()
         while True:
             try:
-                return await self._post(prompt)
+                async with self._session.request(method, path, json=body) as response:
+                    return response.status, await response.text()
             except ClientConnectorError as error:
-                if now() > seen + self._away:
-                    raise AgentGoneError(str(error)) from error
+                if now() > seen + away:
+                    raise NodeGoneError(str(error)) from error
             except (ClientError, OSError):
                 seen = now()  # until now it was there
             await asyncio.sleep(_AGAIN)
 
-    async def _post(self, prompt: dict[str, str]) -> tuple[int, str]:
-        async with self._session.post("/prompts", json=prompt) as response:
-            return response.status, await response.text()
+    async def _see_that_it_lives(self) -> None:
+        """Raises NodeGoneError if the agent hangs: its sockets stay open, and would keep a caller waiting for ever."""
+        try:
+            await self._knock()
+        except TimeoutError as error:
+            raise NodeGoneError(f"no answer within {PATIENCE:g}s") from error
+        except (ClientError, OSError):
+            return  # it is away, which the request itself notices
 
     async def _knock(self) -> None:
-        """See that the agent does not hang: its sockets would stay open, and keep a prompt waiting for ever."""
-        try:
-            async with self._session.get("/v1/models", timeout=ClientTimeout(PATIENCE)) as response:
-                await response.read()
-        except TimeoutError as error:
-            raise AgentGoneError(f"no answer within {PATIENCE:g}s") from error
-        except (ClientError, OSError):
-            return  # it is away, which the prompt itself sees
-
-    async def neighbours(self) -> dict[str, float | None]:
-        """Seconds that a request to each neighbour takes; None for one that cannot be reached."""
-        try:
-            async with self._session.get("/neighbours", timeout=ClientTimeout(PATIENCE)) as response:
-                reached: dict[str, Any] = await response.json()
-        except (ClientError, OSError, TimeoutError) as error:
-            raise AgentGoneError(str(error)) from error
-        return reached
+        async with self._session.get("/v1/models", timeout=ClientTimeout(PATIENCE)) as response:
+            await response.read()

@@ -1,36 +1,34 @@
-"""The containers of a run: one node each, with the CPU and memory of the device it stands for."""
+"""A node that is a container, with the CPU and memory of the device that it stands for."""
 
+import asyncio
 import os
 import select
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import docker
 from docker.errors import APIError, DockerException
 from docker.models.containers import Container
-from docker.types import Mount
 
-from testbed.core.errors import TestbedError
-from testbed.host.cfs import cap_period
-from testbed.host.image import NODE_UID
+from testbed.core.clock import Clock
+from testbed.faults.api import Condition
+from testbed.host.cfs import CFS_PERIOD, cap_period
 from testbed.host.namespace import Namespace
 from testbed.node import config as places
-from testbed.schema.network.topology import Node
-from testbed.world.journal import Journal
 from testbed.world.nodes.cgroups import Cgroup
+from testbed.world.nodes.client import AgentClient
+from testbed.world.nodes.consumption import Consumption
+from testbed.world.nodes.feed import EventFeed
+from testbed.world.nodes.handle import ClockOffset, Event, Exit, NodeGoneError, Usage, WorldError
 
-LABEL: Final = "testbed.run"
-"""The label that carries a run's id on its containers."""
+ENGINE_ERRORS: Final = (DockerException, OSError)
+"""What the engine's client raises. Errors of its connection are OSErrors."""
 
-_STARTS_AT_ONCE: Final = 8
-
-_DEATH: Final = 200  # milliseconds that processes have for dying by themselves once they are killed
+_GLANCE: Final = 0.01  # seconds between two looks at whether an agent serves
+_DEATH: Final = 200  # milliseconds that killed processes have for dying by themselves
 
 _USE_MEMORY: Final = "dd if=/dev/zero of=/dev/shm/used bs=1M count=32"
 """A tmpfs is charged to the container that writes to it, and cannot be reclaimed."""
@@ -38,125 +36,37 @@ _USE_MEMORY: Final = "dd if=/dev/zero of=/dev/shm/used bs=1M count=32"
 _GROWTH: Final = 4 * 2**20  # bytes that a container may take up while the engine sets its cap
 
 
-class WorldError(TestbedError):
-    """A world cannot be built."""
+class ContainerNode:
+    """The container of the node called ``name``, which goes by ``clock``.
 
-    exit_code = 3
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How a container ended."""
-
-    code: int
-    out_of_memory: bool
-
-    def __str__(self) -> str:
-        return "out of memory" if self.out_of_memory else f"ended with code {self.code}"
-
-
-class NodeContainer:
-    """The container of the node called ``name``; ``namespace`` is its network's, named as the container is.
-
-    ``cores`` are those of the host, by their numbers, that it may run on.
+    ``shared`` is the directory that container and host both see, and ``cpus`` are the cores of its device.
+    ``namespace`` is named as the container is. ``pid`` is the container's init process.
     """
 
-    def __init__(self, name: str, container: Container) -> None:
-        """Start ``container``; raises WorldError if it ends at once."""
+    def __init__(self, name: str, container: Container, shared: Path, cpus: float, clock: Clock) -> None:
+        """Start ``container``; raises WorldError if it does not start, or ends at once."""
         self.name = name
-        self._container = container
-        self._exit: Exit | None = None
+        self.shared = shared
+        self.cpus = cpus
+        self.clock_offset = ClockOffset()  # all containers of a host share its CLOCK_MONOTONIC
+        self.feed = EventFeed(self.clock_offset)
         self.exits: list[Exit] = []
-        """How it has ended so far, whether or not it was started again."""
+        self._container = container
+        self._clock = clock
+        self._exit: Exit | None = None
         self._looking = threading.Lock()
         self._start()
+        self._consumption = Consumption(Cgroup(self.pid), clock)
         self.namespace = Namespace.attach(str(container.name), self.pid)
 
-    def _start(self) -> None:
-        try:
-            self._container.start()
-            self._container.reload()
-            self.pid = int(self._container.attrs["State"]["Pid"])
-            # Held open, it cannot come to mean something else when the container ends: a pid is used again.
-            self._process = os.pidfd_open(self.pid)
-            self.cores = os.sched_getaffinity(self.pid)
-        except (DockerException, OSError, ValueError):
-            raise WorldError(f"node {self.name!r} did not start: {last_lines(self.logs())}") from None
-
-    def start_again(self) -> None:
-        """Start the container, which has ended, once more; the namespace that it is in then is a new and empty one."""
-        self.wait()
-        ended = self._process
-        self._start()
-        os.close(ended)
-        self._exit = None
-
-    def cap_cpu(self, cpus: float, period: float) -> None:
-        """Let the container use ``cpus`` of the host's cores' worth of time in every ``period`` seconds from now on.
-
-        This is done once the model is loaded: to boot Python on a tenth of a core takes ten seconds, for nothing.
-        """
-        microseconds = round(1e6 * cap_period(cpus, period))
-        with self._running():
-            self._container.update(cpu_period=microseconds, cpu_quota=round(microseconds * cpus))
-
-    def cap_memory(self, cap: int) -> None:
-        """Let the container use ``cap`` bytes of memory from now on; a process is killed if that is not enough.
-
-        Cgroups of version 1 take no cap below what is in use (memory.limit_in_bytes). There the cap becomes a little
-        above what is in use, and then more is used: so the kernel finds itself out of memory, as it does on version 2.
-        """
-        with self._running():
-            try:
-                self._update_memory(cap)
-            except APIError:
-                self._update_memory(max(cap, Cgroup(self.pid).read().memory + _GROWTH))
-                self._container.exec_run(_USE_MEMORY, detach=True)
-
-    def _update_memory(self, cap: int) -> None:
-        self._container.update(mem_limit=cap, memswap_limit=cap)  # the two together: no swap
-
-    def pause(self, paused: bool) -> None:
-        """Freeze all processes, or let them go on."""
-        with self._running():
-            if not paused:
-                self._container.unpause()
-                return
-            with Cgroup(self.pid).uncapped():  # whoever waits behind the cap cannot be frozen, and the engine gives up
-                self._container.pause()
-
-    def hang(self, hanging: bool) -> None:
-        """Stop the agent with its sockets open, or let it go on. Its parent, the container's init, goes on."""
-        with self._running():
-            for pid in set(Cgroup(self.pid).processes()) - {self.pid}:
-                os.kill(pid, signal.SIGSTOP if hanging else signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End all processes at once, unless they have ended; returns when they have."""
-        with self._running():
-            Cgroup(self.pid).uncap_cpu()  # behind its cap a process takes a tenth of a second to give back its memory
-            signal.pidfd_send_signal(self._process, signal.SIGKILL)
-            if not self._ends_within(_DEATH):  # frozen ones die when they are thawed, which the engine does
-                self._container.kill()
-
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        """What is done to the container within fails, and is of no use, if that has ended."""
-        try:
-            yield
-        except (DockerException, OSError) as error:
-            if not self.ended:
-                raise WorldError(f"node {self.name!r} cannot be changed: {error}") from error
+    def session(self) -> "ContainerSession":
+        """A session with its agent."""
+        return ContainerSession(self)
 
     @property
     def ended(self) -> bool:
         """Whether it has ended; the engine may learn of it a moment later."""
         return self._exit is not None or self._ends_within(0)
-
-    def _ends_within(self, milliseconds: int) -> bool:
-        end = select.poll()  # one for each caller: several threads may not wait on the same
-        end.register(self._process)
-        return bool(end.poll(milliseconds))
 
     def exit(self) -> Exit | None:
         """How it ended; None while it runs, or while the engine does not know."""
@@ -165,88 +75,176 @@ class NodeContainer:
                 self._container.reload()
                 state = self._container.attrs["State"]
                 if not state["Running"]:
-                    self._exit = Exit(int(state["ExitCode"]), bool(state["OOMKilled"]))
+                    self._exit = Exit("out of memory" if state["OOMKilled"] else f"ended with code {state['ExitCode']}")
                     self.exits.append(self._exit)
             return self._exit
-
-    def wait(self) -> Exit | None:
-        """Wait for it to end, and tell how."""
-        self._container.wait()
-        return self.exit()
 
     def logs(self) -> bytes:
         """All that the agent printed."""
         output: bytes = self._container.logs()
         return output
 
+    def last_words(self) -> str:
+        """The last lines that the agent printed."""
+        return "\n".join(self.logs().decode(errors="replace").splitlines()[-5:])
+
+    def usage(self) -> Usage | None:
+        """What it has used; None once it has ended."""
+        try:
+            return self._consumption.read()
+        except OSError:  # a cgroup goes with its last process
+            if not self.ended:
+                raise
+            return None
+
+    def change(self, before: Condition, after: Condition) -> None:
+        """Change what differs. A node that has ended otherwise, by running out of memory, needs no change."""
+        if after.slowness != before.slowness:  # of a node that has ended, too: it holds when it is started again
+            self.slow_down(after.slowness)
+        if before.running and not after.running:
+            self.kill()
+        if self.ended:
+            return
+        if after.cpus != before.cpus:
+            self.cap_cpu(after.cpus)
+        if after.memory != before.memory:
+            self.cap_memory(after.memory)
+        if after.hanging != before.hanging:
+            self.hang(after.hanging)
+        if after.paused != before.paused:
+            self.pause(after.paused)
+
+    def start_again(self) -> int:
+        """Start the container, which has ended, once more; returns a process in its new and empty namespace."""
+        self._container.wait()
+        self.exit()
+        ended = self._process
+        self._start()
+        os.close(ended)
+        self._exit = None
+        return self.pid
+
+    def cap_cpu(self, cpus: float, period: float = CFS_PERIOD) -> None:
+        """Let it use ``cpus`` cores' worth of time in every ``period`` seconds of its clock from now on."""
+        share = cpus / self._clock.dilation
+        microseconds = round(1e6 * cap_period(share, self._clock.real(period)))
+        with self._running():
+            self._container.update(cpu_period=microseconds, cpu_quota=round(microseconds * share))
+
+    def cap_memory(self, cap: int) -> None:
+        """Let it use ``cap`` bytes of memory from now on; a process is killed if that is not enough.
+
+        Cgroups of version 1 take no cap below what is in use (memory.limit_in_bytes). There the cap becomes a little
+        more than what is in use, and then more is used: so the kernel finds the container out of memory, as it does on
+        version 2.
+        """
+        with self._running():
+            try:
+                self._update_memory(cap)
+            except APIError:
+                self._update_memory(max(cap, Cgroup(self.pid).read().memory + _GROWTH))
+                self._container.exec_run(_USE_MEMORY, detach=True)
+
+    def pause(self, paused: bool) -> None:
+        """Freeze all processes, or let them go on."""
+        with self._running():
+            if not paused:
+                self._container.unpause()
+                return
+            # A process that waits behind its cap cannot be frozen, and the engine gives up.
+            with Cgroup(self.pid).uncapped():
+                self._container.pause()
+
+    def hang(self, hanging: bool) -> None:
+        """Stop the agent with its sockets open, or let it go on. Its parent, the container's init, goes on."""
+        with self._running():
+            for pid in set(Cgroup(self.pid).processes()) - {self.pid}:
+                os.kill(pid, signal.SIGSTOP if hanging else signal.SIGCONT)
+
+    def slow_down(self, slowness: float) -> None:
+        """Let its model take so many times as long from its next token on, whether its agent runs now or not."""
+        told = self.shared / places.SLOWNESS
+        if slowness == 1:
+            told.unlink(missing_ok=True)
+            return
+        # Written outside of what the agent sees: it can neither read the file half-written nor replace it.
+        new = self.shared.parent / f"{self.name}.{places.SLOWNESS}"
+        new.write_text(repr(slowness))
+        new.replace(told)
+
+    def kill(self) -> None:
+        """End all processes at once, unless they have ended; returns when they have."""
+        with self._running():
+            Cgroup(self.pid).uncap_cpu()  # behind its cap a process takes a tenth of a second to give back its memory
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+            if not self._ends_within(_DEATH):  # frozen processes die when they are thawed, which the engine does
+                self._container.kill()
+
     def close(self) -> None:
         """Let go of the container, which goes on."""
         os.close(self._process)
 
+    def _start(self) -> None:
+        try:
+            self._container.start()
+            self._container.reload()
+        except ENGINE_ERRORS as error:
+            raise WorldError(f"node {self.name!r} did not start: {engine_reason(error)}") from error
+        self.pid = int(self._container.attrs["State"]["Pid"])
+        try:
+            # Held open, the descriptor means this process for ever; the kernel gives a pid to another process later.
+            self._process = os.pidfd_open(self.pid)
+            self.cores = frozenset(os.sched_getaffinity(self.pid))
+        except OSError as error:
+            ended = f"ended at once with code {self._container.attrs['State']['ExitCode']}"
+            raise WorldError(f"node {self.name!r} {ended}\n{self.last_words()}") from error
 
-def last_lines(output: bytes, count: int = 5) -> str:
-    """The end of what an agent printed."""
-    return "\n".join(output.decode(errors="replace").splitlines()[-count:])
+    def _update_memory(self, cap: int) -> None:
+        self._container.update(mem_limit=cap, memswap_limit=cap)  # the two together: no swap
 
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Let a change of the container fail without a word if that has ended."""
+        try:
+            yield
+        except ENGINE_ERRORS as error:
+            if not self.ended:
+                raise WorldError(f"node {self.name!r} cannot be changed: {engine_reason(error)}") from error
 
-def container_name(run: str, node: str) -> str:
-    """What Docker calls the container of a run's node."""
-    return f"tb-{run}-{node}"
-
-
-def start_containers(
-    client: docker.DockerClient,
-    journal: Journal,
-    image: str,
-    nodes: Mapping[str, Node],
-    files: Mapping[str, Mapping[Path, Path]],
-    shared: Mapping[str, Path],
-) -> dict[str, NodeContainer]:
-    """Start a container for every node, several at a time.
-
-    ``files`` are those that a node may read, by where they lie inside it; ``shared`` are the directories that nodes and
-    host both see.
-    """
-
-    def start(name: str) -> NodeContainer:
-        container = _create(client, journal, image, name, nodes[name], files[name], shared[name])
-        journal.record_created(container_name(journal.run, name))
-        return NodeContainer(name, container)
-
-    for kind in ("namespace", "container"):  # those of a kind are undone together
-        for name in nodes:
-            journal.record(kind, container_name(journal.run, name))
-    with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
-        return dict(zip(nodes, pool.map(start, nodes), strict=True))
+    def _ends_within(self, milliseconds: int) -> bool:
+        end = select.poll()  # one for each caller: several threads may not wait on the same
+        end.register(self._process)
+        return bool(end.poll(milliseconds))
 
 
-def _create(
-    client: docker.DockerClient,
-    journal: Journal,
-    image: str,
-    name: str,
-    node: Node,
-    files: Mapping[Path, Path],
-    shared: Path,
-) -> Container:
-    return client.containers.create(
-        image,
-        name=container_name(journal.run, name),
-        hostname=name,
-        labels={LABEL: journal.run},
-        network_mode="none",  # the emulated network is all it gets
-        userns_mode="host",  # the agent writes, as its user, into a directory of the host
-        user=f"{NODE_UID}:{NODE_UID}",
-        init=True,
-        read_only=True,
-        tmpfs={"/tmp": "size=16m"},
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-        mem_limit=node.memory,
-        memswap_limit=node.memory,  # the two together: no swap
-        pids_limit=128,
-        mounts=[
-            Mount(str(places.SHARED), str(shared), type="bind"),
-            *(Mount(str(inside), str(path), type="bind", read_only=True) for inside, path in files.items()),
-        ],
-    )
+class ContainerSession(AgentClient):
+    """A session with the agent in a container."""
+
+    def __init__(self, node: ContainerNode) -> None:
+        self._socket = node.shared / places.SOCKET
+        super().__init__(self._socket, node.feed)
+        self._node = node
+
+    async def ready(self) -> None:
+        """Wait until the agent has its model loaded, and cap its CPU; raises WorldError if the agent ends before.
+
+        Without the cap, because to boot Python on a tenth of a core takes ten seconds, for nothing.
+        """
+        while not (self._socket.exists() and await self.serves()):
+            if (end := self._node.exit()) is not None:
+                raise WorldError(f"node {self._node.name!r} did not start: {end}\n{self._node.last_words()}")
+            await asyncio.sleep(_GLANCE)
+        await asyncio.to_thread(self._node.cap_cpu, self._node.cpus)
+
+    async def last_events(self) -> Sequence[Event]:
+        """All events that are left. Those of an agent that does not answer any more lie in its file."""
+        try:
+            return await super().last_events()
+        except NodeGoneError:
+            path = self._node.shared / places.EVENTS
+            return self._feed.take(path.read_bytes()[self._feed.resume() :]) if path.exists() else ()
+
+
+def engine_reason(error: Exception) -> str:
+    """What the engine said."""
+    return str(error.explanation or error) if isinstance(error, APIError) else str(error)

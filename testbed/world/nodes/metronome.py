@@ -1,9 +1,9 @@
-"""The metronome's process: ``python -m testbed.world.nodes.metronome CORE…``. With it nodes get their share evenly.
+"""The metronome: ``python -m testbed.world.nodes.metronome CORE…`` makes the kernel enforce CPU caps every millisecond.
 
-The kernel takes note of what a node has used when its clock ticks, or when another task takes over the core. Where the
-clock ticks every 4 ms, a node that may have one of every ten runs for four, and then stands still for forty. So on each
-core a thread wakes up every millisecond and goes to sleep again: that makes the kernel look. What it costs is the two
-changes of tasks; in C it would be no less.
+The kernel charges a node for CPU time when its clock ticks, or when another task takes over the core. With a tick of
+4 ms, a node with a cap of 1 ms in 10 runs for 4 ms and then waits for 40. So a thread on each core wakes up every
+millisecond and sleeps again, which makes the kernel charge the node. The cost is two context switches a millisecond and
+core; a program in C would need the same two.
 """
 
 import os
@@ -15,26 +15,26 @@ from threading import Thread
 from typing import Final
 
 INTERVAL: Final = 0.001
-"""Seconds from beat to beat: the least that a node may have in a period of its cap."""
+"""Seconds between two beats: the smallest quota of a CPU cap."""
 
-_CLOCK_MONOTONIC_COARSE: Final = 6  # linux/time.h; it is as fine as the kernel's clock ticks
+_CLOCK_MONOTONIC_COARSE: Final = 6  # linux/time.h; its resolution is the kernel's tick
 
 
 def needed() -> bool:
-    """Whether the kernel's own clock ticks more slowly."""
+    """Whether the kernel's tick is longer than a beat."""
     return time.clock_getres(_CLOCK_MONOTONIC_COARSE) > INTERVAL
 
 
 def main(cores: Iterable[int]) -> None:
-    """Beat on these cores for ever, whatever runs there."""
+    """Beat on these cores for ever, before any other task."""
     with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # which the threads inherit
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # threads inherit it
     for core in cores:
         Thread(target=_beat, args=(core,)).start()
 
 
 def _beat(core: int) -> None:
-    os.sched_setaffinity(0, [core])  # of this thread alone
+    os.sched_setaffinity(0, [core])  # affects this thread only
     while True:
         time.sleep(INTERVAL)
 

@@ -1,0 +1,84 @@
+"""The kind of node that is a container: how such nodes are made."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Final
+
+from docker.models.containers import Container
+from docker.types import Mount
+
+from testbed.host.image import NODE_UID
+from testbed.node import config as places
+from testbed.world.nodes.container import ENGINE_ERRORS, ContainerNode, engine_reason
+from testbed.world.nodes.handle import NodeHandle, NodeKind, PlannedNode, Site, WorldError
+
+LABEL: Final = "testbed.run"
+"""The label that carries a run's id on its containers."""
+
+_STARTS_AT_ONCE: Final = 8
+
+
+class Containers(NodeKind):
+    """A container on this host, which runs the testbed's agent with a model in llama.cpp."""
+
+    suffers: ClassVar[frozenset[str]] = frozenset(
+        {"cpus", "memory", "running", "paused", "hanging", "slowness", "deaf_to"}
+    )
+
+    @classmethod
+    def start(cls, site: Site, nodes: Mapping[str, PlannedNode]) -> dict[str, NodeHandle]:
+        """Start a container for every node, several at a time."""
+
+        def start(name: str) -> NodeHandle:
+            shared = _share(site, nodes[name])
+            container = _create(site, nodes[name], shared)
+            site.journal.record_created(container_name(site.journal.run, name))
+            return ContainerNode(name, container, shared, nodes[name].device.cpus, site.clock)
+
+        for kind in ("namespace", "container"):  # those of a kind are undone together
+            for name in nodes:
+                site.journal.record(kind, container_name(site.journal.run, name))
+        with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
+            return dict(zip(nodes, pool.map(start, nodes), strict=True))
+
+
+def container_name(run: str, node: str) -> str:
+    """What Docker calls the container of a run's node."""
+    return f"tb-{run}-{node}"
+
+
+def _share(site: Site, node: PlannedNode) -> Path:
+    """The directory that host and container both see, with the agent's configuration in it."""
+    directory = site.directory / "nodes" / node.config.name
+    directory.mkdir(parents=True)
+    (directory / places.CONFIG).write_text(node.config.model_dump_json())
+    os.chown(directory, NODE_UID, NODE_UID)
+    return directory
+
+
+def _create(site: Site, node: PlannedNode, shared: Path) -> Container:
+    name, memory = node.config.name, node.device.memory
+    files = [Mount(str(inside), str(path), type="bind", read_only=True) for inside, path in node.files.items()]
+    try:
+        return site.docker.containers.create(
+            site.image,
+            name=container_name(site.journal.run, name),
+            hostname=name,
+            labels={LABEL: site.journal.run},
+            network_mode="none",  # the emulated network is all it gets
+            userns_mode="host",  # the agent writes, as its user, into a directory of the host
+            user=f"{NODE_UID}:{NODE_UID}",
+            init=True,
+            read_only=True,
+            tmpfs={"/tmp": "size=16m"},
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            mem_limit=memory,
+            memswap_limit=memory,  # the two together: no swap
+            pids_limit=128,
+            mounts=[Mount(str(places.SHARED), str(shared), type="bind"), *files],
+        )
+    except ENGINE_ERRORS as error:
+        raise WorldError(f"node {name!r} did not start: {engine_reason(error)}") from error

@@ -1,0 +1,32 @@
+"""The bytes of a node's event stream, cut into events."""
+
+import json
+from collections.abc import Sequence
+
+from testbed.world.nodes.handle import ClockOffset, Event
+
+
+class EventFeed:
+    """The events of one node over all of its connections and restarts.
+
+    ``taken`` is the number of bytes that whole events made up so far: where a new connection goes on.
+    """
+
+    def __init__(self, clock_offset: ClockOffset) -> None:
+        self._offset = clock_offset
+        self._torn = b""
+        self.taken = 0
+
+    def resume(self) -> int:
+        """Forget the beginning of an event that a connection left behind; returns ``taken``."""
+        self._torn = b""
+        return self.taken
+
+    def take(self, chunk: bytes) -> Sequence[Event]:
+        """The events that are whole now, with their times on the run's clock."""
+        *lines, self._torn = (self._torn + chunk).split(b"\n")
+        self.taken += sum(len(line) + 1 for line in lines)
+        events: list[Event] = [json.loads(line) for line in lines]
+        if self._offset.seconds:
+            events = [{**event, "t": event["t"] - self._offset.seconds} for event in events]
+        return events

@@ -1,0 +1,197 @@
+"""What a run needs of a node, whatever the node is.
+
+    runner, timeline, recording, live view
+       │ NodeHandle: how it stands, what it printed, what it uses, faults
+       │ Session:    prompts and events, within one event loop
+       ▼
+    container        a board, somebody else's server, a host interface: other kinds, each one class
+
+A node kind is a class derived from :class:`NodeKind`, registered in the entry-point group ``testbed.nodes`` under the
+name that ``kind:`` has in a topology file. Only the kind knows how its nodes are reached.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol
+
+import docker
+
+from testbed.core.clock import Clock
+from testbed.core.errors import TestbedError
+from testbed.core.registry import Registry
+from testbed.faults.api import Condition
+from testbed.host.devices import Device
+from testbed.host.namespace import Namespace
+from testbed.node.config import NodeConfig
+from testbed.world.journal import Journal
+
+Event = dict[str, Any]
+"""One event of a node: ``t`` in seconds of the run's clock, ``node``, ``event``, and what the event carries."""
+
+
+class WorldError(TestbedError):
+    """A world cannot be built or changed."""
+
+    exit_code = 3
+
+
+class NodeGoneError(Exception):
+    """A node does not answer any more."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a node ended: ``out of memory``, ``ended with code 137``, …"""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class ClockOffset:
+    """Seconds by which a node's clock is ahead of the run's, and the largest error of that figure."""
+
+    seconds: float = 0.0
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a node has used.
+
+    ``rss`` is what its processes have resident, pages that they share counted for each; ``memory`` is what its cgroup
+    is charged, ``memory_peak`` the most that it was charged since the node's last start; all in bytes. ``cpu`` is CPU
+    time in seconds of a core, and ``throttled`` the time in seconds of the run's clock that its CPU cap kept it
+    waiting, both since the node's first start.
+    """
+
+    rss: int
+    memory: int
+    memory_peak: int
+    cpu: float
+    throttled: float
+
+
+class Session(Protocol):
+    """Control of one node, and its events, within one event loop."""
+
+    async def ready(self) -> None:
+        """Wait until the node can be asked, and is as slow as its device; raises WorldError if it ends before."""
+
+    async def reach(self) -> Mapping[str, float | None]:
+        """Seconds that a request to each of its neighbours takes, None for one that cannot be reached.
+
+        Returns once the node can do what it is for: a ring is closed, and tuned. Raises NodeGoneError.
+        """
+
+    async def answer(self, prompt: str, text: str) -> str:
+        """Hand over a prompt and wait for its answer; raises JobError if there is none, or NodeGoneError.
+
+        A prompt has an id, and is the same prompt if it is handed over twice.
+        """
+
+    def events(self, every: float) -> AsyncIterator[Sequence[Event]]:
+        """The events from where the last session stopped, as they come; never ends.
+
+        Events wait in the node for at most about ``every`` seconds. None is lost or doubled if the node restarts.
+        """
+
+    async def last_events(self) -> Sequence[Event]:
+        """All events that are left, also those of a node that has ended."""
+
+
+class NodeHandle(Protocol):
+    """One node of a running world."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the topology."""
+
+    @property
+    def namespace(self) -> Namespace:
+        """The network namespace that the interfaces of its links are in."""
+
+    @property
+    def cores(self) -> frozenset[int]:
+        """The numbers of this host's cores that it may run on; none where it runs elsewhere."""
+
+    @property
+    def clock_offset(self) -> ClockOffset:
+        """How far its clock is ahead of the run's. Its events come with times of the run's clock all the same."""
+
+    @property
+    def exits(self) -> Sequence[Exit]:
+        """How it has ended so far, whether or not it was started again."""
+
+    def session(self) -> AbstractAsyncContextManager[Session]:
+        """A session within the running event loop."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it does not run. How it ended may be known a moment later."""
+
+    def exit(self) -> Exit | None:
+        """How it ended; None while it runs, or while that is not known."""
+
+    def logs(self) -> bytes:
+        """All that it printed."""
+
+    def usage(self) -> Usage | None:
+        """What it has used; None where that cannot be told, or once it has ended."""
+
+    def change(self, before: Condition, after: Condition) -> None:
+        """Bring it from one condition into another; raises WorldError.
+
+        The two differ in what its kind suffers, and not in ``deaf_to``, which the network sees to. If ``after`` runs
+        and ``before`` does not, :meth:`start_again` has been called.
+        """
+
+    def start_again(self) -> int | None:
+        """Start it once more after it ended; raises WorldError.
+
+        Returns the id of a process in its new network namespace, or None if the namespace is the same as before.
+        """
+
+    def close(self) -> None:
+        """Let go of the node, which goes on."""
+
+
+@dataclass(frozen=True)
+class PlannedNode:
+    """A node that is to be started: the hardware that it stands for, its agent's configuration, and its files by where
+    they lie inside the node."""
+
+    device: Device
+    config: NodeConfig
+    files: Mapping[Path, Path]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the nodes of a run are started. ``directory`` is the run's own, which its journal removes."""
+
+    journal: Journal
+    directory: Path
+    clock: Clock
+    docker: docker.DockerClient
+    image: str
+
+
+class NodeKind(ABC):
+    """A kind of node."""
+
+    suffers: ClassVar[frozenset[str]]
+    """The fields of :class:`~testbed.faults.api.Condition` that faults can change in its nodes."""
+
+    @classmethod
+    @abstractmethod
+    def start(cls, site: Site, nodes: Mapping[str, PlannedNode]) -> Mapping[str, NodeHandle]:
+        """Start nodes by name; raises WorldError. What is made for them is in the site's journal before it is made."""
+
+
+NODE_KINDS: Final[Registry[type[NodeKind]]] = Registry("testbed.nodes", "node kind", NodeKind)
