@@ -14,6 +14,7 @@ from testbed.workload.arrivals.base import ARRIVALS
 from testbed.workload.prompts.base import PROMPTS
 from testbed.workload.scoring.base import SCORERS
 from testbed.world.network.links.backend import LINK_BACKENDS
+from testbed.world.nodes.handle import NODE_KINDS
 
 REGISTRIES: Final[tuple[Registry[Any], ...]] = (
     PATTERNS,
@@ -22,6 +23,7 @@ REGISTRIES: Final[tuple[Registry[Any], ...]] = (
     SCORERS,
     ARRIVALS,
     MODEL_SOURCES,
+    NODE_KINDS,
     LINK_BACKENDS,
     METRICS,
 )
