@@ -1,4 +1,4 @@
-"""What a fault may do to a world: change the properties of its links and the condition of its nodes."""
+"""What faults can change in a world: the properties of its links and the condition of its nodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from testbed.schema.network.link import DirectionName, Link
 
 @dataclass(frozen=True)
 class Condition:
-    """The state of a node: its caps in cores and bytes, and what has become of it.
+    """The state of a node.
 
-    ``paused`` stops all of its processes and the network with them, ``hanging`` those of the agent alone. ``slowness``
-    is the factor by which its model takes longer. ``deaf_to`` are the nodes whose packets do not reach it.
+    ``cpus`` (cores) and ``memory`` (bytes) are its caps. ``paused`` freezes all of its processes, ``hanging`` stops the
+    agent alone. ``slowness`` is the factor by which its model takes longer for a token. Packets of the nodes in
+    ``deaf_to`` are dropped where they arrive.
     """
 
     cpus: float
@@ -25,16 +26,16 @@ class Condition:
 
 
 class World(Protocol):
-    """The world that faults happen to."""
+    """A world that implements the changes."""
 
     def original_link(self, name: str) -> Link:
-        """A link as the topology describes it."""
+        """The link as the topology describes it."""
 
     def change_link(self, name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Any:
-        """Give a link the properties that are said of each direction, and leave its others alone."""
+        """Set the properties in ``said``, by direction. Raises TestbedError if the link cannot have them."""
 
     def original_condition(self, name: str) -> Condition:
-        """The condition of a node that no fault has."""
+        """The condition of the node while no fault is active."""
 
     def change_condition(self, name: str, before: Condition, after: Condition) -> None:
-        """Bring a node from one condition into another; called in a thread of its own."""
+        """Change the node from ``before`` to ``after``. Blocks, so it is called in a thread."""

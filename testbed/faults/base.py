@@ -1,4 +1,4 @@
-"""Faults of one node and of one link."""
+"""Bases of the faults that have one node or one link as their target."""
 
 import random
 from abc import abstractmethod
@@ -14,67 +14,67 @@ from testbed.schema.network.topology import Topology
 
 
 class NodeFault(Fault):
-    """A fault of one node."""
+    """A fault whose target is one node."""
 
     short = "node"
     node: str = Field(description="its name in the topology file")
 
     @property
     def subject(self) -> str:
-        """The node."""
+        """The node's name."""
         return self.node
 
     @property
     def needs(self) -> str | None:
-        """The node."""
+        """The node must be running, unless a kind says otherwise."""
         return self.node
 
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
-        """A node that is not there."""
+        """An unknown node."""
         yield from node_mistakes(("node",), self.node, topology)
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
-        """Any node."""
+        """Every node is equally likely."""
         return {"node": chance.choice(list(topology.nodes))}
 
 
 class LinkFault(Fault):
-    """A fault of one link."""
+    """A fault whose target is one link."""
 
     short = "link"
-    link: str = Field(description="like a-s1, after its ends in the order of the topology file")
+    link: str = Field(description="its two ends in the order of the topology file, like a-s1")
 
     @property
     def subject(self) -> str:
-        """The link."""
+        """The link's name."""
         return self.link
 
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
-        """A link that is not there."""
+        """An unknown link."""
         known = [link.name for link in topology.resolved_links]
         if self.link not in known:
             yield ("link",), f"there is no link {self.link!r}; known are {', '.join(known)}"
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
-        """Any link."""
+        """Every link is equally likely; None in a topology without links."""
         links = topology.resolved_links
         return {"link": chance.choice(links).name} if links else None
 
 
 class ConditionFault(NodeFault):
-    """A fault of one node that lasts as it began."""
+    """A fault of one node with a single phase, during which the node's condition differs."""
 
     @abstractmethod
     def condition(self) -> dict[str, Any]:
-        """The fields of :class:`~testbed.faults.api.Condition` that it sets."""
+        """Values of the fields of :class:`~testbed.faults.api.Condition` that the fault sets."""
 
     def demands(self) -> Iterator[tuple[str, str]]:
         """The fields of its condition, of its node."""
         yield from ((self.node, field) for field in self.condition())
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One phase, until the fault is over."""
+        """One phase that lasts until the fault ends."""
         del topology
         yield Phase([change_node(self.node, **self.condition())])

@@ -1,4 +1,4 @@
-"""A link goes down."""
+"""Loss of every frame on a link."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,20 @@ from testbed.schema.network.topology import Topology
 
 
 class Cut(LinkFault):
-    """A link loses every frame; what is on its way arrives. Its interfaces stay up, as if a cable broke further on."""
+    """A link loses every frame that is sent from now on. Frames in flight arrive, and the interfaces stay up."""
 
-    way: Literal["up", "down", "both"] = Field("both", description="the direction; up is from its first end")
+    way: Literal["up", "down", "both"] = Field(
+        "both", description="direction that is cut; up is from the first end to the second"
+    )
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One."""
+        """One phase."""
         del topology
         directions: Sequence[DirectionName] = DIRECTIONS if self.way == "both" else [self.way]
         yield Phase([change_link(self.link, {direction: {"cut": True} for direction in directions})])
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
-        """Half of the time in both directions."""
+        """Both directions with probability 1/2, either one alone with 1/4."""
         drawn = super().draw(topology, chance)
         return drawn and {**drawn, "way": chance.choice(["both", "both", *DIRECTIONS])}

@@ -1,4 +1,4 @@
-"""A link gets worse, or better."""
+"""Other properties for a link."""
 
 import random
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from testbed.schema.network.topology import Topology
 
 
 class Degrade(LinkFault, TwoWayShape):
-    """A link has other properties; the keys are those of a link in a topology file, and what is not said stays. A trace
-    is looked for from the topology's directory."""
+    """A link gets other properties, better or worse ones. The keys are those of a link in a topology file; properties
+    without a key stay. The path of a trace counts from the topology's directory."""
 
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
-        """Properties that are none, or that do not fit those of the link."""
+        """No property at all, or one that does not fit the others of the link."""
         yield from super().mistakes(topology)
         if not any(self.said_of(direction) for direction in DIRECTIONS):
             yield (), "says no property to change; name one, like delay: 200ms"
@@ -34,22 +34,22 @@ class Degrade(LinkFault, TwoWayShape):
                 yield str(error)
 
     def changed(self, link: Link) -> Link:
-        """What it says, of its own link."""
+        """``link`` with the new properties, if it is the fault's own."""
         return link.changed(self._said) if link.name == self.link else link
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One."""
+        """One phase."""
         del topology
         yield Phase([change_link(self.link, self._said)])
 
     @property
     def _said(self) -> dict[DirectionName, dict[str, Any]]:
-        """Of both directions."""
+        """The new properties, by direction."""
         return {direction: self.said_of(direction) for direction in DIRECTIONS}
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
-        """One property, in both directions, of those that every backend can have."""
+        """One property, in both directions, that every backend supports."""
         drawn = super().draw(topology, chance)
         key, value = chance.choice(
             [

@@ -1,10 +1,10 @@
-"""What holds of a target while faults come and go.
+"""The states of links and nodes while faults begin and end.
 
-    original ─► effect of cut-1 ─► effect of degrade-1 ─► what holds      in the order in which they began
+    original ─► effect of cut-1 ─► effect of degrade-1 ─► state      in the order in which the effects began
 
-A fault has effects; an effect changes the state of one target for as long as it is active. Nothing is ever restored:
-what holds is computed anew, from the original and the effects that are active then. So faults may overlap and end in
-any order, and once all have ended the original is back.
+An effect changes the state of one target while it is active. No state is remembered and restored: each state is
+computed from the original and the active effects. So faults may overlap and end in any order, and the original state
+returns when the last one ends.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from testbed.schema.fault import Effect, Effects, State
 
 
 class Target(Protocol[State]):
-    """A part of a world that has a state. Equal targets are the same part."""
+    """A link or a node. Equal targets are the same link or node."""
 
     def original(self, world: World) -> State:
-        """Its state where no fault is active."""
+        """The state while no fault is active."""
 
     def apply(self, world: World, before: State, after: State) -> None:
-        """Bring it from one state into another; called in a thread of its own."""
+        """Change the state from ``before`` to ``after``. Blocks, so it is called in a thread."""
 
 
 class ActiveEffects:
-    """The effects that are active in a world, which they keep in the state that they demand."""
+    """The active effects in a world. Each change of them brings the targets concerned into their new states."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -36,9 +36,9 @@ class ActiveEffects:
         self._settling: set[asyncio.Future[Any]] = set()
 
     async def replace(self, ending: Effects, beginning: Effects) -> None:
-        """End some effects and begin others; returns once the world is so.
+        """End some effects, begin others, and return when all their targets are in the new states.
 
-        Whoever is cancelled meanwhile does not stop it half-way. Raises TestbedError where the world cannot be so.
+        Cancelling the caller does not cancel the change. Raises TestbedError if a target cannot take its state.
         """
         for effect in ending:
             self._active.remove(effect)
@@ -50,11 +50,11 @@ class ActiveEffects:
         await asyncio.shield(settling)
 
     async def settled(self) -> None:
-        """Wait for changes whose caller was cancelled to come to their end."""
+        """Wait until the changes of cancelled callers are complete."""
         await asyncio.gather(*self._settling, return_exceptions=True)
 
     def demanded(self, target: Target[State]) -> State:
-        """The state that a target is to be in."""
+        """The state that follows from the target's original and the active effects."""
         state = target.original(self._world)
         for effect in self._active:
             if effect.target == target:
@@ -62,7 +62,7 @@ class ActiveEffects:
         return state
 
     async def _settle(self, target: Target[Any]) -> None:
-        """Bring a target into the state that is demanded once its turn comes."""
+        """Bring a target into its state; changes of one target are made one at a time."""
         async with self._locks[target]:
             before = self._states.get(target, target.original(self._world))
             after = self.demanded(target)

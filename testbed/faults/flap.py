@@ -1,4 +1,4 @@
-"""A link goes down and up again and again."""
+"""Repeated loss of every frame on a link."""
 
 import random
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from testbed.schema.network.topology import Topology
 
 
 class Flap(LinkFault):
-    """A link is cut in both directions again and again: first for `cut`, then whole until `every` has passed."""
+    """A link is cut in both directions repeatedly: each period of `every` begins with a cut that lasts `cut`."""
 
-    cut: Duration = Field(gt=0, description="how long it is cut each time")
-    every: Duration = Field(description="from one cut to the next; longer than `cut`")
+    cut: Duration = Field(gt=0, description="duration of each cut")
+    every: Duration = Field(description="from the beginning of one cut to that of the next; longer than `cut`")
 
     @model_validator(mode="after")
     def _fits(self) -> "Flap":
@@ -27,7 +27,7 @@ class Flap(LinkFault):
         return self
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """Two in turn, without end."""
+        """Cut and whole in turn, until the fault ends."""
         del topology
         cut = change_link(self.link, {direction: {"cut": True} for direction in DIRECTIONS})
         while True:
@@ -36,7 +36,7 @@ class Flap(LinkFault):
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
-        """Cut for up to a second, and then whole for at least half as long and at most twice as long."""
+        """Cuts of 100 ms to 1 s, each 1.5 to 3 times as long after the one before."""
         cut = chance.randint(100, 1000)
         drawn = super().draw(topology, chance)
         return drawn and {**drawn, "cut": f"{cut}ms", "every": f"{round(cut * chance.uniform(1.5, 3))}ms"}

@@ -1,4 +1,4 @@
-"""An agent hangs."""
+"""A stopped agent."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ from testbed.faults.base import ConditionFault
 
 
 class Hang(ConditionFault):
-    """A node's agent is stopped (SIGSTOP) with its sockets open: connections to it come about, and nobody answers."""
+    """A node's agent is stopped (SIGSTOP) with its sockets open: the kernel accepts connections, and no request is
+    answered."""
 
     def condition(self) -> dict[str, Any]:
-        """Stopped."""
+        """The agent is stopped."""
         return {"hanging": True}

@@ -1,4 +1,4 @@
-"""A node dies."""
+"""The sudden end of a node."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ from testbed.faults.base import ConditionFault
 
 
 class Kill(ConditionFault):
-    """A node ends at once (SIGKILL), as without power: what it held in memory is gone. With `for:` it is started again
-    then; at the end of play it is not."""
+    """A node ends at once (SIGKILL) and loses its memory, as in a power failure. With `for:` it is started again after
+    that time; at the end of play it is not."""
 
     outlives_play = True
 
     @property
     def ends(self) -> str | None:
-        """The node."""
+        """The node is down while the fault is active."""
         return self.node
 
     def condition(self) -> dict[str, Any]:
-        """Not running."""
+        """The node is down."""
         return {"running": False}

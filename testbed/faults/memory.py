@@ -1,4 +1,4 @@
-"""A node's memory is squeezed."""
+"""Less memory for a node."""
 
 import random
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from testbed.schema.network.topology import Topology
 
 
 class Memory(ConditionFault):
-    """A node's memory is capped lower. A node that needs more than the cap ends, out of memory."""
+    """A node's memory cap is lowered. A node that needs more than the new cap ends, out of memory."""
 
-    memory: Size = Field(description="cap on all that its processes use; below the node's own")
+    memory: Size = Field(description="cap on the memory of all its processes; below the node's own")
 
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
-        """A cap that is none."""
+        """A cap that is not below the node's own."""
         yield from super().mistakes(topology)
         node = topology.nodes.get(self.node)
         if node and self.memory >= node.memory:
@@ -26,12 +26,12 @@ class Memory(ConditionFault):
             yield ("memory",), f"must be below the {cap} of node {self.node!r}, or nothing is squeezed"
 
     def condition(self) -> dict[str, Any]:
-        """The cap."""
+        """The new cap, in bytes."""
         return {"memory": self.memory}
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
-        """From a tenth of what the node has."""
+        """10 % to 90 % of the node's memory."""
         drawn = super().draw(topology, chance)
         cap = topology.nodes[drawn["node"]].memory * chance.uniform(0.1, 0.9)
         return {**drawn, "memory": f"{round(cap)}B"}

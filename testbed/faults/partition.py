@@ -1,4 +1,4 @@
-"""The network falls apart."""
+"""Groups of nodes that cannot reach each other."""
 
 import random
 from collections import Counter
@@ -15,21 +15,21 @@ from testbed.schema.network.topology import Topology
 
 
 class Partition(Fault):
-    """Nodes of different groups do not reach each other: every node is deaf to those of the other groups. A node in no
-    group reaches all. Links and their properties stay as they are, and nodes that forward go on forwarding."""
+    """Nodes of different groups cannot reach each other: every node drops the packets of the other groups' nodes. A
+    node in no group reaches all. Links keep their properties, and nodes forward packets as before."""
 
     short = "groups"
     groups: list[Annotated[list[str], Field(min_length=1)]] = Field(
-        min_length=2, description="names of nodes, a list for each side"
+        min_length=2, description="lists of nodes, one for each side"
     )
 
     @property
     def subject(self) -> str:
-        """``a, b | c, d``"""
+        """The groups, like ``a, b | c, d``."""
         return " | ".join(", ".join(group) for group in self.groups)
 
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
-        """Nodes that are not there, or on two sides."""
+        """Unknown nodes, and nodes that are in two groups."""
         for number, group in enumerate(self.groups):
             for index, node in enumerate(group):
                 yield from node_mistakes(("groups", number, index), node, topology)
@@ -42,14 +42,14 @@ class Partition(Fault):
         yield from ((node, "deaf_to") for node in chain.from_iterable(self.groups))
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One."""
+        """One phase."""
         del topology
         everyone = frozenset(chain.from_iterable(self.groups))
         yield Phase([deafen(node, everyone - set(group)) for group in self.groups for node in group])
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
-        """All nodes, on two sides."""
+        """All nodes in two groups of random size; None with fewer than two nodes."""
         if len(topology.nodes) < 2:
             return None
         nodes = chance.sample(list(topology.nodes), len(topology.nodes))

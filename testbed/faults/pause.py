@@ -1,4 +1,4 @@
-"""A node stands still."""
+"""Frozen processes."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from testbed.faults.base import ConditionFault
 
 
 class Pause(ConditionFault):
-    """A node's processes are frozen (the freezer of its cgroup). Its kernel still takes packets in, and answers pings;
-    when it is over, the node goes on where it was."""
+    """A node's processes are frozen (cgroup freezer). Its kernel still receives packets and answers pings. Afterwards
+    the processes continue where they were."""
 
     def condition(self) -> dict[str, Any]:
-        """Frozen."""
+        """All processes are frozen."""
         return {"paused": True}

@@ -1,4 +1,4 @@
-"""A node is started anew."""
+"""The restart of a node."""
 
 from collections.abc import Iterator
 
@@ -9,20 +9,20 @@ from testbed.schema.network.topology import Topology
 
 
 class Restart(NodeFault):
-    """A node ends at once (SIGKILL), unless it has ended already, and is started again with its full share of CPU,
-    address and routes; it answers when its model is loaded."""
+    """A node ends at once (SIGKILL), unless it has ended already, and is started again with its full share of CPU, its
+    address and its routes. It answers when its model is loaded."""
 
     momentary = True
     outlives_play = True
 
     @property
     def needs(self) -> str | None:
-        """None: a node that has ended can be started, too."""
+        """None: a node that has ended can be restarted as well."""
         return None
 
     @property
     def starts(self) -> str | None:
-        """The node."""
+        """The node runs afterwards."""
         return self.node
 
     def demands(self) -> Iterator[tuple[str, str]]:
@@ -30,7 +30,7 @@ class Restart(NodeFault):
         yield self.node, "running"
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """Down, and then up, whatever killed the node before."""
+        """Down, then up, even if another fault had killed the node."""
         del topology
         yield Phase([change_node(self.node, running=False)], 0.0)
         yield Phase([change_node(self.node, running=True)], 0.0)

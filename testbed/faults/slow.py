@@ -1,4 +1,4 @@
-"""A node's model gets slower."""
+"""A slower model."""
 
 import random
 from typing import Any
@@ -10,16 +10,16 @@ from testbed.schema.network.topology import Topology
 
 
 class Slow(ConditionFault):
-    """A node's model takes longer for every token, as a larger one would: it has more to compute, within the same share
-    of CPU."""
+    """A node's model takes longer for every token, as a larger model would: it computes more within the same share of
+    CPU."""
 
-    factor: float = Field(gt=1, le=1000, description="how many times as long it takes")
+    factor: float = Field(gt=1, le=1000, description="factor by which the time for a token grows")
 
     def condition(self) -> dict[str, Any]:
-        """The factor."""
+        """The factor on the time for a token."""
         return {"slowness": self.factor}
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
-        """Up to ten times as long."""
+        """A factor of 1.5 to 10."""
         return {**super().draw(topology, chance), "factor": round(chance.uniform(1.5, 10), 1)}

@@ -1,4 +1,4 @@
-"""The parts of a world that faults change: its links and its nodes."""
+"""Targets of faults, links and nodes, and the effects that faults have on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,37 +11,37 @@ from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Ji
 
 @dataclass(frozen=True)
 class LinkTarget:
-    """A link; its state is a Link."""
+    """A link, by name. Its state is a :class:`Link`."""
 
     name: str
 
     def original(self, world: World) -> Link:
-        """As the topology says."""
+        """The link as the topology describes it."""
         return world.original_link(self.name)
 
     def apply(self, world: World, before: Link, after: Link) -> None:
-        """Change what differs and leave alone what others may have changed (``testbed link``)."""
+        """Change only properties that differ, so that changes by ``testbed link`` stay."""
         differences = {name: _difference(before.direction(name), after.direction(name)) for name in DIRECTIONS}
         world.change_link(self.name, differences)
 
 
 @dataclass(frozen=True)
 class NodeTarget:
-    """A node; its state is a Condition."""
+    """A node, by name. Its state is a :class:`Condition`."""
 
     name: str
 
     def original(self, world: World) -> Condition:
-        """As its device is."""
+        """The node's condition while no fault is active."""
         return world.original_condition(self.name)
 
     def apply(self, world: World, before: Condition, after: Condition) -> None:
-        """Change what differs."""
+        """Change what differs between the two conditions."""
         world.change_condition(self.name, before, after)
 
 
 def change_link(name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Effect[Link]:
-    """The effect that the link has the properties that are ``said`` of each direction, in the terms of Direction."""
+    """The effect that sets properties of a link. ``said`` has fields of :class:`Direction` and values, by direction."""
 
     def change(link: Link) -> Link:
         up, down = (_changed(link.direction(direction), said.get(direction, {})) for direction in DIRECTIONS)
@@ -51,17 +51,17 @@ def change_link(name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> E
 
 
 def change_node(name: str, **said: Any) -> Effect[Condition]:
-    """The effect that the node has the fields of Condition that are ``said``."""
+    """The effect that sets fields of a node's :class:`Condition`."""
     return Effect(NodeTarget(name), lambda condition: replace(condition, **said))
 
 
 def deafen(name: str, others: frozenset[str]) -> Effect[Condition]:
-    """The effect that no packet of ``others`` reaches the node, whatever else does not."""
+    """The effect that the node drops packets of ``others``, in addition to those that it drops already."""
     return Effect(NodeTarget(name), lambda condition: replace(condition, deaf_to=condition.deaf_to | others))
 
 
 def _changed(direction: Direction, said: Mapping[str, Any]) -> Direction:
-    """One fault may take the delay that another's jitter needs: as much jitter is left as there is delay."""
+    """``direction`` with the properties in ``said``; its jitter is at most the delay, which another fault may set."""
     delay: float = said.get("delay", direction.delay)
     jitter: Jitter = said.get("jitter", direction.jitter)
     fitting = replace(jitter, deviation=min(jitter.deviation, delay))

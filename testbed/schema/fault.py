@@ -1,4 +1,4 @@
-"""What every fault is: a part of the scenario file that says which effects it has, and for how long."""
+"""The base of all faults: a part of the scenario file that says which effects a fault has, and for how long."""
 
 import math
 import random
@@ -20,17 +20,17 @@ from testbed.schema.network.topology import Topology
 State = TypeVar("State")
 
 FOREVER: Final = math.inf
-"""Until the fault is over."""
+"""Seconds of a phase that lasts until the fault ends."""
 
 ENTRY_KEYS: Final = ("name", "at", "after", "when", "in", "for", "heal", "random")
-"""The keys of a timeline's entry that name no fault."""
+"""Keys of a timeline's entry that name no fault; no kind can take one as its name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Effect(Generic[State]):
-    """What a fault makes of the state of ``target``. The same effect may be active several times.
+    """A function from one state of ``target`` to another. The same effect may be active several times.
 
-    A target is a part of a world (:mod:`testbed.faults.api`); equal targets are the same part.
+    A target is a link or a node of a world (:mod:`testbed.faults.targets`); equal targets are the same link or node.
     """
 
     target: Any
@@ -42,28 +42,28 @@ Effects = Sequence[Effect[Any]]
 
 @dataclass(frozen=True)
 class Phase:
-    """Effects that a fault has, and for how many seconds."""
+    """The effects that a fault has for a number of seconds."""
 
     effects: Effects
     seconds: float = FOREVER
 
 
 class Fault(Spec):
-    """One kind of fault. Docstrings and descriptions of fields are its documentation (docs/faults.md)."""
+    """Base of all kinds of faults. A kind's docstring and field descriptions stand in docs/faults.md word for word."""
 
     short: ClassVar[str]
-    """The field that a value without keys stands for: ``kill: c``."""
+    """The field that a value without keys sets: in ``kill: c`` it is ``node``."""
 
     momentary: ClassVar[bool] = False
-    """The fault is over as soon as its phases are; what the last one did stays."""
+    """Whether the fault ends with its last phase, whose effects stay. Such a fault takes no ``for``."""
 
     outlives_play: ClassVar[bool] = False
-    """The fault is not undone at the end of play: that would start what nobody needs any more."""
+    """Whether the fault stays in force after the end of play, so that no node is started for nothing."""
 
     @property
     @abstractmethod
     def subject(self) -> str:
-        """What it happens to, for people."""
+        """The target of the fault, for people."""
 
     @property
     def needs(self) -> str | None:
@@ -72,12 +72,12 @@ class Fault(Spec):
 
     @property
     def ends(self) -> str | None:
-        """The node that does not run while the fault is active."""
+        """The node that is down while the fault is active."""
         return None
 
     @property
     def starts(self) -> str | None:
-        """The node that runs once the fault has begun, whatever ended it."""
+        """The node that runs after the fault, even if an earlier fault has ended it."""
         return None
 
     def demands(self) -> Iterator[tuple[str, str]]:
@@ -89,20 +89,20 @@ class Fault(Spec):
 
     @abstractmethod
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """What the fault does, from its beginning on; the last phase lasts until the fault is over."""
+        """The phases of the fault in order; the last one lasts until the fault ends."""
 
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
-        """What is wrong with it in this topology."""
+        """Mistakes that the topology shows, such as an unknown node."""
         del topology
         yield from ()
 
     def changed(self, link: Link) -> Link:
-        """The properties that a link has while this fault alone is active, whether frames get through or not."""
+        """The properties of ``link`` while this fault alone is active; a cut does not change them."""
         return link
 
     @classmethod
     def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
-        """The keys of one in a random timeline, as in a file; None if the topology has nothing it could happen to."""
+        """Keys and values of a random fault of this kind, as in a file; None if the topology has no target for it."""
         del topology, chance
         return None
 
@@ -123,6 +123,6 @@ FAULTS: Final[Registry[type[Fault]]] = Registry("testbed.faults", "fault", Fault
 
 
 def node_mistakes(loc: tuple[str | int, ...], node: str, topology: Topology) -> Iterator[Mistake]:
-    """A mistake at ``loc`` if the topology has no such node."""
+    """A mistake at ``loc`` if ``node`` is not in the topology."""
     if node not in topology.nodes:
         yield loc, f"there is no node {node!r}; known are {', '.join(topology.nodes)}"

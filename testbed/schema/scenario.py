@@ -26,8 +26,9 @@ from testbed.schema.kinds import OfKind
 from testbed.schema.network.model_source import MODEL_SOURCES, scheme
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
-from testbed.schema.timeline.entries import Entry, Extent, named, timeline_mistakes
+from testbed.schema.timeline.entries import Entry, named, timeline_mistakes
 from testbed.schema.timeline.random_faults import drawn
+from testbed.schema.timeline.triggers import Extent
 from testbed.workload.arrivals.base import ARRIVALS, ArrivalProcess
 from testbed.workload.prompts.base import PROMPTS, PromptSource
 from testbed.workload.schedule import Arrival, schedule

@@ -89,5 +89,5 @@ def test_what_a_topology_has_nothing_for_is_not_drawn(files: Any) -> None:
     kinds = {entry.kind for entry in load("{rate: 5/s}").drawn().timeline}
     assert kinds
     assert kinds.isdisjoint({"cut", "flap", "degrade", "partition"})
-    with pytest.raises(SpecError, match="this topology has nothing that these could happen to"):
+    with pytest.raises(SpecError, match="this topology has no target for any of these; name other kinds"):
         load("{rate: 1/s, faults: [partition, cut]}")

@@ -1,15 +1,12 @@
-"""The timeline of a scenario: which fault happens when, and for how long.
+"""The entries of a timeline: which fault begins when, and how long it lasts.
 
-Faults bring their own schema; this module collects them.
+The schema of each fault is that of its kind, found in the registry :data:`testbed.schema.fault.FAULTS`.
 """
 
 import math
-import random
-from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Final
 
 from pydantic import (
     ConfigDict,
@@ -21,7 +18,6 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
-    field_validator,
     model_serializer,
     model_validator,
 )
@@ -29,158 +25,20 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from testbed.core.spec import Spec, matching
-from testbed.core.units import DURATION, Duration, Rate
-from testbed.schema.bound import Bound
+from testbed.core.units import DURATION, Duration
 from testbed.schema.explain import Mistake, MistakesError
-from testbed.schema.fault import ENTRY_KEYS, FAULTS, Fault, node_mistakes
+from testbed.schema.fault import ENTRY_KEYS, FAULTS, Fault
 from testbed.schema.kinds import find, loadable, mistakes_of, read
-from testbed.schema.network.topology import Topology
+from testbed.schema.timeline.random_options import RandomFaults
+from testbed.schema.timeline.triggers import After, Extent, In, Trigger, When
 
 _TRIGGERS: Final = ("at", "after", "when", "in")
-
-_MOST_DRAWN: Final = 200  # faults of one `random`; what happens more often than that happens all the time
-
-_LONGEST_QUEUE: Final = 100_000  # jobs; a condition that no shorter queue meets is none
-
-
-class Standing(Protocol):
-    """How a node stands, as triggers look at it."""
-
-    queue: int
-    tokens: int
-    answered: int
-    failed: int
-    layer: int
-
-
-Standings = Mapping[str, Standing]
-"""How all nodes stand, by name."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What is known of a play beforehand: its topology, how many prompts it has, the last layer that its pattern has,
-    and after about how many seconds the last prompt arrives."""
-
-    topology: Topology
-    prompts: int
-    last_layer: int
-    seconds: float
-
-
-class Trigger(Spec):
-    """What an entry waits for, if not a time."""
-
-    @abstractmethod
-    def met(self, nodes: Standings) -> bool:
-        """Whether it has come."""
-
-    @abstractmethod
-    def mistakes(self, extent: Extent) -> Iterator[Mistake]:
-        """Why it cannot come."""
-
-
-class After(Trigger):
-    """So many prompts have ended, answered or not, or so many tokens have been written, in all or at one node."""
-
-    prompts: int | None = Field(None, ge=1, description="prompts that have ended; with `node`, those that it owns")
-    tokens: int | None = Field(None, ge=1, description="tokens that models have written")
-    node: str | None = Field(None, description="the node whose prompts or tokens count; without it, all do")
-
-    @model_validator(mode="after")
-    def _check(self) -> "After":
-        if (self.prompts is None) == (self.tokens is None):
-            raise ValueError("takes either `prompts` or `tokens`, like {prompts: 10}")
-        return self
-
-    def met(self, nodes: Standings) -> bool:
-        """Enough."""
-        counted = list(nodes.values()) if self.node is None else [nodes[self.node]]
-        if self.tokens is not None:
-            return sum(node.tokens for node in counted) >= self.tokens
-        return sum(node.answered + node.failed for node in counted) >= (self.prompts or 0)
-
-    def mistakes(self, extent: Extent) -> Iterator[Mistake]:
-        """More prompts than there are."""
-        if self.node is not None:
-            yield from node_mistakes(("node",), self.node, extent.topology)
-        if (self.prompts or 0) > extent.prompts:
-            yield ("prompts",), f"never comes: the workload has {extent.prompts} prompts; wait for at most as many"
-
-
-class When(Trigger):
-    """A node's queue is as long as the bound says."""
-
-    node: str
-    queue: str = Field(description='jobs that wait and the one at work, like "> 3"')
-
-    @field_validator("queue")
-    @classmethod
-    def _is_bound(cls, queue: str) -> str:
-        bound = Bound.parse("queue.max", queue)
-        if not any(map(bound.holds, range(_LONGEST_QUEUE))):
-            raise ValueError(f"{queue!r} holds of no queue; its length is a whole number from 0 on")
-        return queue
-
-    def met(self, nodes: Standings) -> bool:
-        """The bound holds."""
-        return Bound.parse("queue.max", self.queue).holds(nodes[self.node].queue)
-
-    def mistakes(self, extent: Extent) -> Iterator[Mistake]:
-        """A node that is not there."""
-        yield from node_mistakes(("node",), self.node, extent.topology)
-
-
-class In(Trigger):
-    """The first job of a layer has begun, for whichever prompt."""
-
-    layer: int = Field(ge=1)
-
-    def met(self, nodes: Standings) -> bool:
-        """It, or a later one."""
-        return any(node.layer >= self.layer for node in nodes.values())
-
-    def mistakes(self, extent: Extent) -> Iterator[Mistake]:
-        """A layer that no prompt comes to."""
-        if self.layer > extent.last_layer:
-            yield ("layer",), f"never comes: the last layer of this pattern is {extent.last_layer}"
-
-
-class RandomFaults(Spec):
-    """Faults that the seed of a run draws: which, of what, when and for how long. :mod:`.drawing` does it."""
-
-    faults: list[str] = Field(default_factory=FAULTS.names, min_length=1, description="kinds that are drawn")
-    rate: Rate = Field(description="how many begin in a time, on average; a Poisson process")
-    shortest: Duration = Field(0.5, gt=0, description="how long each lasts at least")
-    longest: Duration = Field(5.0, gt=0, description="how long each lasts at most")
-
-    @model_validator(mode="after")
-    def _check(self) -> "RandomFaults":
-        if self.shortest > self.longest:
-            raise ValueError("`shortest` must be at most `longest`")
-        return self
-
-    def mistakes(self, extent: Extent) -> Iterator[Mistake]:
-        """Kinds that there are not, or not here, and more than is of use."""
-        unknown = [(index, kind) for index, kind in enumerate(self.faults) if kind not in FAULTS]
-        for index, kind in unknown:
-            yield ("faults", index), f"there is no fault {kind!r}; known are {', '.join(FAULTS.names())}"
-        if not unknown and not self.possible(extent.topology):
-            yield ("faults",), "this topology has nothing that these could happen to; name others"
-        if (expected := self.rate * extent.seconds) > _MOST_DRAWN:
-            yield ("rate",), f"would draw about {expected:.0f} faults; let it be no more than {_MOST_DRAWN}"
-
-    def possible(self, topology: Topology) -> list[str]:
-        """Those of the kinds that there is something for in a topology."""
-        chance = random.Random(0)
-        return [kind for kind in self.faults if kind in FAULTS and FAULTS.get(kind).draw(topology, chance) is not None]
-
 
 FaultName = Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens, like split")]
 
 
 class Entry(Spec):
-    """What happens, and when. Besides these keys it has one that is the kind of a fault."""
+    """One entry: a time or a trigger, and one further key that names the kind of a fault."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -202,28 +60,28 @@ class Entry(Spec):
 
     @property
     def fault(self) -> Fault | None:
-        """None where the entry heals, or where what happens is still to be drawn."""
+        """The fault; None of an entry that has ``heal`` or ``random`` in its place."""
         return self._faults.get(self.kind)
 
     @property
     def subject(self) -> str:
-        """What it happens to, for people: a node, a link, the sides of a partition, or the fault that it heals."""
+        """The target, for people: a node, a link, the sides of a partition, or the name of the fault that is healed."""
         return self.fault.subject if self.fault else self.heal or ""
 
     @property
     def label(self) -> str:
-        """Its name; an entry of a scenario always has one."""
+        """The entry's name; :func:`named` has given every entry of a scenario one."""
         return self.name or ""
 
     @property
     def triggers(self) -> dict[str, Trigger]:
-        """What it waits for, by its key; nothing where it is a time."""
+        """The entry's trigger by its key in the file; empty if the entry has a time."""
         found = {"after": self.after, "when": self.when, "in": self.in_}
         return {key: trigger for key, trigger in found.items() if trigger is not None}
 
     @property
     def awaited(self) -> str:
-        """What it waits for, for people."""
+        """The entry's time or trigger, for people: ``at: 20s``, ``after: prompts 3``."""
         if self.at is not None:
             return f"at: {DURATION.format(self.at)}"
         ((key, trigger),) = self.triggers.items()
@@ -233,7 +91,7 @@ class Entry(Spec):
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, written: Any, handler: ModelWrapValidatorHandler["Entry"], info: ValidationInfo) -> "Entry":
-        """The keys that name faults are read by the faults' own schemas."""
+        """Read the keys that name faults by the schemas of their kinds."""
         if not isinstance(written, dict):
             return handler(written)
         kinds = [key for key in written if key not in ENTRY_KEYS and key in FAULTS]
@@ -256,16 +114,20 @@ class Entry(Spec):
         return entry
 
     def _check(self) -> None:
-        """Raises ValueError for keys that do not go together."""
+        """Raises ValueError for keys that exclude each other, and for missing ones."""
         if self.random is not None and (self._faults or not self.model_fields_set <= {"name", "random"}):
-            raise ValueError("`random` stands alone: when its faults happen and for how long is drawn, too")
+            raise ValueError(
+                "`random` stands alone: when its faults happen and for how long is drawn; leave other keys out"
+            )
         if self.random is None and len(self.triggers) + (self.at is not None) != 1:
             raise ValueError(f"takes one of {', '.join(_TRIGGERS)} to say when it happens")
         if len(kinds := self._kinds()) != 1:
             found = f"not {' and '.join(kinds)}" if kinds else "and has none"
             raise ValueError(f"takes one fault, {found}; known are {', '.join(FAULTS.names())}, heal and random")
         if self.lasts is not None and (self.fault is None or self.fault.momentary):
-            raise ValueError(f"`for` does not go with `{self.kind}`, which is over at once; leave it out")
+            raise ValueError(
+                f"`for` does not go with `{self.kind}`, which takes effect at once and has no duration; leave it out"
+            )
 
     def _kinds(self) -> list[str]:
         return [*self._faults, *(kind for kind in ("heal", "random") if getattr(self, kind) is not None)]
@@ -286,7 +148,7 @@ class Entry(Spec):
 
 
 def named(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, each with a name; that of one without is its kind and its number among those of the kind."""
+    """The entries with names. One without a name gets its kind and its number among those of the kind: ``cut-2``."""
     numbers: Counter[str] = Counter()
     result = []
     for entry in entries:
@@ -297,7 +159,7 @@ def named(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def timeline_mistakes(entries: Sequence[Entry], extent: Extent) -> Iterator[Mistake]:
-    """What is wrong with a timeline as a whole, and with each entry of it in this play."""
+    """Every mistake in a timeline: in single entries, given the play's extent, and between entries."""
     names = [entry.label for entry in entries]
     for index, entry in enumerate(entries):
         for loc, message in _entry_mistakes(entry, extent):
@@ -321,14 +183,14 @@ def _entry_mistakes(entry: Entry, extent: Extent) -> Iterator[Mistake]:
     for key, trigger in entry.triggers.items():
         for loc, message in trigger.mistakes(extent):
             yield (key, *loc), message
-    # How long nodes take for their last prompts nobody knows; ten times as long, and ten minutes, is beyond all sense.
+    # The time that nodes need for the last prompts is unknown; the limit is ten times the arrivals' and ten minutes.
     if entry.at is not None and entry.at > 10 * extent.seconds + 600:
         arrived = DURATION.readable(extent.seconds)
         yield ("at",), f"is long after the end: the {extent.prompts} prompts have arrived after about {arrived}"
 
 
 def _impossible(entries: Sequence[Entry]) -> Iterator[Mistake]:
-    """What is to happen to a node that is dead by then; of triggers nobody knows when they come."""
+    """Faults at a node that a fault has killed before; only entries with a time are looked at."""
     timed = [(entry.at, index, entry) for index, entry in enumerate(entries) if entry.at is not None]
     dead: dict[str, tuple[str, float]] = {}
     for at, index, entry in sorted(timed, key=lambda one: one[:2]):

@@ -1,8 +1,8 @@
-"""Timelines that are drawn: what stands in place of each ``random`` once the seed of a run is known.
+"""Draws the entries that replace each ``random`` of a timeline.
 
-Nothing but the topology, the options and the seed decides. The faults begin by a Poisson process, until about the last
-prompt has arrived; each has a kind, something to happen to and a duration of its own. What cannot be, as that a dead
-node is paused, is drawn again.
+The result depends on the topology, the options and the seed alone. Faults begin by a Poisson process until the expected
+time of the last arrival. Each has a kind, a target and a duration of its own. A fault that the timeline check would
+refuse, such as a pause of a dead node, is drawn again.
 """
 
 import random
@@ -13,13 +13,15 @@ from typing import Any, Final
 from testbed.core import seeds
 from testbed.core.units import DURATION
 from testbed.schema.fault import FAULTS
-from testbed.schema.timeline.entries import Entry, Extent, RandomFaults, timeline_mistakes
+from testbed.schema.timeline.entries import Entry, timeline_mistakes
+from testbed.schema.timeline.random_options import RandomFaults
+from testbed.schema.timeline.triggers import Extent
 
-_DRAWS: Final = 20  # of one fault; a moment at which none of them can be has none
+_DRAWS: Final = 20  # attempts for one fault; if all are refused, no fault begins at that moment
 
 
 def drawn(timeline: Sequence[Entry], extent: Extent, seed: int) -> list[Entry]:
-    """The timeline without ``random``: the other entries, and then those that are drawn."""
+    """``timeline`` without ``random``: first its other entries, then the drawn ones, with names and times."""
     entries = [entry for entry in timeline if entry.random is None]
     for entry in timeline:
         if entry.random is not None:
