@@ -1,11 +1,12 @@
 """Whole nodes in this process, each at a loopback address of its own; only the models are fake."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import loopback
 
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
@@ -16,16 +17,8 @@ from testbed.node.journal import Past
 from testbed.node.membership.neighbourhood import Everyone
 from testbed.node.transport.http import HttpClient, serving, serving_unix
 
-ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2"}
+ADDRESSES = {"a": loopback.address(1), "b": loopback.address(2)}
 NOTHING = Past()
-
-
-def free_port() -> int:
-    """A port for :data:`asking.PORT`, which is fixed where agents have a network of their own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-    return free
 
 
 def configured(

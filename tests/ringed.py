@@ -5,13 +5,13 @@ gives other answers from there on.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import loopback
 import numpy as np
 
 from testbed.node.config import NodeConfig
@@ -141,7 +141,7 @@ class FakeRing:
 
     def address(self, name: str) -> str:
         """One that no other process on this host has; the port is the same for all."""
-        return f"127.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.{2 + self.pattern.ring.index(name)}"
+        return loopback.address(1 + self.pattern.ring.index(name))
 
     @property
     def head(self) -> Head:

@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from fake_host import FakeHost
 from simulated import write_run
 
 from testbed.analysis.measurements import Measurements
@@ -24,18 +25,18 @@ LATENCIES = [0.1 + 0.001 * (number % 7) for number in range(40)]
 
 
 @dataclass
-class Host:
-    """Plays a run at once: every prompt takes ``factor`` times what it took in the baseline."""
+class Host(FakeHost):
+    """Every prompt takes ``factor`` times what it takes in the baseline."""
 
     factor: float = 1.0
     fidelity: Fidelity = field(default_factory=Fidelity)
     interrupt_at: int | None = None
-    seeds: list[int] = field(default_factory=list)
 
-    def run(self, scenario: Scenario, options: runner.Options, view: object) -> Summary:
-        del view
-        self.seeds.append(scenario.seed)
-        directory = RunDirectory.create(scenario, options.out)
+    @property
+    def seeds(self) -> list[int]:
+        return [scenario.seed for scenario in self.played]
+
+    def end(self, scenario: Scenario, directory: RunDirectory) -> Summary:
         written = write_run(directory.path / "of", [self.factor * seconds for seconds in LATENCIES], scenario.seed)
         for name in ("events.jsonl", "manifest.json", "samples.parquet"):
             (written / name).rename(directory.path / name)

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_host import FakeHost
 
 from testbed.core.errors import SpecError
 from testbed.record.directory import RunDirectory
@@ -19,19 +20,15 @@ from testbed.schema.scenario import Scenario, load_scenario
 
 
 @dataclass
-class Host:
-    """Plays a run at once. ``broken`` says what it breaks, ``left`` what it leaves behind."""
+class Host(FakeHost):
+    """``broken`` says what a run breaks, ``left`` what it leaves behind."""
 
     broken: Callable[[Scenario], list[str]] = lambda _: []
     left: Callable[[Scenario], list[str]] = lambda _: []
     verdict: Callable[[Scenario], str] = lambda _: "passed"
-    played: list[Scenario] = field(default_factory=list)
 
-    def run(self, scenario: Scenario, options: runner.Options, view: object) -> Any:
-        del view
+    def end(self, scenario: Scenario, directory: RunDirectory) -> Any:
         assert scenario == scenario.drawn()
-        self.played.append(scenario)
-        directory = RunDirectory.create(scenario, options.out)
         verdict = self.verdict(scenario)
         return SimpleNamespace(
             run="r",

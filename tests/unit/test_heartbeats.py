@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
 
+import loopback
 import pytest
 
 from testbed.node.config import NodeConfig
@@ -13,15 +14,13 @@ from testbed.node.membership import heartbeats as heartbeats_module
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.patterns.protocol import MembershipOptions
 
-ADDRESSES = {"a": "127.0.0.1", "b": "127.0.0.2", "c": "127.0.0.3"}
+ADDRESSES = {"a": loopback.address(1), "b": loopback.address(2), "c": loopback.address(3)}
 QUICK = MembershipOptions.model_validate({"period": "40ms", "timeout": "20ms", "suspicion": "60ms"})
 
 
 @pytest.fixture(autouse=True)
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
+    free = loopback.free_port(socket.SOCK_DGRAM)
     monkeypatch.setattr(heartbeats_module, "HEARTBEAT_PORT", free)
     return free
 
@@ -62,7 +61,8 @@ def test_a_neighbour_that_falls_silent_is_lost_and_back_when_it_speaks_again(
                 if name == "a":
                     watched = node
             await watched.gone("c")
-            assert watched.present() == ["b"]
+            while watched.present() != ["b"]:  # a busy host makes b late now and then
+                await asyncio.sleep(0.01)
             with socket.socket(type=socket.SOCK_DGRAM) as stranger:
                 stranger.sendto(b"no message of ours", (ADDRESSES["a"], port))
             stack.enter_context(closing(await _listening("c", make_trace)))

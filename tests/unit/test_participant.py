@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from nodes import ADDRESSES, configured, free_port, node
+from loopback import free_port
+from nodes import ADDRESSES, configured, node
 
 from testbed.core import seeds
 from testbed.node.agent import Agent

@@ -189,7 +189,7 @@ def test_a_token_that_nobody_waits_for_is_rejected(make_trace: MakeTrace) -> Non
 @pytest.mark.parametrize("tokens", [0, 3, 11])
 def test_a_lost_node_that_comes_back_costs_no_token(lost: str, tokens: int, make_trace: MakeTrace) -> None:
     async def play() -> Any:
-        async with running(_pattern(detect="300ms"), make_trace) as ring:
+        async with running(_pattern(), make_trace) as ring:
             going = asyncio.create_task(_all(ring, limit=20))
             while sum(event["rows"] for event in ring.traces[lost].read("computed")) < tokens:
                 await asyncio.sleep(0.001)
@@ -245,7 +245,7 @@ def test_whichever_nodes_are_lost_whenever_no_token_is(seed: int, make_trace: Ma
 @pytest.mark.parametrize("steps", range(8))
 def test_a_node_that_is_lost_while_it_starts_leaves_its_place_free(steps: int, make_trace: MakeTrace) -> None:
     async def play() -> Completion:
-        async with running(_pattern(detect="300ms"), make_trace) as ring:
+        async with running(_pattern(), make_trace) as ring:
             await ring.stop("b")
             ring.start("b")
             for _ in range(steps):
@@ -260,7 +260,7 @@ def test_a_node_that_is_lost_while_it_starts_leaves_its_place_free(steps: int, m
 @pytest.mark.parametrize("lost", ["b", "c"])
 def test_the_others_take_over_the_layers_of_a_node_that_stays_away(lost: str, make_trace: MakeTrace) -> None:
     async def play() -> Any:
-        async with running(_pattern(detect="300ms", take_over="400ms"), make_trace) as ring:
+        async with running(_pattern(detect="2s", take_over="400ms"), make_trace) as ring:
             going = asyncio.create_task(_all(ring, limit=20))
             while not ring.traces[lost].read("computed"):
                 await asyncio.sleep(0.001)

@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from xml.etree import ElementTree
@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from fake_host import FakeHost
 from gossip import Gossip
 
 from testbed import cli
@@ -55,23 +56,23 @@ sweep:
 """
 
 
-@dataclass
-class Host:
-    """Plays runs by simulation. Some are interrupted, invalid, or cannot be played."""
+def _name(scenario: Scenario) -> str:
+    return f"{scenario.pattern.layers} {scenario.pattern.proposers} {scenario.seed}"
 
-    played: list[str] = field(default_factory=list)
+
+@dataclass
+class Host(FakeHost):
+    """Simulates runs. The one called ``interrupt_at`` is interrupted, the one called ``invalid`` is invalid."""
+
     interrupt_at: str = ""
     invalid: str = ""
-    impossible: str = ""
 
-    def run(self, scenario: Scenario, options: runner.Options, view: runner.View) -> Summary:
-        view.stage("play")
-        pattern, workload = scenario.pattern, scenario.workload
-        name = f"{pattern.layers} {pattern.proposers} {scenario.seed}"
-        self.played.append(name)
-        if name == self.impossible:
-            raise HostError("the nodes ask for 9 CPUs and this host has 2")
-        directory = RunDirectory.create(scenario, options.out)
+    @property
+    def names(self) -> list[str]:
+        return [_name(scenario) for scenario in self.played]
+
+    def end(self, scenario: Scenario, directory: RunDirectory) -> Summary:
+        pattern, workload, name = scenario.pattern, scenario.workload, _name(scenario)
         directory.write_json("manifest.json", {"format": FORMAT})
         simulated = Gossip(pattern.layers, pattern.proposers, workload.arrivals.rate, workload.count)
         findings = [Flaw("invalid", "the links ended")] if name == self.invalid else []
@@ -125,7 +126,7 @@ ALL = ["0 1 3", "0 1 4", "0 3 3", "0 3 4", "1 1 3", "1 1 4", "1 3 3", "1 3 4"]
 
 def test_every_point_is_run_with_every_seed_in_a_directory_of_its_own(sweep: Call, host: Host, tmp_path: Path) -> None:
     outcome = sweep(*GRID)
-    assert (outcome.code, host.played) == (0, ALL)
+    assert (outcome.code, host.names) == (0, ALL)
     found = sorted(
         str(path.parent.relative_to(tmp_path / "out")) for path in (tmp_path / "out").glob("*/*/summary.json")
     )
@@ -172,20 +173,20 @@ def test_json_has_the_rows_of_the_table(sweep: Call, tmp_path: Path) -> None:
 def test_a_sweep_goes_on_where_it_was_interrupted(sweep: Call, host: Host, tmp_path: Path) -> None:
     host.interrupt_at = ALL[4]
     assert sweep(*GRID).code == 130
-    assert host.played == ALL[:5]
+    assert host.names == ALL[:5]
     assert pyarrow.csv.read_csv(tmp_path / "out" / "sweep.csv").num_rows == 2
     host.interrupt_at = ""
     assert sweep(*GRID).code == 0  # though the run left a directory
-    assert host.played[5:] == ALL[4:]
+    assert host.names[5:] == ALL[4:]
     assert sweep(*GRID).code == 0
-    assert len(host.played) == 5 + 4
+    assert len(host.names) == 5 + 4
     assert pyarrow.csv.read_csv(tmp_path / "out" / "sweep.csv").num_rows == 4
 
 
 def test_a_sweep_grows_by_values_and_repetitions(sweep: Call, host: Host) -> None:
     sweep("--grid", "layers=0")
     sweep("--grid", "layers=0,1", "--repeat", "2")
-    assert host.played == ["0 1 3", "0 1 4", "1 1 3", "1 1 4"]
+    assert host.names == ["0 1 3", "0 1 4", "1 1 3", "1 1 4"]
 
 
 def test_runs_of_another_scenario_are_not_taken_for_those_of_this_one(sweep: Call, host: Host) -> None:
@@ -193,13 +194,18 @@ def test_runs_of_another_scenario_are_not_taken_for_those_of_this_one(sweep: Cal
     outcome = sweep("--grid", "layers=0,1", "--set", "count=31".replace("count", "workload.count"))
     assert outcome.code == 2
     assert "layers=0/seed-3 is not of this sweep, whose scenario has changed; name another directory" in outcome.err
-    assert len(host.played) == 2
+    assert len(host.names) == 2
 
 
 def test_what_failed_or_broke_is_shown_and_the_sweep_goes_on(sweep: Call, host: Host, tmp_path: Path) -> None:
-    host.invalid, host.impossible = ALL[0], ALL[2]
+
+    def cannot(scenario: Scenario) -> None:
+        if _name(scenario) == ALL[2]:
+            raise HostError("the nodes ask for 9 CPUs and this host has 2")
+
+    host.invalid, host.cannot = ALL[0], cannot
     outcome = sweep(*GRID, scenario=SCENARIO.replace("< 20s", "< 2s"))
-    assert (outcome.code, host.played) == (4, ALL)
+    assert (outcome.code, host.names) == (4, ALL)
     assert "  layers=0 proposers=1, seed 3: invalid: the links ended" in outcome.out.splitlines()
     assert "layers=0 proposers=3, seed 3: impossible: the nodes ask for 9 CPUs and this host has 2" in outcome.out
     assert "layers=1 proposers=3, seed 4: failed: latency.mean: expected < 2s, was 3." in outcome.out
@@ -219,7 +225,7 @@ def test_what_failed_or_broke_is_shown_and_the_sweep_goes_on(sweep: Call, host: 
 
 def test_the_points_of_a_file_stand_beside_what_was_published(sweep: Call, host: Host, tmp_path: Path) -> None:
     outcome = sweep(scenario=SCENARIO + POINTS)
-    assert (outcome.code, host.played) == (0, ["0 0 3", "1 3 3"])
+    assert (outcome.code, host.names) == (0, ["0 0 3", "1 3 3"])
     assert "(0.2191)" in outcome.out
     assert "in brackets: published" in outcome.out
     rows = pyarrow.csv.read_csv(tmp_path / "out" / "sweep.csv").to_pylist()
@@ -251,14 +257,14 @@ def test_what_is_wrong_is_said_in_a_sentence_before_anything_runs(
     sweep: Call, host: Host, arguments: list[str], sentence: str
 ) -> None:
     outcome = sweep(*arguments)
-    assert (outcome.code, outcome.out, host.played) == (2, "", [])
+    assert (outcome.code, outcome.out, host.names) == (2, "", [])
     assert sentence in outcome.err
     assert "Traceback" not in outcome.err
 
 
 def test_points_whose_names_fall_together_are_refused(sweep: Call, host: Host) -> None:
     outcome = sweep(scenario=SCENARIO + "sweep: [{set: {layers: 0}}, {set: {layers: 0}}]\n")
-    assert (outcome.code, host.played) == (2, [])
+    assert (outcome.code, host.names) == (2, [])
     assert "has one point twice" in outcome.err
 
 
@@ -334,5 +340,5 @@ def test_how_long_it_still_takes_follows_from_how_long_it_took(monkeypatch: pyte
 def test_a_directory_that_cannot_be_written_is_named(sweep: Call, host: Host, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     outcome = sweep("--grid", "layers=0,1")
-    assert (outcome.code, host.played) == (2, [])
+    assert (outcome.code, host.names) == (2, [])
     assert "name another directory" in outcome.err
