@@ -11,6 +11,8 @@ from gguf.quants import quantize
 from llama_cpp import llama_cpp
 from numpy.typing import NDArray
 
+from testbed.models.header import write_dimensions
+
 Kind = GGMLQuantizationType
 
 _CONTROL = ("<unk>", "<s>", "</s>")
@@ -28,6 +30,9 @@ class Shape:
     head_width: int = 16
     feed_forward: int = 96
     vocabulary: int = 320
+    context: int = 1024
+    rope_base: float = 10_000.0
+    epsilon: float = 1e-5
     kind: Kind = Kind.F32
     output_kind: Kind | None = None
     tied: bool = False
@@ -67,18 +72,9 @@ def requantized(source: Path, target: Path, file_type: int) -> Path:
 
 def _write_header(writer: GGUFWriter, shape: Shape) -> None:
     writer.add_name("small")
-    writer.add_context_length(1024)
-    writer.add_embedding_length(shape.width)
-    writer.add_block_count(shape.layers)
-    writer.add_feed_forward_length(shape.feed_forward)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.kv_heads)
+    write_dimensions(writer, shape)
     writer.add_key_length(shape.head_width)
     writer.add_value_length(shape.head_width)
-    writer.add_rope_dimension_count(shape.head_width)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(shape.vocabulary)
     if shape.architecture == "mistral3":  # attends more sharply from the 16th token on
         writer.add_rope_scaling_orig_ctx_len(16)
         writer.add_attn_temperature_scale(0.1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from testbed.core.cache import appearing, cache_folder
 from testbed.models import noise, zoo
+from testbed.models.header import write_dimensions
 
 MARK: Final = "testbed.synthetic"
 """The key by which a file's header says that its weights are random."""
@@ -187,21 +188,11 @@ class Recipe:
         return noise.draw(f"{self.name}/{tensor.name}", tensor.kind, tensor.rows, tensor.columns, tensor.deviation)
 
     def _describe(self, writer: GGUFWriter) -> None:
-        shape = self.shape
         writer.add_name(f"{self.reference}, random weights")
         writer.add_bool(MARK, True)
         writer.add_file_type(self.encoding.file_type)
         writer.add_quantization_version(2)
-        writer.add_context_length(shape.context)
-        writer.add_embedding_length(shape.width)
-        writer.add_block_count(shape.layers)
-        writer.add_feed_forward_length(shape.feed_forward)
-        writer.add_head_count(shape.heads)
-        writer.add_head_count_kv(shape.kv_heads)
-        writer.add_layer_norm_rms_eps(shape.epsilon)
-        writer.add_rope_freq_base(shape.rope_base)
-        writer.add_rope_dimension_count(shape.head_width)
-        writer.add_vocab_size(shape.vocabulary)
+        write_dimensions(writer, self.shape)
 
 
 RECIPES: Final = {

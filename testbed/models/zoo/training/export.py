@@ -6,24 +6,15 @@ from pathlib import Path
 import llama_cpp
 from gguf import GGUFWriter, LlamaFileType, TokenType
 
+from testbed.models.header import write_dimensions
 from testbed.models.zoo.training.tokenizer import CHAT_TEMPLATE, END_ID, PAD_ID, SPECIAL_TOKENS, Vocabulary
 from testbed.models.zoo.training.transformer import Network
 
 
 def _write_architecture(writer: GGUFWriter, name: str, network: Network) -> None:
-    shape = network.shape
     writer.add_name(f"zoo/{name}")
     writer.add_license("Apache-2.0")
-    writer.add_context_length(shape.context)
-    writer.add_embedding_length(shape.width)
-    writer.add_block_count(shape.layers)
-    writer.add_feed_forward_length(shape.feed_forward)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.kv_heads)
-    writer.add_layer_norm_rms_eps(shape.norm_epsilon)
-    writer.add_rope_freq_base(shape.rope_base)
-    writer.add_rope_dimension_count(shape.head_width)
-    writer.add_vocab_size(shape.vocabulary)
+    write_dimensions(writer, network.shape)
     writer.add_file_type(LlamaFileType.ALL_F32)
 
 

@@ -32,7 +32,7 @@ class Sizes:
     feed_forward: int = 320
     context: int = 512
     rope_base: float = 10_000.0
-    norm_epsilon: float = 1e-5
+    epsilon: float = 1e-5
 
     @property
     def head_width(self) -> int:
@@ -108,7 +108,7 @@ class Network:
         return functional.linear(values.to(_PRODUCT_TYPE), matrix.to(_PRODUCT_TYPE)).float()
 
     def _normalized(self, name: str, values: Tensor) -> Tensor:
-        return functional.rms_norm(values, (self.shape.width,), self.weights[f"{name}.weight"], self.shape.norm_epsilon)
+        return functional.rms_norm(values, (self.shape.width,), self.weights[f"{name}.weight"], self.shape.epsilon)
 
     def _heads(self, name: str, values: Tensor) -> Tensor:
         """B×T×width → B×H×T×D."""
