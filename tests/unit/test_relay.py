@@ -195,7 +195,5 @@ def test_what_is_no_order_ends_the_conversation_and_nothing_else(relay: Relay, o
 def test_a_relay_that_stands_still_is_a_failure_and_not_waited_for_without_end(relay: Relay, tmp_path: Path) -> None:
     assert UserspaceLinks(tmp_path).health([]).failure is None
     relay.process.send_signal(signal.SIGSTOP)
-    assert (
-        UserspaceLinks(tmp_path, answer_timeout=0.05).health([]).failure
-        == "the relay of the links did not answer within 0.05 s"
-    )
+    links = UserspaceLinks(tmp_path, answer_timeout=0.05)
+    assert links.health([]).failure == "the relay of the links did not answer within 0.05 s"

@@ -1,1 +1,1 @@
-"""The network of a world: namespaces, interfaces, routes, links, and a probe that measures them."""
+"""The network of a world: interfaces, routes and links, and a probe that measures the links."""

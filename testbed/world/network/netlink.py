@@ -1,7 +1,7 @@
-"""Messages to the kernel's routing socket, in bytes (rtnetlink(7), netlink(7)).
+"""Messages to the kernel's routing socket, as bytes (rtnetlink(7), netlink(7)).
 
-For links made by the kernel, of which there may be hundreds: many messages go out in one call, and say all that the
-kernel can be told. Elsewhere pyroute2 does this; of netem it knows neither rates, nor distributions, nor seeds.
+The kernel backend uses these instead of pyroute2, for two reasons: a run may have hundreds of links, and one call here
+sends many messages; and pyroute2 supports neither netem's rates nor its distributions nor its seeds.
 """
 
 import os
@@ -22,11 +22,11 @@ _REQUEST_ACK: Final = 0x1 | 0x4
 _ERROR: Final = 2
 _HEADER: Final = struct.Struct("=IHHII")
 _LARGEST_ANSWER: Final = 2**16
-_AT_ONCE: Final = 16  # messages; their answers must fit into the socket's buffer
+_AT_ONCE: Final = 16  # messages per call; their answers must fit into the socket's buffer
 
 
 def attribute(kind: int, value: bytes | str | int) -> bytes:
-    """An attribute with its header, padded to four bytes. Strings end with a zero byte; numbers are of 32 bits."""
+    """An attribute with its header, padded to 4 bytes. A string gets a final zero byte; a number has 32 bits."""
     if isinstance(value, str):
         value = value.encode() + b"\0"
     if isinstance(value, int):
@@ -36,12 +36,12 @@ def attribute(kind: int, value: bytes | str | int) -> bytes:
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
-    """A request that will be acknowledged."""
+    """A request that asks for an acknowledgement."""
     return _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST_ACK, 0, 0) + body
 
 
 class RouteSocket:
-    """A routing socket in the network namespace that the thread is in when it is made."""
+    """A routing socket in the network namespace of the thread that makes it."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -55,9 +55,9 @@ class RouteSocket:
         self._socket.close()
 
     def send(self, messages: Sequence[bytes]) -> None:
-        """Send messages, each made by :func:`message`, in their order; raises OSError for the first that is refused.
+        """Send messages made by :func:`message`, in order. Raises OSError for the first one that is refused.
 
-        Those that come after it are carried out all the same.
+        The kernel carries out the rest of a batch after a refused message.
         """
         for begin in range(0, len(messages), _AT_ONCE):
             batch = messages[begin : begin + _AT_ONCE]
@@ -67,7 +67,7 @@ class RouteSocket:
                 raise OSError(errors[0], os.strerror(errors[0]))
 
     def _answers(self, count: int) -> list[int]:
-        """The errno of each answer."""
+        """The errno of each answer, 0 for success."""
         errors: list[int] = []
         while len(errors) < count:
             answers = self._socket.recv(_LARGEST_ANSWER)

@@ -1,4 +1,4 @@
-"""Links between two interfaces, with all the properties of testbed.schema.network.link: one file per backend.
+"""Links between two interfaces, with the properties of :mod:`testbed.schema.network.link`. One file per backend.
 
 =========== ==================================================================================
 backend     a link is
@@ -7,5 +7,5 @@ kernel      a veth pair with TBF and netem; needs a kernel that has them
 userspace   a pair of TAP devices and a relay process between them; runs wherever there is TUN
 =========== ==================================================================================
 
-Those who use links go through RunningLinks, which knows what every link is at the moment.
+Everybody else uses :class:`~.running.RunningLinks`, which holds the current properties of every link.
 """

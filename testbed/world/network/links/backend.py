@@ -1,4 +1,4 @@
-"""What every link backend can do."""
+"""The interface of link backends."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,14 +14,14 @@ from testbed.world.journal import Journal
 
 
 class LinkError(TestbedError):
-    """Links that are gone, or cannot be made or changed."""
+    """A link is gone, or cannot be made or changed."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class End:
-    """Where one end of a link goes: the interface's name and its namespace."""
+    """One end of a link: an interface's name and its namespace."""
 
     interface: str
     namespace: Namespace
@@ -29,9 +29,9 @@ class End:
 
 @dataclass(frozen=True)
 class Wiring:
-    """A link of a run as it stands: its number in the run, what it is asked to be, its ends, and what chance has.
+    """A link of a run at one moment: its number in the run, its properties, its ends and the run's seed.
 
-    ``changes`` counts how often its properties have changed.
+    ``changes`` counts the changes of its properties so far.
     """
 
     number: int
@@ -42,21 +42,21 @@ class Wiring:
     changes: int = 0
 
     def dilated(self, factor: float) -> "Wiring":
-        """The same where everything takes ``factor`` times as long."""
+        """The same wiring with every time ``factor`` times as long, and every rate as much lower."""
         return replace(self, link=self.link.dilated(factor))
 
     def stream(self, direction: DirectionName) -> int:
-        """64 random bits for one direction: others after each change, lest what is seeded anew repeats its draws."""
+        """64 random bits for one direction. They differ after each change, so that a new seed repeats no draws."""
         return seeds.stream(self.seed, "link", self.link.name, direction, self.changes).getrandbits(64)
 
 
 @dataclass(frozen=True)
 class Health:
-    """How well the links of a run work.
+    """The condition of a run's links.
 
-    ``failure`` is why they carry nothing any more, None if they do. ``lateness`` is the most by which a frame came
-    late, in seconds; None where nobody takes note. ``lost`` are the frames of each link, by its name, that were lost
-    though no property of it asked for that.
+    ``failure`` is the reason why the links carry nothing, or None. ``lateness`` is the largest delay of a frame beyond
+    what was asked, in seconds, or None where the backend does not measure it. ``lost`` counts, by link, the frames that
+    were lost although no property of the link asked for it.
     """
 
     failure: str | None = None
@@ -65,10 +65,10 @@ class Health:
 
 
 class Links(Protocol):
-    """The links of one run. Several processes may have them in hand at a time."""
+    """The links of one run. Several processes may hold them at a time."""
 
     def connect(self, wiring: Wiring) -> None:
-        """Create the two interfaces of a link, each in its namespace, with what the link does between them."""
+        """Create a link: its two interfaces, each in its namespace, and the link's behaviour between them."""
 
     def shape(self, wiring: Wiring, directions: Collection[DirectionName]) -> None:
         """Give these directions of a connected link the properties in its wiring while it carries frames.
@@ -77,20 +77,21 @@ class Links(Protocol):
         """
 
     def moved(self, wiring: Wiring, end: End) -> None:
-        """The interface at one end of a link has come into another namespace of the same path: mend what that broke."""
+        """Restore a link after the interface at one end was moved into another namespace of the same path."""
 
     def health(self, wirings: Sequence[Wiring]) -> Health:
-        """How well they have worked since they were asked last."""
+        """The condition of the links since the last call."""
 
 
 @dataclass(frozen=True)
 class LinkBackend:
-    """A way to make links.
+    """An implementation of links.
 
-    ``missing`` tells what this host lacks for it, None if nothing, ``cannot`` what it cannot make a direction do, and
-    ``cannot_change`` why it cannot make one direction another while the link carries frames. ``begin`` begins the links
-    of a run, which keep what they need to be found again in a directory; what it makes besides interfaces, which go
-    with their namespaces, it records in the journal. ``attach`` takes links in hand that another process has begun.
+    ``missing`` returns what this host lacks for the backend, or None. ``cannot`` returns why the backend cannot make a
+    direction, or None. ``cannot_change`` returns why it cannot change one direction into another while the link carries
+    frames, or None. ``begin`` starts the links of a run. It keeps in a directory what ``attach`` needs, and records in
+    the journal whatever it makes besides interfaces, which the kernel deletes with their namespaces. ``attach`` takes
+    over links that another process has begun.
     """
 
     name: str
@@ -103,10 +104,10 @@ class LinkBackend:
     """What a link is, for `testbed kinds`."""
 
     precedence: int = 100
-    """Backends are tried in ascending order where none is named."""
+    """Where no backend is named, backends are tried in ascending order of this number."""
 
     def refusals(self, before: Link, after: Link) -> Iterator[tuple[DirectionName, str]]:
-        """Why it cannot make the link ``after``, or change ``before`` into it while it carries frames; by direction."""
+        """Each direction that the backend cannot change from ``before`` to ``after``, with the reason."""
         for name in DIRECTIONS:
             old, new = before.direction(name), after.direction(name)
             if reason := self.cannot(new) or self.cannot_change(old, new):
@@ -117,6 +118,6 @@ LINK_BACKENDS: Final[Registry[LinkBackend]] = Registry("testbed.links", "link ba
 
 
 def backends() -> list[LinkBackend]:
-    """The backends of installed packages, in the order in which they are tried; raises KindError."""
+    """The backends of the installed packages, in the order in which they are tried. Raises KindError."""
     found = map(LINK_BACKENDS.get, LINK_BACKENDS.names())
     return sorted(found, key=lambda backend: backend.precedence)

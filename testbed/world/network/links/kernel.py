@@ -1,10 +1,10 @@
-"""Links made by the kernel: a veth pair, with rate and queue where a frame leaves and all else where it arrives.
+"""The kernel backend: each link is a veth pair. Its sending end has rate and queue, its receiving end the rest.
 
-    a ─► TBF: the queue, the rate ──veth──► IFB with netem: rate, delay, jitter, loss, … ─► b      and so from b to a
+    a ─► TBF: queue, rate ──veth──► IFB with netem: rate, delay, jitter, loss, … ─► b      and the same from b to a
 
-The token bucket (tc-tbf(8)) holds back the sender, as a network card does. What passes an idle bucket at once is then
-given the time that its size takes by netem's own rate (tc-netem(8)), which also keeps frames in order. netem is where
-frames arrive because there it neither holds the sender's TCP small queues nor tells the sender's TCP of losses.
+The token bucket (tc-tbf(8)) delays the sender, as a network card does. Frames that pass an idle bucket at once get
+their transmission time from netem's rate (tc-netem(8)), which also keeps frames in order. netem is at the receiving
+end because at the sending end it would fill TCP's small queues and report losses to the sender's TCP.
 """
 
 import socket
@@ -31,10 +31,10 @@ from testbed.world.network.netlink import (
 )
 
 _UNLIMITED: Final = 12_500_000_000
-"""Bytes per second of a rate that is none: a full frame takes 0.1 µs. netem keeps frames in order only by a rate."""
+"""Bytes per second where there is no limit: a full frame takes 0.1 µs. Without a rate netem does not keep the order."""
 
 _BURST: Final = 0.004
-"""Seconds of its rate that the bucket lets through at once: its timer may be late by that and lose nothing."""
+"""Size of the bucket in seconds of its rate. A timer that is late by as much costs no throughput."""
 
 _MOST: Final = 2**31 - 1
 
@@ -59,7 +59,7 @@ _ALL_PROTOCOLS: Final = 1 << 16 | socket.htons(0x0003)  # priority 1, ETH_P_ALL
 
 
 class KernelLinks:
-    """The links of a run, all of which are in its namespaces."""
+    """The links of a run. The kernel keeps their whole state, in the run's namespaces."""
 
     def connect(self, wiring: Wiring) -> None:
         """Create a veth pair across the namespaces and shape what passes it."""
@@ -69,16 +69,19 @@ class KernelLinks:
             _set_up(wiring, out)
 
     def shape(self, wiring: Wiring, directions: Collection[DirectionName]) -> None:
-        """Change the disciplines of these directions: a discipline that is changed begins anew with its draws."""
+        """Change the disciplines of these directions alone: a changed discipline restarts its random sequence."""
         for out in DIRECTIONS:
             _change(wiring, out, directions)
 
     def moved(self, wiring: Wiring, end: End) -> None:
-        """The kernel takes a device's disciplines away when it moves; its IFB device went with the old namespace."""
+        """Set up the moved end again: the kernel removes the disciplines of a device that moves.
+
+        The IFB device of that end was deleted with the old namespace.
+        """
         _set_up(wiring, "up" if end == wiring.a else "down")
 
     def health(self, _: Sequence[Wiring]) -> Health:
-        """The kernel keeps them as long as there are namespaces."""
+        """No failure: the links last as long as their namespaces."""
         return Health()
 
 
@@ -100,7 +103,7 @@ def _set_up(wiring: Wiring, out: DirectionName) -> None:
 
 
 def _change(wiring: Wiring, out: DirectionName, directions: Collection[DirectionName]) -> None:
-    """Change at the end that frames leave in the direction ``out`` what is there of ``directions``."""
+    """Change the disciplines of ``directions`` at the end that frames of direction ``out`` leave from."""
     end, direction, into = _end(wiring, out), wiring.link.direction(out), _back(out)
     with end.namespace.entered(), RouteSocket() as here:
         leaving, arriving = (socket.if_nametoindex(name) for name in (end.interface, _arrivals(wiring, out)))
@@ -116,7 +119,7 @@ def _change(wiring: Wiring, out: DirectionName, directions: Collection[Direction
 
 
 def _end(wiring: Wiring, out: DirectionName) -> End:
-    """The end that frames leave in the direction ``out``."""
+    """The end that frames of direction ``out`` leave from."""
     return wiring.a if out == "up" else wiring.b
 
 
@@ -125,11 +128,11 @@ def _back(direction: DirectionName) -> DirectionName:
 
 
 def _arrivals(wiring: Wiring, out: DirectionName) -> str:
-    """The name of the IFB device at the end that frames leave in the direction ``out``, for those that come in."""
+    """The IFB device for arriving frames at the end that frames of direction ``out`` leave from."""
     return f"ifb{wiring.number}{'a' if out == 'up' else 'b'}"
 
 
-# What the messages hold: struct ifinfomsg, tcmsg, tc_tbf_qopt, tc_fifo_qopt, tc_netem_qopt, tc_mirred
+# The messages' contents: struct ifinfomsg, tcmsg, tc_tbf_qopt, tc_fifo_qopt, tc_netem_qopt, tc_mirred
 
 
 def _link(name: str, kind: str, data: bytes = b"", more: bytes = b"", flags: int = _IFF_UP) -> bytes:
@@ -139,7 +142,7 @@ def _link(name: str, kind: str, data: bytes = b"", more: bytes = b"", flags: int
 
 
 def _veth(name: str, home: int, peer_name: str, peer_home: int) -> bytes:
-    # Without this the disciplines would see one packet of up to 64 KiB where a link carries dozens.
+    # Otherwise the disciplines see one packet of up to 64 KiB where a link carries dozens of frames.
     one_by_one = attribute(_GSO_MAX_SEGS, 1)
     peer = bytes(16) + attribute(_IFNAME, peer_name) + attribute(_NET_NS_FD, peer_home) + one_by_one
     return _link(name, "veth", attribute(_VETH_PEER, peer), attribute(_NET_NS_FD, home) + one_by_one, flags=0)
@@ -155,7 +158,7 @@ def _qdisc(flags: int, index: int, parent: int, handle: int, kind: str, options:
 
 
 def _redirect(source: int, target: int) -> bytes:
-    """Send all that arrives at one device through another, whose disciplines it passes on its way in."""
+    """Redirect all frames that arrive at ``source`` through the disciplines of ``target``."""
     parameters = struct.pack("=IIiiiiI", 0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, target)
     action = attribute(_ACT_KIND, "mirred") + attribute(_ACT_OPTIONS, attribute(_MIRRED_PARMS, parameters))
     options = attribute(_MATCHALL_ACT, attribute(1, action))
@@ -167,7 +170,7 @@ def _bytes_per_second(direction: Direction) -> int:
 
 
 def _room(direction: Direction) -> tuple[int, int, str]:
-    """How much may wait, and the handle and the kind of the queue that counts it: in packets or in bytes."""
+    """The queue's room, its handle and its kind: ``pfifo`` counts packets, ``bfifo`` bytes."""
     room = direction.room
     if room.packets is not None:
         return min(room.packets, _MOST), _PACKETS, "pfifo"
@@ -197,7 +200,7 @@ def _queue(flags: int, index: int, direction: Direction) -> bytes:
 def _netem(wiring: Wiring, out: DirectionName) -> bytes:
     direction = wiring.link.direction(out)
     rate = _bytes_per_second(direction)
-    overtaking = 1 if direction.reorder else 0  # the gap: how many are held back for one that is not
+    overtaking = 1 if direction.reorder else 0  # the gap: frames that are delayed for each one that is not
     fixed = struct.pack("=IIIIII", 0, _MOST, 0, overtaking, _share(direction.duplicate), 0)
     return fixed + b"".join(
         [
@@ -209,7 +212,7 @@ def _netem(wiring: Wiring, out: DirectionName) -> bytes:
             attribute(_NETEM_LOSS, attribute(_GILBERT_ELLIOTT, _channel(direction))),
             attribute(_NETEM_RATE, struct.pack("=IiIi", min(rate, 2**32 - 1), 0, 0, 0)),
             attribute(_NETEM_RATE64, struct.pack("=Q", rate)),
-            attribute(_NETEM_SEED, struct.pack("=Q", wiring.stream(out))),  # without one, a change draws another
+            attribute(_NETEM_SEED, struct.pack("=Q", wiring.stream(out))),  # otherwise each change draws a seed
         ]
     )
 
@@ -225,7 +228,7 @@ def _channel(direction: Direction) -> bytes:
 
 
 def _share(probability: float) -> int:
-    """A probability as netem holds it: 32 bits stand for 1."""
+    """A probability as netem's integer, in which 2³² - 1 is 1."""
     return round(probability * (2**32 - 1))
 
 
@@ -233,7 +236,7 @@ def _cannot(direction: Direction) -> str | None:
     if direction.trace is not None:
         return "cannot replay a trace"
     if direction.jitter.correlation:
-        return "cannot correlate the jitter of one frame with the next"  # netem's own is lost on its way to the table
+        return "cannot correlate the jitter of one frame with the next"  # netem's table discards netem's own
     return None
 
 
@@ -245,8 +248,6 @@ def _cannot_change(before: Direction, after: Direction) -> str | None:
 
 
 def _missing() -> str | None:
-    """Found by trying."""
-
     def attempt() -> None:
         with RouteSocket() as here:
             here.send([_link("probe0", "ifb")])

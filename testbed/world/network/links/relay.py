@@ -1,6 +1,6 @@
-"""The relay's process: ``python -m testbed.world.network.links.relay LISTENING_SOCKET``. The work is done in relay.c.
+"""The relay's process: ``python -m testbed.world.network.links.relay LISTENING_SOCKET``. relay.c does the work.
 
-It outlives the runner for runs that are kept: the run's journal ends it.
+Undoing the run's journal ends the process, so that it serves a kept run after the runner has exited.
 """
 
 import ctypes
@@ -13,16 +13,19 @@ from pathlib import Path
 
 
 def library() -> ctypes.CDLL:
-    """What relay.c and wire.c were compiled to when the package was installed."""
+    """relay.c and wire.c as they were compiled when the package was installed."""
     return ctypes.CDLL(str(Path(__file__).with_name(f"_relay{EXTENSION_SUFFIXES[0]}")))
 
 
 def main(listener: int) -> None:
-    """Serve with as much precedence as can be had: a late relay is a wrong delay."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would never have its turn
+    """Serve the clients of the listening socket with descriptor ``listener``, at the highest priority available.
+
+    A relay that runs late makes delays longer. Never returns.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would never run
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
-        # Between sessions that is nothing; what counts there is the session's own (sched(7), The autogroup feature).
+        # With autogroups the nice value counts only within a session; between sessions the group's counts (sched(7)).
         Path("/proc/self/autogroup").write_text("-20")
     library().serve(listener)
 

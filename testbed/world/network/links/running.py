@@ -1,12 +1,11 @@
 """The links of a run, which any process may change while they carry frames.
 
-What they are at the moment stands in a file that the processes share. Whoever changes a link holds a lock, tells the
-backend, writes the file anew and notes the change as an event of the run.
+The processes share a file with the current properties of every link. A process that changes a link takes a lock, calls
+the backend, rewrites the file and appends an event to the run's.
 
-All of this is by the run's clock. In a dilated run backends are told of links that are that much slower.
+Times here are in virtual time. In a dilated run the backend is given links that are slower by the dilation.
 """
 
-import fcntl
 import json
 import os
 from collections import Counter
@@ -25,9 +24,10 @@ from testbed.host.namespace import Namespace
 from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import LINK_BACKENDS, End, Health, LinkBackend, Links, Wiring
+from testbed.world.network.links.lock import held
 
 EVENTS: Final = "events.jsonl"
-"""The file of the run's events that are changes of links, in the links' directory."""
+"""The file in the links' directory that holds the run's events of kind ``link``."""
 
 _STATE: Final = "links.json"
 _LOCK: Final = "lock"
@@ -35,7 +35,7 @@ _LOCK: Final = "lock"
 
 @dataclass(frozen=True)
 class _State:
-    """What stands in the file: which backend made the links, the run's clock, and every link by its name."""
+    """The content of the shared file: the backend's name, the run's seed and clock, and every link by its name."""
 
     backend: str
     seed: int
@@ -47,7 +47,7 @@ _STATES: Final = TypeAdapter(_State)
 
 
 class RunningLinks:
-    """The links of one run. ``directory`` is what its processes share of them."""
+    """The links of one run. The processes that use them share a directory."""
 
     def __init__(self, directory: Path, backend: LinkBackend, links: Links, state: _State) -> None:
         """For :meth:`begin` and :meth:`attach`."""
@@ -55,19 +55,19 @@ class RunningLinks:
         self._backend = backend
         self._links = links
         self._state = state
-        self._known: BinaryIO | None = None  # the file of which this is the state
-        self._dropped: Counter[str] = Counter()  # by each link's interfaces, when health was asked for
+        self._known: BinaryIO | None = None  # the file that _state was read from or written to
+        self._dropped: Counter[str] = Counter()  # frames dropped by each link's interfaces until the last health()
 
     @classmethod
     def begin(
         cls, backend: LinkBackend, journal: Journal, directory: Path, seed: int, clock: Clock = REAL_TIME
     ) -> "RunningLinks":
-        """Begin the links of a run, whose ``directory`` is there, with the run's ``seed`` and clock."""
+        """Begin the links of a run in ``directory``, which exists."""
         return cls(directory, backend, backend.begin(journal, directory), _State(backend.name, seed, clock, {}))
 
     @classmethod
     def attach(cls, directory: Path) -> "RunningLinks":
-        """Take links in hand that another process has begun and published."""
+        """Take over links that another process has begun and published."""
         state = _STATES.validate_json((directory / _STATE).read_bytes())
         backend = LINK_BACKENDS.get(state.backend)
         return cls(directory, backend, backend.attach(directory), state)
@@ -79,25 +79,25 @@ class RunningLinks:
         self._state.wirings[link.name] = wiring
 
     def publish(self) -> None:
-        """Let other processes see the links, once all are connected."""
+        """Write the shared file, once all links are connected."""
         with self._locked():
             self._write()
 
     def current(self) -> list[Wiring]:
-        """Every link as it is now."""
+        """The current wiring of every link."""
         with self._locked():
             return list(self._state.wirings.values())
 
     def find(self, name: str) -> Wiring:
-        """One link as it is now; raises SpecError if there is no such link."""
+        """The current wiring of one link. Raises SpecError if there is no such link."""
         with self._locked():
             return self._find(name)
 
     def change(self, name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Link:
-        """Change the properties that are ``said`` of one direction or both, in the terms of Direction.
+        """Change properties of one direction or both. ``said`` maps names of Direction's fields to new values.
 
-        Frames that wait or are on their way stay there. Raises SpecError if there is no such link, if the properties
-        do not fit each other or those that stay, or if the backend cannot have them.
+        Frames that wait or are in transit are kept. Raises SpecError if there is no such link, if the new properties
+        contradict each other or those that stay, or if the backend cannot make them.
         """
         with self._locked():
             before = self._find(name)
@@ -106,7 +106,7 @@ class RunningLinks:
             directions = [name for name in DIRECTIONS if old.direction(name) != new.direction(name)]
             try:
                 self._links.shape(self._real(after), directions)
-            except Exception:  # half of it may have been done
+            except Exception:  # one direction may have been changed already
                 self._links.shape(self._real(before), directions)
                 raise
             self._state.wirings[name] = after
@@ -115,7 +115,7 @@ class RunningLinks:
         return after.link
 
     def moved(self, namespace: Namespace) -> None:
-        """All interfaces of a namespace have come into another one, for which its path now stands."""
+        """Restore the links of a namespace whose interfaces were moved into another one of the same path."""
         with self._locked():
             for wiring in self._state.wirings.values():
                 for end in (wiring.a, wiring.b):
@@ -123,10 +123,7 @@ class RunningLinks:
                         self._links.moved(self._real(wiring), end)
 
     def health(self) -> Health:
-        """How well they have worked since this was asked last.
-
-        To what the backend knows come the frames that the interfaces dropped instead of sending them.
-        """
+        """The condition of the links since the last call. ``lost`` includes the frames that the interfaces dropped."""
         wirings = self.current()
         health, before = self._links.health(wirings), self._dropped
         self._dropped = _dropped(wirings)
@@ -134,7 +131,7 @@ class RunningLinks:
         return replace(health, lateness=lateness, lost=dict(Counter(health.lost) + (self._dropped - before)))
 
     def _real(self, wiring: Wiring) -> Wiring:
-        """What a backend is to make of a link."""
+        """The link in real time, as the backend makes it."""
         return wiring.dilated(self._state.clock.dilation)
 
     def _find(self, name: str) -> Wiring:
@@ -156,26 +153,25 @@ class RunningLinks:
         for direction, properties in said.items():
             event[direction] = dict(properties)
             if trace := properties.get("trace"):
-                event[direction]["trace"] = trace.path  # without all that is in it
+                event[direction]["trace"] = trace.path  # its path, without its opportunities
         with (self._directory / EVENTS).open("a") as file:
             file.write(json.dumps(to_jsonable_python(event)) + "\n")
 
     def _write(self) -> None:
         new = self._directory / f"{_STATE}.new"
         new.write_bytes(_STATES.dump_json(self._state))
-        new.rename(self._directory / _STATE)  # so that whoever attaches meanwhile reads one whole state or the other
+        new.rename(self._directory / _STATE)  # atomic, for a process that attaches meanwhile
         self._know()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes out, and know what they have done."""
-        with (self._directory / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Hold the lock, with the state that other processes have written. Raises LinkError if one keeps the lock."""
+        with held(self._directory / _LOCK):
             self._read()
             yield
 
     def _read(self) -> None:
-        """Take in the file if another process has written it. The one that we know is open, so its inode is its own."""
+        """Read the file if another process has replaced it. The known file is open, so its inode is not reused."""
         path = self._directory / _STATE
         if path.exists() and not (self._known and os.path.samestat(path.stat(), os.fstat(self._known.fileno()))):
             self._know()
@@ -188,7 +184,7 @@ class RunningLinks:
 
 
 def _dropped(wirings: Sequence[Wiring]) -> Counter[str]:
-    """Frames that the interfaces of each link have dropped so far; none where the link is gone."""
+    """By link, the frames that its interfaces have dropped so far. An interface that is gone counts none."""
     ends = [(wiring.link.name, end) for wiring in wirings for end in (wiring.a, wiring.b)]
     counters = {namespace: namespace.counters() for namespace in {end.namespace for _, end in ends}}
     dropped: Counter[str] = Counter()
