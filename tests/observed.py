@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ class FinishedRun:
     def times(self, event: str, key: str) -> dict[str, float]:
         """When an event happened, by what it happened to."""
         return {entry[key]: entry["t"] for entry in self.events if entry["event"] == event}
+
+    def seconds_away(self, node: str) -> float:
+        """From a node's first end until it was ready again; infinite if it never was."""
+        ended = min(event["t"] for event in self.events if event["event"] == "exited" and event["who"] == node)
+        ready = [event["t"] for event in self.events if event["event"] == "ready" and event["node"] == node]
+        return min((t - ended for t in ready if t > ended), default=inf)
 
     def jobs_by_prompt(self) -> dict[str, list[str]]:
         """The jobs that were done for each prompt."""

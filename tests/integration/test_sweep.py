@@ -27,12 +27,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate()
     assert process.returncode == 130, output
     assert pyarrow.csv.read_csv(directory / "sweep.csv").column("layers").to_pylist() == [0]
     played = (first / "summary.json").stat().st_mtime_ns
     process = start(*SWEEP, "--out", directory)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate()
     assert process.returncode == 0, output
     assert (first / "summary.json").stat().st_mtime_ns == played
     return directory
