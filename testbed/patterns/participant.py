@@ -14,6 +14,8 @@ Tier = Literal["device", "edge", "cloud"]
 
 _Number = TypeVar("_Number", int, float)
 
+_DECIMALS: Final = 6  # logits have 32 bits, so further ones mean nothing, and cost bytes on the links
+
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -134,7 +136,8 @@ class LogProbabilities:
             return None
         total, ascending = math.fsum(values), sorted(values)
         tenth = ascending[math.ceil(len(values) / 10) - 1]
-        return cls(total, total / len(values), ascending[0], tenth, values[0])
+        parts = (total, total / len(values), ascending[0], tenth, values[0])
+        return cls(*(round(part, _DECIMALS) for part in parts))
 
 
 @dataclass(frozen=True)
