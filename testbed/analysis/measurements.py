@@ -15,7 +15,7 @@ from typing import Final
 
 from testbed.analysis.events import HOST, Event
 from testbed.analysis.spans import JobSpan, NodeQueue, node_of
-from testbed.schema.metric import Metric, metrics
+from testbed.schema.metric import METRICS, Metric, metrics, short_name
 
 Metrics = dict[str, float | None]
 """Values of metrics by name; None where there was nothing to compute from, or the metric failed."""
@@ -95,10 +95,14 @@ class _Index:
 
 @dataclass(frozen=True)
 class Measurements:
-    """The events of a run in the order of time, and the peak of each node's memory in bytes."""
+    """The events of a run in the order of time, and the peak of each node's memory in bytes.
+
+    ``metric_files`` are metrics that are ``FILE.py:NAME``, which are evaluated besides those of installed packages.
+    """
 
     events: Sequence[Event]
     memory_peaks: dict[str, int]
+    metric_files: Sequence[str] = ()
 
     def of(self, kind: str, scope: Scope = WHOLE) -> list[Event]:
         """The events of one kind in a part of the run."""
@@ -117,8 +121,15 @@ class Measurements:
 
     def _evaluated(self, scope: Scope) -> dict[str, tuple[float | None, str | None]]:
         part = Part(self, scope)
-        known, _ = metrics()
-        return {name: metric(part) if scope.suits(metric) else (None, None) for name, metric in known.items()}
+        return {
+            name: metric(part) if scope.suits(metric) else (None, None) for name, metric in self.known_metrics.items()
+        }
+
+    @cached_property
+    def known_metrics(self) -> dict[str, Metric]:
+        """The metrics that are evaluated, by the names that results have them under."""
+        installed, _ = metrics()
+        return {**installed, **{short_name(name): METRICS.get(name) for name in self.metric_files}}
 
     @cached_property
     def _index(self) -> _Index:

@@ -17,7 +17,6 @@ from testbed.analysis.verdict.exits import EXIT_CODES, Verdict
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.analysis.verdict.invariants import broken_invariants
 from testbed.analysis.verdict.judgement import Judgement, judge
-from testbed.schema.metric import metrics
 from testbed.schema.scenario import Scenario
 
 
@@ -51,6 +50,10 @@ class Summary:
     def metrics(self) -> Metrics:
         """The metrics of the whole run."""
         return self.measurements.metrics()
+
+    def unit(self, metric: str) -> str:
+        """The unit of one of :attr:`metrics`."""
+        return self.measurements.known_metrics[metric].traits.unit
 
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
@@ -120,7 +123,6 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``summary.json``."""
-        known, _ = metrics()
         return {
             "scenario": self.scenario.name,
             "run": self.run,
@@ -129,7 +131,7 @@ class Summary:
             "reasons": self.reasons,
             "fidelity": self.fidelity.as_dict(),
             "metrics": {**self.metrics, "accuracy.interval": self.accuracy_interval},
-            "traits": {name: metric.traits.as_dict() for name, metric in known.items()},
+            "traits": {name: metric.traits.as_dict() for name, metric in self.measurements.known_metrics.items()},
             "failed_metrics": self.measurements.failed_metrics,
             "expectations": [asdict(judgement) for judgement in self.judgements],
             "invariants": self.broken,

@@ -124,7 +124,7 @@ class Recording:
         events = self._log.ordered(self.zero)
         write_events(events, directory.events)
         self._sampler.write(directory.samples, self.zero)
-        return Measurements(events, self._sampler.peaks)
+        return Measurements(events, self._sampler.peaks, self._world.plan.scenario.metric_files)
 
     @property
     def host_load(self) -> HostLoad | None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, GetJsonSchemaHandler, PlainSerializer
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from testbed.core.registry import KindError
 from testbed.core.units import DURATION, SIZE
 from testbed.schema.metric import unit_of
 
@@ -62,8 +63,15 @@ def bound_on(metric: str) -> Any:
 class _BoundSchema:
     metric: str
 
+    @property
+    def _unit(self) -> str:
+        try:
+            return unit_of(self.metric)
+        except KindError:  # whoever uses the metric is told
+            return ""
+
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        example = {"s": "< 2s", "B": "< 100MiB"}.get(unit_of(self.metric), "< 3")
+        example = {"s": "< 2s", "B": "< 100MiB"}.get(self._unit, "< 3")
         return {"type": "string", "pattern": r"^\s*(<=|>=|==|<|>)", "examples": [example]}
 
 

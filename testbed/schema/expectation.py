@@ -1,15 +1,29 @@
 """What must hold for a run to pass: bounds on metrics, of the whole run or of a part of it, and how nodes end."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationInfo,
+    create_model,
+    model_serializer,
+    model_validator,
+)
 
+from testbed.core.registry import is_file_reference
 from testbed.core.spec import Spec
 from testbed.core.units import DURATION, Duration
 from testbed.schema.bound import Bound, bound_on
 from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.fault import node_mistakes
+from testbed.schema.kinds import find
 from testbed.schema.metric import METRICS
 from testbed.schema.network.topology import Topology
 from testbed.schema.timeline.entries import Entry
@@ -35,12 +49,18 @@ class ExpectationEntry(Spec):
     end: Duration | None = Field(None, alias="to", description="until so long after the beginning of play")
     node: str | None = Field(None, description="of this node alone")
     nodes: _States | None = Field(None, description="`all`: of each node by itself; or how nodes end, like {c: exited}")
+    _in_files: dict[str, Bound] = PrivateAttr(default_factory=dict)  # bounds on metrics that are FILE.py:NAME
+
+    @property
+    def metric_files(self) -> list[str]:
+        """The metrics that are ``FILE.py:NAME``."""
+        return list(self._in_files)
 
     @property
     def bounds(self) -> dict[str, Bound]:
         """The bounds by metric, in the order of tables."""
         found = {metric: getattr(self, metric, None) for metric in METRICS.names()}
-        bounds = {metric: bound for metric, bound in found.items() if bound is not None}
+        bounds = {metric: bound for metric, bound in found.items() if bound is not None} | self._in_files
         return dict(sorted(bounds.items(), key=lambda item: METRICS.get(item[0]).rank))
 
     @property
@@ -79,12 +99,31 @@ class ExpectationEntry(Spec):
         for node in self.states:
             yield from node_mistakes(("nodes", node), node, topology)
 
-    @model_validator(mode="after")
-    def _check(self) -> "ExpectationEntry":
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(
+        cls, written: Any, handler: ModelWrapValidatorHandler["ExpectationEntry"], info: ValidationInfo
+    ) -> "ExpectationEntry":
+        """Keys that are ``FILE.py:NAME`` are metrics of files; all others are fields."""
+        if not isinstance(written, dict):
+            return handler(written)
+        in_files = {key: value for key, value in written.items() if isinstance(key, str) and is_file_reference(key)}
+        entry = handler({key: value for key, value in written.items() if key not in in_files})
+        for key, value in in_files.items():
+            _, name = find(METRICS, key, key, info.context)
+            entry._in_files[name] = Bound.parse(name, str(value))
+        entry._check()
+        return entry
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**handler(self), **{name: bound.written for name, bound in self._in_files.items()}}
+
+    def _check(self) -> None:
+        """Raises MistakesError for keys that do not go together."""
         contradictions: list[Mistake] = [((), message) for message in self._contradictions()]
         if found := [*contradictions, *self._meaningless()]:
             raise MistakesError(found)
-        return self
 
     def _contradictions(self) -> Iterator[str]:
         """Keys that do not go together, and ones that are missing."""

@@ -13,15 +13,18 @@ A metric is a function over a part of a run, registered under its name::
 
 ``part`` is a :class:`testbed.analysis.measurements.Part`. The function returns None where there is nothing to compute
 from. One that raises, or returns NaN, counts as None, and the summary of the run says why.
+
+For an experiment no package is needed: an expectation can name a metric of one file, like ``./energy.py:mean: "< 3"``.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, Literal
 
-from testbed.core.registry import KindError, Registry
+from testbed.core.registry import KindError, Registry, is_file_reference
 
 Better = Literal["higher", "lower"]
 
@@ -110,6 +113,11 @@ METRICS: Final = Registry[Metric]("testbed.metrics", "metric", Metric)
 def unit_of(name: str) -> str:
     """The unit of the metric called ``name``; raises KindError if there is no such metric."""
     return METRICS.get(name).traits.unit
+
+
+def short_name(name: str) -> str:
+    """The name under which results have a metric: that of a ``FILE.py:NAME`` without its folder."""
+    return Path(name).name if is_file_reference(name) else name
 
 
 @cache

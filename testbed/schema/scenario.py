@@ -23,6 +23,7 @@ from testbed.schema.expectation import Expectation, Expectations
 from testbed.schema.explain import Loc, Mistake, MistakesError
 from testbed.schema.fault import FAULTS
 from testbed.schema.kinds import OfKind
+from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES, scheme
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
@@ -109,8 +110,14 @@ class Scenario(Spec):
             SCORERS.used(workload.scorer.scorer),
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
             *(MODEL_SOURCES.used(scheme(node.model)) for node in self.topology.nodes.values()),
+            *(METRICS.used(name) for name in self.metric_files),
         ]
         return list(dict.fromkeys(used))
+
+    @property
+    def metric_files(self) -> list[str]:
+        """The metrics of expectations that are ``FILE.py:NAME``."""
+        return list(dict.fromkeys(name for entry in self.expectations for name in entry.metric_files))
 
     @property
     def kind_files(self) -> list[Path]:

@@ -60,7 +60,7 @@ def _metrics(summaries: Sequence[Summary]) -> Table:
         if not values:
             table.add_row(metric, *"––––")
             continue
-        held_in = unit_of(metric)
+        held_in = summaries[0].unit(metric)
         spread = readable(stdev(values), held_in) if len(values) > 1 else "–"
         table.add_row(
             metric,

@@ -16,7 +16,6 @@ from testbed.host.doctor import Finding
 from testbed.models.random_weights import Recipe
 from testbed.models.resolution import Model
 from testbed.models.split import StageFiles, written
-from testbed.schema.metric import unit_of
 from testbed.schema.network.device import Profile
 
 VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
@@ -81,7 +80,7 @@ def _speed(name: str, speed: DeviceSpeed, measured: float | None) -> Text:
 def _metrics(summary: Summary) -> Table:
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
-        table.add_row(name, "–" if value is None else readable(value, unit_of(name)))
+        table.add_row(name, "–" if value is None else readable(value, summary.unit(name)))
     if interval := summary.accuracy_interval:
         table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
     return table

@@ -11,7 +11,9 @@ from playing import played, scenario
 
 from testbed.analysis.measurements import Part
 from testbed.analysis.recorded import RunFiles, load_runs
+from testbed.core.errors import SpecError
 from testbed.schema.metric import METRICS, Metric, metric, metrics
+from testbed.schema.scenario import load_scenario
 from testbed.show.report import write_report
 
 
@@ -61,6 +63,31 @@ def test_one_that_fails_or_is_not_a_number_is_null_with_the_reason(tmp_path: Pat
     summary = _summary(played(scenario(), tmp_path / "run"))
     assert (summary["metrics"]["broken"], summary["metrics"]["undefined"]) == (None, None)
     assert summary["failed_metrics"] == {"broken": "KeyError: 'no such key'", "undefined": "is not a number (NaN)"}
+
+
+def test_an_expectation_can_name_a_metric_of_one_file(files: Any, tmp_path: Path) -> None:
+    (files.directory / "energy.py").write_text(
+        "from testbed.schema.metric import metric\n\n\n"
+        '@metric(unit="J", better="lower")\n'
+        'def mean(part):\n    """Joules an inference."""\n    return 3.0 * len(part.of("end"))\n'
+    )
+    written = files.scenario.replace("expect:\n", 'expect:\n  ./energy.py:mean: "< 1"\n')
+    expected = files.load(scenario=written)
+    assert [kind.origin.path.name for kind in expected.kinds if kind.name.endswith("energy.py:mean")] == ["energy.py"]
+    mixed = scenario().model_copy(update={"expect": expected.expect})
+    summary = _summary(played(mixed, tmp_path / "run"))
+    assert summary["metrics"]["energy.py:mean"] == 3.0 * summary["metrics"]["inferences"]
+    assert summary["traits"]["energy.py:mean"]["unit"] == "J"
+    (judged,) = [one for one in summary["expectations"] if one["metric"] == "energy.py:mean"]
+    assert (judged["held"], judged["expected"]) == (False, "< 1")
+    again = load_scenario(tmp_path / "run" / "scenario.yaml")
+    assert again.metric_files == [f"{tmp_path / 'run' / 'inputs' / 'energy.py'}:mean"]
+
+
+def test_a_metric_that_no_file_defines_is_refused_in_a_sentence(files: Any) -> None:
+    (files.directory / "empty.py").write_text("")
+    with pytest.raises(SpecError, match=r"empty\.py defines no 'mean'"):
+        files.load(scenario=files.scenario.replace("expect:\n", 'expect:\n  ./empty.py:mean: "< 1"\n'))
 
 
 def test_a_run_is_read_where_the_package_of_its_metric_is_missing(tmp_path: Path, request: Any) -> None:
