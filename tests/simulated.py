@@ -104,7 +104,7 @@ def write_run(
             {"t": t + latency, "node": "", "event": "score", "prompt": prompt, "scorer": "exact", "value": 1.0},
         ]
     times = [0.0, 10.0 * len(latencies) + 10]
-    samples = {"t": times, "node": ["a", "a"], "cpu": [0.0, 4.0], "throttled": [0.0, 8.0]}
+    samples = {"t": times, "node": ["a", "a"], "cpu": [0.0, 4.0], "throttled": [0.0, 8.0], "memory_peak": [1, 2]}
     summary = {
         "scenario": "simulated",
         "verdict": verdict,

@@ -41,6 +41,9 @@ CPU: Final = "cpu."
 BUSY: Final = "busy."
 """``busy.a`` is the time in which node a used ``cpu.a`` or waited behind its CPU quota, in seconds."""
 
+_KINDS: Final = ("kind", "model")  # the keys of a node that name kinds
+_ANY_MODEL: Final = "zoo/alpha"
+
 Key = tuple[str, str, str]
 """A prompt: its name, its owner and its text."""
 
@@ -101,12 +104,13 @@ class RunFiles:
         """Read a run directory; to be called within :func:`whole_run`."""
         manifest = load_manifest(path)
         lines = (path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        samples = pyarrow.parquet.read_table(path / "samples.parquet")
         return cls(
             path,
             summary=json.loads((path / SUMMARY).read_text(encoding="utf-8")),
             manifest=manifest,
-            measured=Measurements([json.loads(line) for line in lines], {}),
-            samples=pyarrow.parquet.read_table(path / "samples.parquet"),
+            measured=Measurements([json.loads(line) for line in lines], _memory_peaks(samples)),
+            samples=samples,
         )
 
     @property
@@ -117,8 +121,7 @@ class RunFiles:
     @cached_property
     def topology(self) -> Topology:
         """The topology of ``scenario.yaml``, whose other parts can be of kinds that are not installed."""
-        scenario = Document.load(self.path / "scenario.yaml").data
-        return Topology.model_validate(scenario["topology"], context={"": self.path})
+        return _topology(Document.load(self.path / "scenario.yaml").data["topology"], self.path)
 
     @property
     def traits(self) -> dict[str, Traits]:
@@ -171,6 +174,19 @@ def run_directories(path: Path) -> list[Path]:
     return found
 
 
+def _topology(recorded: Mapping[str, Any], directory: Path) -> Topology:
+    """A recorded topology. Kinds of nodes and of models' sources need not be installed, so their names are not checked."""
+    nodes: Mapping[str, Mapping[str, Any]] = recorded["nodes"]
+    named = {name: {key: node[key] for key in _KINDS if key in node} for name, node in nodes.items()}
+    known = {
+        name: {key: value for key, value in node.items() if key not in _KINDS} | {"model": _ANY_MODEL}
+        for name, node in nodes.items()
+    }
+    topology = Topology.model_validate({**recorded, "nodes": known}, context={"": directory})
+    restored = {name: node.model_copy(update=named[name]) for name, node in topology.nodes.items()}
+    return topology.model_copy(update={"nodes": restored})
+
+
 def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:
     by_prompt: dict[str, Mapping[str, float]] = {
         "latency": measured.latencies,
@@ -190,6 +206,13 @@ def _inferences(measured: Measurements) -> dict[str, dict[str, float]]:
         if job.text is not None and job.started is not None and job.ended is not None:
             took[job.node][job.prompt].append(job.ended - job.started)
     return {node: {prompt: fmean(seconds) for prompt, seconds in took[node].items()} for node in sorted(took)}
+
+
+def _memory_peaks(samples: Any) -> dict[str, int]:
+    """The highest memory peak of each node in bytes. A node that is started again begins with a new peak."""
+    rows = samples.select(["node", "memory_peak"]).drop_null()
+    peaks = rows.group_by("node").aggregate([("memory_peak", "max")])
+    return dict(zip(peaks["node"].to_pylist(), peaks["memory_peak_max"].to_pylist(), strict=True))
 
 
 def _cpu(samples: Any, prompts: Sequence[Event], dilation: float) -> dict[str, tuple[float, ...]]:

@@ -1,4 +1,4 @@
-"""What is looked at in every run to tell its fidelity: the links before and after play, host and links during it."""
+"""The inspection of the emulation in every run: links before and after play, host and links during play."""
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict
@@ -12,10 +12,10 @@ from testbed.world.network.probe import FULL, QUICK, Effort, measure
 from testbed.world.world import World
 
 EFFORTS: Final[Mapping[Mode, Effort | None]] = {"off": None, "quick": QUICK, "full": FULL}
-"""How the modes measure links."""
+"""The effort of measuring links by mode."""
 
-# The relay of the userspace backend was late by 4 ms at worst on an idle host, and by up to 9 ms beside busy loops:
-# single frames that waited for another process's turn on the core. Twice that is no such accident any more.
+# The relay of the userspace backend was late by at most 4 ms on an idle host, and by at most 9 ms beside busy loops,
+# when single frames waited for another process on the core. Twice that is a flaw.
 _LATEST: Final = 0.020  # seconds
 
 
@@ -32,12 +32,12 @@ class Inspection:
         self._flaws: list[Flaw] = []
 
     def before_play(self) -> None:
-        """Measure the links. To be called once they are ready, and before anything is counted."""
+        """Measure the links. To be called once they are ready, and before traffic is counted."""
         self._before = self._measure()
-        self._world.links.health()  # what measuring did to them is no part of play
+        self._world.links.health()  # resets the counters, so that measuring is not part of play
 
     def after_play(self) -> None:
-        """Measure the links again, unless they are gone."""
+        """Measure the links again, unless they failed."""
         if not self._world.evenly_capped():
             self._flaws.append(Flaw("distorted", "the metronome ended, so nodes had their CPU in lumps"))
         self._health = self._world.links.health()
@@ -54,7 +54,7 @@ class Inspection:
             return None
 
     def judge(self, recording: Recording) -> Fidelity:
-        """The fidelity as far as it is known, with what was recorded of nodes, faults and host."""
+        """The fidelity from the inspection so far, and from what was recorded of nodes, faults and host."""
         health, host = self._health or self._world.links.health(), recording.host_load
         links = self._world.plan.scenario.topology.resolved_links
         idle = {link.name for link in links if not recording.ended.isdisjoint((link.a, link.b))}
@@ -77,7 +77,7 @@ class Inspection:
 
 
 def _health_flaws(health: Health, idle: Set[str]) -> Iterator[Flaw]:
-    """What was not as asked of the links; of those in ``idle`` an end was gone, and frames with it."""
+    """The flaws that the link backend noted. Links in ``idle`` lost frames because a node at one end had exited."""
     if health.failure is not None:
         yield Flaw("invalid", health.failure)
     if health.lateness is not None and health.lateness > _LATEST:

@@ -1,4 +1,4 @@
-"""Everything that is traced while a run plays."""
+"""The recording of a run: events and samples, from before play until its end."""
 
 import asyncio
 from collections import Counter
@@ -17,16 +17,16 @@ from testbed.world.nodes.handle import Event, Exit, NodeHandle
 from testbed.world.world import World
 
 SAMPLE_INTERVAL: Final = 0.15
-"""Seconds between two samples."""
+"""Seconds from one sample to the next."""
 
 _PROMPT: Final = 0.02
-"""Seconds that an event may wait in its node where a timeline waits for what events say."""
+"""Seconds that an event can wait in its node while a timeline waits for an event."""
 
 _EXIT_SECONDS: Final = 2.0
 
 
 class Recording:
-    """The events and samples of one run, and the boards that show where its nodes stand."""
+    """The events and samples of one run, and ``boards``, which hold the current state of its nodes."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -42,22 +42,22 @@ class Recording:
         """The beginning of play on the run's clock, once it has begun."""
 
     def begin(self) -> None:
-        """Play begins now."""
+        """Play begins."""
         self.zero = self._clock.now()
         self._count_traffic()
         self._host.look()
 
     def end(self) -> None:
-        """Play is over."""
+        """Play has ended."""
         self.sample()
         self._count_traffic()
 
     def emit(self, event: str, **fields: object) -> None:
-        """Record what the host sees happening now."""
+        """Record an event of the host, at this moment."""
         self._log.emit(event, **fields)
 
     async def follow(self) -> None:
-        """Take in the nodes' events as they come, until cancelled."""
+        """Receive the nodes' events until cancelled."""
         awaited = any(entry.triggers for entry in self._world.plan.scenario.timeline)
         every = _PROMPT if awaited else SAMPLE_INTERVAL
         async with asyncio.TaskGroup() as following:
@@ -82,7 +82,7 @@ class Recording:
             self.boards[name].apply(event)
 
     def catch_up(self) -> None:
-        """Take in what the host sees: changes of links, and which nodes have ended or were started again."""
+        """Record changes of links, and nodes that exited or were started again."""
         self._log.catch_up()
         for name, node in self._world.nodes.items():
             end, board = node.exit(), self.boards[name]
@@ -112,13 +112,13 @@ class Recording:
         self.emit("lost", prompt=prompt, reason=reason)
 
     def sample(self) -> None:
-        """Take in what the nodes have done, and one sample of each."""
+        """Record what the host sees, and take one sample of each node and link."""
         self.catch_up()
         self._sampler.sample()
         self._host.look()
 
     def write(self, directory: RunDirectory) -> Measurements:
-        """Write all events and samples, those that nodes still hold as well; returns what can be computed from them."""
+        """Write all events and samples, including those that nodes still hold; returns the measurements."""
         self._clock.run(self._take_all_last())
         self._log.catch_up()
         events = self._log.ordered(self.zero)
@@ -128,22 +128,22 @@ class Recording:
 
     @property
     def host_load(self) -> HostLoad | None:
-        """How busy the host was; None if nothing played."""
+        """The load of the host; None if there was no play."""
         return self._host.load()
 
     @property
     def throttled(self) -> dict[str, float]:
-        """Seconds that each node's cap kept it waiting."""
+        """Seconds that each node waited behind its CPU quota."""
         return self._sampler.throttled
 
     @property
     def ended(self) -> set[str]:
-        """The nodes that ended, whether or not they were started again."""
+        """The nodes that exited, whether or not they were started again."""
         return {event["who"] for event in self._log.events if event["event"] == "exited"}
 
     @property
     def failed_faults(self) -> list[str]:
-        """Why faults could not be carried out."""
+        """The reasons of faults that could not be carried out."""
         return [event["reason"] for event in self._log.events if event["event"] == "fault_failed"]
 
     def _count_traffic(self) -> None:

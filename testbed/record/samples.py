@@ -1,4 +1,4 @@
-"""Samples taken at fixed intervals while a run plays: memory, CPU and queue of each node, traffic of each link."""
+"""Samples at fixed intervals during play: memory, CPU and queue of each node, traffic of each link."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,7 +29,7 @@ SCHEMA: Final = pa.schema(
         pa.field("down", pa.int64(), metadata={"unit": "B"}),
     ]
 )
-"""One row for each node and each link at each time. Times are the run's; ``cpu`` is work, the same at any dilation."""
+"""A row for each node and each link at each time. Times are virtual; ``cpu`` is work and independent of dilation."""
 
 
 class Sampler:
@@ -47,7 +47,7 @@ class Sampler:
         self.throttled: dict[str, float] = {}
 
     def sample(self) -> None:
-        """Take one sample of every node that tells what it uses, and of every link."""
+        """Take one sample of every node that reports its usage, and of every link."""
         now = self._world.clock.now()
         for name, node in self._world.nodes.items():
             if usage := node.usage():

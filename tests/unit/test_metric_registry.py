@@ -90,6 +90,13 @@ def test_a_metric_that_no_file_defines_is_refused_in_a_sentence(files: Any) -> N
         files.load(scenario=files.scenario.replace("expect:\n", 'expect:\n  ./empty.py:mean: "< 1"\n'))
 
 
+def test_metrics_are_the_same_when_the_directory_is_read_again(tmp_path: Path) -> None:
+    directory = played(scenario(), tmp_path / "run")
+    recorded = _summary(directory)["metrics"]
+    again = RunFiles.load(directory).measured.metrics()
+    assert {name: recorded[name] for name in again} == again
+
+
 def test_a_run_is_read_where_the_package_of_its_metric_is_missing(tmp_path: Path, request: Any) -> None:
     request.getfixturevalue("installed")
     directory = played(scenario(), tmp_path / "run")

@@ -103,6 +103,7 @@ def test_report_and_compare_execute_no_code_of_a_run_directory_and_need_no_kinds
     recorded = yaml.load((directory / "scenario.yaml").read_text(encoding="utf-8"))
     recorded["pattern"] = {"kind": "inputs/trap.py:Trap"}
     recorded["timeline"] = [{"at": "1s", "earthquake": {"magnitude": 9}}]
+    recorded["topology"]["nodes"]["n1"]["model"] = "elsewhere:model"
     recorded["workload"]["scorer"] = "inputs/trap.py:Scorer"
     with (directory / "scenario.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(recorded, file)
