@@ -175,7 +175,7 @@ def run_directories(path: Path) -> list[Path]:
 
 
 def _topology(recorded: Mapping[str, Any], directory: Path) -> Topology:
-    """A recorded topology. Kinds of nodes and of models' sources need not be installed, so their names are not checked."""
+    """A recorded topology. Kinds of nodes and models' sources need not be installed: their names are not checked."""
     nodes: Mapping[str, Mapping[str, Any]] = recorded["nodes"]
     named = {name: {key: node[key] for key in _KINDS if key in node} for name, node in nodes.items()}
     known = {
