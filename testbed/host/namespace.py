@@ -1,7 +1,7 @@
-"""Network namespaces: the run's own, and those of its containers.
+"""Network namespaces: one for each run, and one for each of its containers.
 
-A run has its own because a bridge on the host passes through the host's firewall, where Docker drops what it forwards;
-because two runs then cannot clash; and because the kernel removes all that is in it together with it.
+A run's switches and links are in a namespace of their own for three reasons. On the host, Docker's firewall rules drop
+what a bridge forwards. Two runs cannot clash. The kernel deletes what is in a namespace with the namespace.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Counters:
-    """What an interface has counted: bytes received and sent, and frames that were dropped instead of sent."""
+    """An interface's counters: bytes received, bytes sent, and frames dropped instead of sent."""
 
     received: int
     sent: int
@@ -30,41 +30,41 @@ class Counters:
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 _RENAMING = threading.Lock()
-"""Held while a path may stand for nothing."""
+"""Held while the path of a namespace is replaced."""
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """A network namespace by the path of a file that stands for it."""
+    """A network namespace, identified by the path of a file that refers to it."""
 
     path: Path
 
     @classmethod
     def create(cls, name: str) -> "Namespace":
-        """A new one that ``ip netns`` lists as ``name``."""
-        # pyroute2 would start a process for this, which takes its time where there are many, or much else to do.
+        """A new namespace that ``ip netns`` lists as ``name``."""
+        # pyroute2 starts a process for this, which is slow for hundreds of namespaces or on a busy host.
         return in_throwaway_namespace(lambda: cls.attach(name, "thread-self"))
 
     @classmethod
     def attach(cls, name: str, pid: int | str) -> "Namespace":
-        """The one that a process is in, which ``ip netns`` lists as ``name`` from now on, and which lives as long."""
+        """The namespace of a process. ``ip netns`` lists it as ``name``, and it lasts as long as that name."""
         netns.attach(name, pid)
         return cls(Path("/run/netns") / name)
 
     def replace(self, pid: int) -> None:
-        """Let its name, and so its path, stand for the one that a process is in; this one goes with its last user."""
+        """Give the name and path to the namespace of a process. The kernel deletes this one with its last user."""
         with _RENAMING:
             netns.remove(self.path.name)
             netns.attach(self.path.name, pid)
 
     @classmethod
     def of_process(cls, pid: int) -> "Namespace":
-        """The one that a process is in."""
+        """The namespace of a process, by its path in /proc."""
         return cls(Path(f"/proc/{pid}/ns/net"))
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Put the calling thread into it for a while; processes and threads started meanwhile are born there."""
+        """Move the calling thread into the namespace. Processes and threads that it starts there stay in it."""
         before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
             with _RENAMING:
@@ -81,7 +81,7 @@ class Namespace:
             os.close(before)
 
     def counters(self) -> dict[str, Counters]:
-        """Those of every interface in it, by its name (proc(5), /proc/PID/net/dev)."""
+        """The counters of every interface in the namespace, by its name (/proc/PID/net/dev, proc(5))."""
         with self.entered():
             lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
         fields = {name.strip(): values.split() for name, values in (line.split(":") for line in lines)}
@@ -89,7 +89,7 @@ class Namespace:
 
 
 def in_throwaway_namespace(work: Callable[[], Result]) -> Result:
-    """What ``work`` returns in a new namespace, which is gone afterwards unless it was given a name."""
+    """Call ``work`` in a new namespace. The kernel deletes the namespace afterwards, unless ``work`` gave it a name."""
     outcome: list[Result | BaseException] = []
 
     def enter_and_work() -> None:
@@ -98,7 +98,7 @@ def in_throwaway_namespace(work: Callable[[], Result]) -> Result:
             if libc.unshare(_CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "no network namespace can be made")
             outcome.append(work())
-        except BaseException as error:  # handed to the caller's thread below
+        except BaseException as error:  # raised again in the caller's thread
             outcome.append(error)
 
     thread = threading.Thread(target=enter_and_work)

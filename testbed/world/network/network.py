@@ -1,17 +1,16 @@
-"""The network of a run: Mininet's hosts, switches and links, where a host's network is a container's.
+"""The network of a run: Mininet's hosts, switches and links, with containers for hosts.
 
     container a ─ eth0 ══ link ══ s1-eth1 ─ bridge s1 ─ s1-eth2 ══ link ══ eth0 ─ container b ─ eth1 ══ link ══ eth0 ─ c
     └ its own namespace                     └ the run's namespace           └ its own namespace
 
-Mininet keeps the graph and runs commands in the nodes; the links are made by a backend. Nothing here costs a process:
-what the kernel is asked for, it is asked by netlink, by a thread that enters the namespaces; a node's shell starts when
-somebody first gives it a command.
+Mininet keeps the graph and runs commands in the nodes. A link backend makes the links. No process is started here: a
+thread enters each namespace and configures it over netlink. A node's shell starts with its first command.
 
-A node has one address, however many interfaces, on its loopback as a router's would be. Its routes say over which
-interface which addresses are: on the link itself where switches join them (10.0.0.0/16 dev eth0 in a), or through the
-node at the link's other end (10.0.0.0/16 via 10.0.0.2 dev eth0 onlink in c). A node with several links forwards. Two
-nodes talk over the same path both ways, so no reverse-path filter drops anything, and ARP is answered by the interface
-that the answer is routed over (arp_filter), also if a node has two on one segment.
+A node has one address for all of its interfaces, on its loopback interface, as routers do. Its routes lead to the other
+addresses: on the link itself where switches join them (10.0.0.0/16 dev eth0 in a), or through the node at the link's
+other end (10.0.0.0/16 via 10.0.0.2 dev eth0 onlink in c). A node with several links forwards. Both directions between
+two nodes take the same path, so that no reverse-path filter drops packets. The interface over which an answer is routed
+answers ARP (arp_filter), even if a node has two interfaces on one segment.
 """
 
 import socket
@@ -39,15 +38,15 @@ from testbed.world.network.links.backend import End
 from testbed.world.network.links.running import RunningLinks
 from testbed.world.network.routes import SUBNET, Route, addresses, interface_names, routing_tables
 
-# ip-rule(8): rules are followed in the order of their priorities. The kernel's own first one is that of the addresses
-# that a node has; what a node is deaf to must come before it.
+# The kernel follows rules in the order of their priorities (ip-rule(8)). The first of its own delivers packets to a
+# node's addresses. The rules that make a node deaf must precede it.
 _LOCAL: Final = {"table": 255, "protocol": rt_proto["kernel"]}
 _DEAF_PRIORITY, _LOCAL_AFTER_DEAF = 1, 2
 
 _PROTOCOLS: Final = (socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP)
-"""What a node can be deaf to. A rule for all protocols would hold for ARP as well, and so for what is forwarded."""
+"""The protocols that a deaf node drops. A rule for all protocols would drop ARP, and so what the node forwards."""
 
-# linux/Documentation/networking/ip-sysctl.rst. What `default` says, interfaces that are made later begin with.
+# Documentation/networking/ip-sysctl.rst of Linux. `default` holds for interfaces that are made later.
 _NO_IPV6: Final = {
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
@@ -61,26 +60,26 @@ _FORWARD: Final = {
 
 
 class NamespaceNode(Node):  # type: ignore[misc]
-    """A Mininet node in a network namespace that is there already, with the programs and files of this machine."""
+    """A Mininet node in an existing network namespace, with the host's programs and files."""
 
     namespace: Namespace
 
     def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 (Mininet's name)
-        """Called by Mininet for every node that is made: not yet."""
+        """Do nothing: Mininet calls this for every new node, and a shell starts only with the first command."""
 
     def cmd(self, *args: Any, **kwargs: Any) -> str:
-        """The output of a command."""
+        """Run a command, and return its output."""
         self._need_shell()
         output: str = super().cmd(*args, **kwargs)
         return output
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802 (Mininet's name)
-        """Start a command, whose output is read later."""
+        """Start a command. Its output is read later."""
         self._need_shell()
         super().sendCmd(*args, **kwargs)
 
     def popen(self, *args: Any, **kwargs: Any) -> "Popen[bytes]":
-        """Start a process in the namespace; no shell takes part."""
+        """Start a process in the namespace, without a shell."""
         process: Popen[bytes] = super().popen(*args, **{"mncmd": [], **kwargs})
         return process
 
@@ -89,7 +88,7 @@ class NamespaceNode(Node):  # type: ignore[misc]
             super().startShell()
 
     def _popen(self, cmd: list[str], **params: Any) -> "Popen[bytes]":
-        # Mininet's own way in, `mnexec -a`, enters the mount namespace as well, where the image has no tools.
+        # Mininet's `mnexec -a` would enter the mount namespace as well, and the node image has no tools.
         process: Popen[bytes] = super()._popen(["nsenter", f"--net={self.namespace.path}", *cmd], **params)
         return process
 
@@ -101,12 +100,12 @@ class ContainerHost(NamespaceNode, Host):  # type: ignore[misc]
         self.namespace = namespace
         self._address = address
         self._routes = routes
-        # Mininet would make a namespace and move interfaces into it; the container's is there, and its links' backend
-        # puts the interfaces straight into it.
+        # Otherwise Mininet makes a namespace and moves interfaces into it. Here the container's namespace exists, and
+        # the link backend creates the interfaces in it.
         super().__init__(name, inNamespace=False, **params)
 
     def config(self, **_: object) -> dict[str, str]:
-        """Called by Mininet once the links are there: bring all up, with address and routes."""
+        """Bring all interfaces up, with address and routes. Mininet calls this once the links exist."""
         with self.namespace.entered(), IPRoute() as ip:
             loopback, *interfaces = (socket.if_nametoindex(name) for name in ("lo", *self.intfNames()))
             for index in (loopback, *interfaces):
@@ -115,30 +114,33 @@ class ContainerHost(NamespaceNode, Host):  # type: ignore[misc]
             for route in self._routes:
                 self._add(ip, route)
         for interface in self.intfList():
-            interface.ip, interface.prefixLen = self._address, SUBNET.max_prefixlen  # what Mininet's IP() tells
+            interface.ip, interface.prefixLen = self._address, SUBNET.max_prefixlen  # returned by Mininet's IP()
         return {}
 
     def _add(self, ip: IPRoute, route: Route) -> None:
         hop = route.hop
-        # The next node is at the other end of the link, or on the segment: the kernel need not look for a route to it.
+        # The next node is at the link's other end or on the segment, so the kernel needs no route to it.
         way = {"gateway": hop.via, "flags": RTNH_F_ONLINK} if hop.via else {"scope": rt_scope["link"]}
         ip.route("add", dst=str(route.prefix), oif=socket.if_nametoindex(hop.interface), prefsrc=self._address, **way)
 
 
 class Bridge(NamespaceNode, Switch):  # type: ignore[misc]
-    """A Linux bridge in the run's namespace, which is started by a thread that is there."""
+    """A Linux bridge in the run's namespace."""
 
     controlIntf = None  # noqa: N815 (Mininet's name)
 
     def __init__(self, name: str, namespace: Namespace, **params: Any) -> None:
         self.namespace = namespace
-        # With this Mininet asks for no control interface, which it would bring up with a shell. Nothing is moved: links
-        # put their ends where they belong. The number is an OpenFlow id, of which a bridge makes no use.
+        # `inNamespace` keeps Mininet from making a control interface, for which it needs a shell. It moves nothing: the
+        # backend creates interfaces where they belong. A bridge does not use the OpenFlow id `dpid`.
         super().__init__(name, dpid="1", **{**params, "inNamespace": True})
-        self.inNamespace = False  # its shell, should it get one, needs no namespace of its own
+        self.inNamespace = False  # a shell needs no namespace of its own
 
     def start(self, _controllers: object) -> None:
-        """Make the bridge with its ports. It looks into no multicast, of which it would send reports of its own."""
+        """Create the bridge with its ports, from a thread in its namespace.
+
+        Multicast snooping is off, because with it a bridge sends reports of its own.
+        """
         with IPRoute() as ip:
             ip.link("add", ifname=self.name, kind="bridge", br_mcast_snooping=0, state="up")
             index = socket.if_nametoindex(self.name)
@@ -147,10 +149,10 @@ class Bridge(NamespaceNode, Switch):  # type: ignore[misc]
 
 
 class Interface(Intf):  # type: ignore[misc]
-    """A Mininet interface that is configured together with the others of its node."""
+    """A Mininet interface. Its node configures all of its interfaces together."""
 
     def config(self, **_: object) -> dict[str, str]:
-        """Called by Mininet for every interface that is made: not yet, and by no command."""
+        """Do nothing: Mininet calls this for every new interface."""
         return {}
 
 
@@ -164,14 +166,14 @@ class EmulatedLink(MininetLink):  # type: ignore[misc]
         super().__init__(a, b, **params)
 
     def makeIntfPair(self, name1: str, name2: str, *_: object, **__: object) -> None:  # noqa: N802 (Mininet's name)
-        """Called by Mininet between naming the interfaces and configuring them."""
+        """Create the link. Mininet calls this after it has named the interfaces and before it configures them."""
         a, b = (End(name, node.namespace) for name, node in zip((name1, name2), self._ends, strict=True))
         self._links.connect(self._link, a, b)
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that a link has carried: ``up`` from its first end to its second, ``down`` back."""
+    """Bytes that a link has carried: ``up`` from its first end to its second, ``down`` from the second to the first."""
 
     up: int
     down: int
@@ -179,14 +181,14 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Meter:
-    """Where a link's bytes are counted: at the interface of one of its ends."""
+    """The interface at which a link's bytes are counted, and whether it is the one at the link's second end."""
 
     link: Link
     interface: str
     at_b: bool
 
     def read(self, counters: Mapping[str, Counters]) -> Traffic:
-        """From the counters beside it; an interface that is gone went with its link's relay."""
+        """The traffic so far, from the counters of the meter's namespace. 0 if the interface is gone with its relay."""
         here = counters.get(self.interface, Counters(0, 0, 0))
         return Traffic(up=here.received, down=here.sent) if self.at_b else Traffic(up=here.sent, down=here.received)
 
@@ -197,11 +199,11 @@ class Network:
     def __init__(
         self, topology: Topology, home: Namespace, containers: Mapping[str, Namespace], links: RunningLinks
     ) -> None:
-        """``home`` is the run's namespace; ``containers`` are those of the nodes' containers, by the node's name."""
-        setLogLevel("error")  # its warnings are of cases that are meant, such as a node without a link
-        Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
+        """``home`` is the run's namespace. ``containers`` are the namespaces of the containers, by node."""
+        setLogLevel("error")  # Mininet warns of intended cases, such as a node without a link
+        Mininet.inited = True  # otherwise the first instance raises limits and sysctls of the whole host
         self.mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
-        """The same network to Mininet's own programs; commands in its nodes start a shell there."""
+        """The network as an object of Mininet's. A command in one of its nodes starts a shell there."""
         self._topology = topology
         self._links = links
         self._namespaces = {**containers, **dict.fromkeys(topology.switches, home)}
@@ -221,7 +223,7 @@ class Network:
         interfaces = interface_names(self._topology)
         for link in self._topology.resolved_links:
             a, b = interfaces[link.name]
-            # Without a MAC address of Mininet's it is the kernel that draws one.
+            # Without an address from Mininet the kernel draws a MAC address.
             self.mininet.addLink(
                 link.a,
                 link.b,
@@ -246,7 +248,7 @@ class Network:
             )
 
     def _prepare(self, node: str) -> None:
-        """Set how the kernel treats packets in a node's namespace."""
+        """Write the kernel's network settings in a node's namespace."""
         ends = Counter(end for link in self._topology.resolved_links for end in (link.a, link.b))
         with self._namespaces[node].entered():
             _set(_NO_IPV6)
@@ -254,7 +256,7 @@ class Network:
                 _set(_FORWARD)
 
     def _place_meters(self) -> dict[Namespace, list[Meter]]:
-        """Where each link is counted: at a switch if it has one, as the switches are all in one namespace."""
+        """The meters by namespace. A link with a switch is counted there, since one namespace holds all switches."""
         meters = defaultdict(list)
         for link, made in zip(self._topology.resolved_links, self.mininet.links, strict=True):
             at_b = link.b in self._topology.switches or link.a not in self._topology.switches
@@ -263,9 +265,9 @@ class Network:
         return meters
 
     def deafen(self, node: str, before: frozenset[str], after: frozenset[str]) -> None:
-        """Let a node be deaf to the nodes ``after`` and no longer to those ``before``.
+        """Make a node deaf to the nodes ``after``, and no longer to the nodes ``before``.
 
-        Packets from them to it are dropped where they arrive, in silence as on a broken path; what it forwards passes.
+        A deaf node drops their packets on arrival, without an error to the sender. Packets that it forwards pass.
         """
         address = addresses(self._topology)
         with self._namespaces[node].entered(), IPRoute() as ip:
@@ -287,7 +289,7 @@ class Network:
                 _move_local_rule(ip, _LOCAL_AFTER_DEAF, 0)
 
     def move(self, node: str, pid: int) -> None:
-        """Move a node into the namespace of process ``pid``, with its links, address and routes."""
+        """Move a node, with its links, address and routes, into the namespace of process ``pid``."""
         host, namespace = self.mininet[node], self._namespaces[node]
         with Namespace.of_process(pid).path.open() as there, namespace.entered(), IPRoute() as ip:
             for name in host.intfNames():
@@ -298,7 +300,7 @@ class Network:
         host.config()
 
     def traffic(self) -> dict[str, Traffic]:
-        """What every link has carried so far, by the link's name, as counted at one end of it."""
+        """By link, the bytes carried so far, as counted at one of its ends."""
         carried = {}
         for namespace, meters in self._meters.items():
             counters = namespace.counters()
@@ -306,13 +308,13 @@ class Network:
         return {link.name: carried[link.name] for link in self._topology.resolved_links}
 
     def stop(self) -> None:
-        """End Mininet's shells. The links go on; interfaces and bridges go with the namespaces that they are in."""
+        """End Mininet's shells. The links stay; the kernel deletes interfaces and bridges with their namespaces."""
         for node in self.mininet.hosts + self.mininet.switches:
             node.terminate()
 
 
 def _set(settings: Mapping[str, str]) -> None:
-    """Write what the kernel has settings for, in the namespace of this thread."""
+    """Write sysctls in the namespace of this thread. Those that the kernel does not have are skipped."""
     for name, value in settings.items():
         setting = Path("/proc/sys/net", name)
         if setting.exists():
@@ -320,6 +322,6 @@ def _set(settings: Mapping[str, str]) -> None:
 
 
 def _move_local_rule(ip: IPRoute, before: int, after: int) -> None:
-    """Give the rule of the node's own addresses another priority; there is one at any time."""
+    """Change the priority of the rule for the node's own addresses. At every moment there is at least one such rule."""
     ip.rule("add", priority=after, **_LOCAL)
     ip.rule("del", priority=before, **_LOCAL)

@@ -1,16 +1,16 @@
-"""What links really do: frames that are sent over every direction of every link, and when they arrive.
+"""The probe: it sends frames over both directions of every link, and notes when they arrive.
 
     a: packet socket ──► ══ link ══ ──► packet socket: b        and the same from b to a
 
-Every link is measured by itself, whether its ends are nodes or switches, and so all can be measured at once. The frames
-are Ethernet's own, without addresses of IP. They go to a group address that no bridge forwards (01-80-C2-00-00-0E, a
-reserved address of IEEE 802.1Q) and carry an EtherType that nothing else uses. On a bridge's port a packet socket
-(packet(7)) sends what goes out there and gets what comes in. They wait in the queues of the link like all others.
+Each link is measured alone, whether its ends are nodes or switches, so all links can be measured at once. The frames
+are plain Ethernet frames to a group address that no bridge forwards (01-80-C2-00-00-0E, reserved by IEEE 802.1Q), with
+an EtherType that nothing else uses. A packet socket (packet(7)) on a bridge's port sends frames out of the port and
+gets those that arrive. The frames wait in the link's queues like all others.
 
-The kernel stamps a frame as it comes in (SO_TIMESTAMPNS, socket(7)), by the clock that the sender reads. So delays are
-those of one way, and nothing here has to be on time but the sending.
+The kernel stamps a frame on arrival (SO_TIMESTAMPNS, socket(7)) by the clock that the sender reads. Delays are
+therefore those of one direction, and only the sending is time-critical.
 
-All of it goes by the run's clock: in a dilated run the same frames are sent, that much slower.
+Times are in virtual time: in a dilated run the probe sends the same frames, slower by the dilation.
 """
 
 import socket
@@ -29,10 +29,10 @@ from testbed.schema.network.link_trace import FRAME
 from testbed.world.network.links.backend import End, Wiring
 
 SMALL_FRAME: Final = 60
-"""Bytes of the frames that measure delay: the smallest of Ethernet, without its checksum."""
+"""Bytes of the frames that measure delay: Ethernet's smallest frame, without its checksum."""
 
 ETHERTYPE: Final = 0x88B5
-"""The first of two that IEEE 802 sets aside for local experiments."""
+"""The first of the two EtherTypes that IEEE 802 reserves for local experiments."""
 
 _NEAREST_BRIDGE = bytes.fromhex("0180c200000e")
 _TAG = struct.Struct("!4sII")  # this module's mark, the frame's number, and a checksum of both
@@ -44,22 +44,22 @@ _SO_TIMESTAMPNS = 35
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _TIMESPEC = struct.Struct("@ll")
-_BUFFER = 64 * 2**20  # bytes; frames that wait in a link still count as the sender's
+_BUFFER = 64 * 2**20  # bytes; frames that wait in a link count against the sender's buffer
 
 _INTERVAL = 0.01  # seconds between two single frames of a direction
-_SINGLE_FRAMES_PER_SECOND = 2000  # over all links; the relay was seen to forward eight times as many in time
+_SINGLE_FRAMES_PER_SECOND = 2000  # over all links; an eighth of what the relay forwarded without lateness
 _FEWEST = 5  # single frames of a direction
-_TRAIN_SECONDS = 0.25  # that a train takes to be sent by its link
+_TRAIN_SECONDS = 0.25  # of the link's time per train
 _TRAIN_FRAMES = (10, 250)  # in a train
-_AT_ONCE = 200e6  # bit/s of trains on all links together; a host that cannot carry more would be measured, not a link
-_HEADROOM = 1.1  # times the link's rate that a train must be offered with to fill it
-_GRACE = 0.2  # seconds that a frame may be later than asked before it counts as lost
-_GLANCE = 0.01  # seconds between two looks at what has come in; to wake up for each frame would disturb the links
+_AT_ONCE = 200e6  # bit/s of simultaneous trains; with more, the host is measured and not the link
+_HEADROOM = 1.1  # rate at which a train must be sent, in rates of the link, to fill it
+_GRACE = 0.2  # seconds of lateness after which a frame counts as lost
+_GLANCE = 0.01  # seconds between two reads; waking for each frame would disturb the links
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is sent over each direction: for so many ``seconds`` single small frames, and then ``trains``."""
+    """How much is sent over each direction: single small frames for ``seconds``, then ``trains`` trains."""
 
     seconds: float
     trains: int
@@ -71,11 +71,11 @@ FULL: Final = Effort(seconds=6.0, trains=5)
 
 @dataclass(frozen=True)
 class Observation:
-    """What became of the frames of one direction.
+    """The measurements of one direction.
 
-    ``sent`` and ``received`` count all frames, copies not counted. ``delays`` are seconds that single frames of
-    :data:`SMALL_FRAME` bytes took from end to end. ``rates`` are bits per second at which trains of frames arrived that
-    were sent without a pause; empty where the direction has no limit, or one that changes, or more than can be sent.
+    ``sent`` and ``received`` count frames without copies. ``delays`` are the end-to-end delays of single frames of
+    :data:`SMALL_FRAME` bytes, in seconds. ``rates`` are the rates at which trains arrived, in bits per second. There
+    are none where the direction has no bandwidth limit, a trace, or a limit above what the host can send.
     """
 
     sent: int
@@ -86,7 +86,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Train:
-    """So many frames of so many bytes, back to back."""
+    """``frames`` frames of ``length`` bytes each, sent back to back."""
 
     frames: int
     length: int
@@ -95,7 +95,7 @@ class Train:
 def measure(
     links: Iterable[Wiring], effort: Effort, clock: Clock = REAL_TIME
 ) -> dict[Link, dict[DirectionName, Observation]]:
-    """Measure both directions of every link; raises OSError if an end is gone."""
+    """Measure both directions of every link. Raises OSError if an interface is gone."""
     with ExitStack() as stack:
         wires: dict[tuple[Link, DirectionName], _Wire] = {}
         for wiring in links:
@@ -111,7 +111,7 @@ def measure(
 def _open(end: End) -> socket.socket:
     """A socket for this module's frames at one end of a link."""
     with end.namespace.entered():
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # 0: nothing is received until it is bound
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # 0: receives nothing until it is bound
     opened.setblocking(False)
     opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER)
@@ -141,12 +141,12 @@ class _Wire:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is on its way any more: all has arrived, or the last, which nothing overtakes."""
+        """Whether no frame is in transit: all have arrived, or the last one has and none overtakes."""
         last = len(self._sent) - 1
         return len(self._arrived) > last or (last in self._arrived and not self.direction.reorder)
 
     def send(self, length: int) -> None:
-        """Send a frame of ``length`` bytes. What an interface does not take is lost, like what the link loses."""
+        """Send a frame of ``length`` bytes. A frame that the interface refuses counts as lost by the link."""
         number = len(self._sent)
         frame = (self._header + _tag(number)).ljust(length, b"\0")
         self._sent.append(time.time_ns())
@@ -154,12 +154,12 @@ class _Wire:
             self._source.send(frame)
 
     def send_singly(self) -> None:
-        """Send a frame whose delay counts."""
+        """Send a frame whose delay is measured."""
         self.send(SMALL_FRAME)
         self._single = len(self._sent)
 
     def receive(self) -> None:
-        """Take in what has arrived."""
+        """Read the frames that have arrived."""
         with suppress(OSError):  # no more, or the interface is down
             while True:
                 frame, ancillary, _, _ = self._target.recvmsg(_HEADER + _TAG.size, socket.CMSG_SPACE(_TIMESPEC.size))
@@ -175,7 +175,7 @@ class _Wire:
         return range(first, first + train.frames)
 
     def take_rate(self, numbers: range, length: int) -> None:
-        """Note the rate at which a train arrived, if it was sent fast enough to fill the link."""
+        """Append the rate at which a train arrived, if it was sent fast enough to fill the link."""
         offered = self._seconds(self._sent[numbers[-1]] - self._sent[numbers[0]])
         if (len(numbers) - 1) * length * 8 < _HEADROOM * self.direction.rate * offered:
             return
@@ -184,7 +184,7 @@ class _Wire:
             self._rates.append(rate)
 
     def observed(self) -> Observation:
-        """All that is known by now."""
+        """The measurements so far."""
         delays = (
             self._seconds(self._arrived[number] - self._sent[number])
             for number in range(self._single)
@@ -197,10 +197,10 @@ class _Wire:
 
 
 def arrival_rate(times: Sequence[float], length: int) -> float | None:
-    """Bits per second at which frames of ``length`` bytes arrived; None of too few.
+    """The rate in bits per second at which frames of ``length`` bytes arrived, or None for fewer than four frames.
 
-    It is that between a frame and the one half a train later, in the median: a few frames that came late, early or not
-    at all do not change it, as they would the time from the first to the last.
+    It is computed from the median time between a frame and the one half a train later. The time from the first frame
+    to the last would change with a few late, early or lost frames.
     """
     ordered, lag = sorted(times), len(times) // 2
     if lag < 2:
@@ -210,13 +210,13 @@ def arrival_rate(times: Sequence[float], length: int) -> float | None:
 
 
 def _send_singly(wires: Sequence[_Wire], seconds: float, clock: Clock) -> None:
-    """Send small frames, each on a link that is free; those of different directions take turns."""
+    """Send small frames, each when its link is idle. The directions take turns."""
     schedule = []
     for place, wire in enumerate(wires):
         interval = _interval(wire.direction, len(wires), seconds)
         count = max(_FEWEST, int(seconds / interval))
         schedule += [(interval * (number + place / len(wires)), place) for number in range(count)]
-    begin = clock.now() + _INTERVAL  # the kernel begins to stamp frames a moment after it was asked to
+    begin = clock.now() + _INTERVAL  # the kernel starts to stamp frames with a delay
     for due, place in sorted(schedule):
         clock.sleep(max(0.0, begin + due - clock.now()))
         wires[place].send_singly()
@@ -224,7 +224,7 @@ def _send_singly(wires: Sequence[_Wire], seconds: float, clock: Clock) -> None:
 
 
 def _interval(direction: Direction, wires: int, seconds: float) -> float:
-    """So long that the link is free half of the time, and that jitter is not limited by the frame before."""
+    """Seconds between single frames: the link is idle half of the time, and the order of frames limits no jitter."""
     free = 2 * SMALL_FRAME * 8 / direction.rate
     settled = min(6 * direction.jitter.deviation, seconds / _FEWEST)
     return max(_INTERVAL, wires / _SINGLE_FRAMES_PER_SECOND, free, settled)
@@ -238,7 +238,7 @@ def _send_trains(wires: Sequence[_Wire], clock: Clock) -> None:
 
 
 def train_over(direction: Direction) -> Train | None:
-    """A train that takes :data:`_TRAIN_SECONDS` where that can be, and fits the queue; None where it shows nothing."""
+    """A train of about :data:`_TRAIN_SECONDS` that fits the queue, or None where no train can show the rate."""
     if direction.cut or direction.bandwidth is None:
         return None
     fewest, most = _TRAIN_FRAMES
@@ -258,7 +258,7 @@ def _room(direction: Direction, length: int) -> int:
 
 
 def _together(wires: Iterable[_Wire]) -> Iterator[list[_Wire]]:
-    """The directions that have trains, in groups that the host can carry at once."""
+    """The directions with trains, in groups that the host can carry at the same time."""
     group: list[_Wire] = []
     for wire in wires:
         if wire.train is None:
@@ -272,7 +272,7 @@ def _together(wires: Iterable[_Wire]) -> Iterator[list[_Wire]]:
 
 
 def _receive(wires: Sequence[_Wire], clock: Clock) -> None:
-    """Wait until all has arrived that was sent, or is lost."""
+    """Wait until every frame has arrived or counts as lost."""
     deadline = clock.now() + max((_longest(wire) for wire in wires), default=0.0) + _GRACE
     while not all(wire.complete for wire in wires) and clock.now() < deadline:
         clock.sleep(_GLANCE)
@@ -281,7 +281,7 @@ def _receive(wires: Sequence[_Wire], clock: Clock) -> None:
 
 
 def _longest(wire: _Wire) -> float:
-    """Seconds that what was sent now may take, as asked."""
+    """Seconds until a frame that is sent now has arrived, by the direction's properties."""
     direction = wire.direction
     train = wire.train.frames * wire.train.length * 8 / direction.rate if wire.train else 0.0
     return train + direction.delay + 6 * direction.jitter.deviation
@@ -292,7 +292,7 @@ def _tag(number: int) -> bytes:
 
 
 def _number(frame: bytes) -> int | None:
-    """The number of one of this module's frames; None of another's, and of one that was corrupted there."""
+    """The number of one of this module's frames, or None for a foreign or corrupted frame."""
     tag = frame[_HEADER:]
     if len(tag) < _TAG.size:
         return None
@@ -301,7 +301,7 @@ def _number(frame: bytes) -> int | None:
 
 
 def _stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """When the kernel got a frame, in nanoseconds of CLOCK_REALTIME."""
+    """The time of a frame's arrival, in nanoseconds of CLOCK_REALTIME."""
     ((_, _, data),) = ancillary
     seconds, nanoseconds = _TIMESPEC.unpack(data)
     return int(seconds) * 10**9 + int(nanoseconds)

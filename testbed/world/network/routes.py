@@ -1,8 +1,8 @@
-"""What the nodes' kernels are told of the network: names, addresses, and the way to the others in few routes.
+"""The nodes' interface names, addresses and routing tables, with as few routes as possible.
 
 Prefixes are aggregated as in R. Draves, C. King, S. Venkatachary and B. Zill, Constructing Optimal IP Routing Tables
-(INFOCOM 1999), where addresses that nobody has may go anywhere. A node with one link has one route; one between others
-that follow each other in the file has a few.
+(INFOCOM 1999). Addresses that no node has may be routed anywhere. A node with one link has one route. A node with
+several has few where the nodes behind each link follow each other in the file.
 """
 
 from collections import Counter
@@ -14,15 +14,15 @@ from typing import Final
 from testbed.schema.network.topology import Topology
 
 SUBNET: Final = IPv4Network("10.0.0.0/16")
-"""Where the nodes' addresses come from. It is seen in the run's namespaces only."""
+"""The nodes' addresses. They are visible in the run's namespaces only."""
 
 ON_LINK: Final = ""
-"""In place of a node's address: the target takes the packet itself."""
+"""In place of a node's address: the packet goes straight to its target."""
 
 
 @dataclass(frozen=True, order=True)
 class Hop:
-    """The first step of a way: the interface to send on, and the address of the node that takes the packet."""
+    """The first hop of a path: the interface to send on, and the address of the next node."""
 
     interface: str
     via: str = ON_LINK
@@ -30,14 +30,14 @@ class Hop:
 
 @dataclass(frozen=True)
 class Route:
-    """Where packets go whose target is in ``prefix`` and in no longer one of the table."""
+    """The hop for targets in ``prefix`` that are in no longer prefix of the table."""
 
     prefix: IPv4Network
     hop: Hop
 
 
 def addresses(topology: Topology) -> dict[str, str]:
-    """The IP address of every node: the first of :data:`SUBNET`, in the order of the file."""
+    """The IP address of every node: the addresses of :data:`SUBNET` from the first on, in the order of the file."""
     return {name: str(address) for name, address in zip(topology.nodes, SUBNET.hosts(), strict=False)}
 
 
@@ -56,7 +56,7 @@ def interface_names(topology: Topology) -> dict[str, tuple[str, str]]:
 
 
 def routing_tables(topology: Topology) -> dict[str, list[Route]]:
-    """For every node, the routes to all that it can reach."""
+    """For every node, the routes to all nodes that it can reach."""
     address, interfaces = addresses(topology), interface_names(topology)
     numbers = {name: int(IPv4Address(address[name])) for name in topology.nodes}
     tables = {}
@@ -84,7 +84,7 @@ def _hop(
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of the address space, and the hops of which each serves as much of it as one can; any does if none."""
+    """A part of the address space, and the hops that serve most of it. No hops: any hop serves."""
 
     prefix: IPv4Network
     hops: frozenset[Hop]
@@ -92,7 +92,7 @@ class _Part:
 
 
 def _fold(prefix: IPv4Network, hops: Mapping[int, Hop]) -> _Part:
-    """From the bottom up: what serves both halves, or else what serves either."""
+    """Bottom-up pass: the hops that serve both halves, or else those that serve one."""
     distinct = frozenset(hops.values())
     if len(distinct) <= 1:
         return _Part(prefix, distinct)
@@ -107,7 +107,7 @@ def _fold(prefix: IPv4Network, hops: Mapping[int, Hop]) -> _Part:
 
 
 def _routes(part: _Part, around: Hop | None) -> Iterator[Route]:
-    """From the top down: a route where that of the part around does not serve."""
+    """Top-down pass: a route for each part that the hop ``around`` does not serve."""
     hop = around
     if part.hops and around not in part.hops:
         hop = min(part.hops)
