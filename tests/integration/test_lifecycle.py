@@ -120,7 +120,7 @@ def test_two_runs_at_once_do_not_touch_each_other(run: Run) -> None:
 
 
 class TestKept:
-    """A run that is left standing."""
+    """A run that is left standing, until `clean` removes it by its name."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -129,7 +129,8 @@ class TestKept:
         name = run(GOSSIP, *SHORT, "--keep").summary["run"]
         wait_for_watchers()
         yield name
-        start("clean", name).wait()
+        assert f"{name}: removed" in start("clean", name).communicate()[0]
+        wait_for_watchers()
         assert Remains.now() == before
 
     def container(self, run: str, node: str) -> docker.models.containers.Container:
@@ -180,14 +181,6 @@ class TestKept:
     def test_clean_spares_it(self, kept: str) -> None:
         assert f"{kept}: was kept" in start("clean").communicate()[0]
         assert self.container(kept, "a").status == "running"
-
-
-def test_clean_removes_a_kept_run_that_is_named(run: Run) -> None:
-    before = Remains.now()
-    name = run(GOSSIP, *SHORT, "--keep").summary["run"]
-    assert f"{name}: removed" in start("clean", name).communicate()[0]
-    wait_for_watchers()
-    assert Remains.now() == before
 
 
 def _companion(runner: "subprocess.Popen[str]", module: str) -> psutil.Process:
