@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from math import inf, sqrt
@@ -444,7 +445,6 @@ def change_under_load(laboratory: Laboratory, changes: int) -> None:
     """Change a link at random ``changes`` times while it carries datagrams: all arrive, in their order."""
     draw = random.Random(1)
     laboratory.join(Direction(bandwidth=50e6, delay=0.002), PLAIN)
-    finished = threading.Event()
 
     def change_again_and_again() -> None:
         for _ in range(changes):
@@ -453,17 +453,16 @@ def change_under_load(laboratory: Laboratory, changes: int) -> None:
             jitter = Jitter(draw.uniform(0, delay), draw.choice(["normal", "uniform", "pareto"]))
             said = {"delay": delay, "bandwidth": bandwidth, "jitter": jitter, "queue": Queue(packets=5000)}
             laboratory.change(said, "up")
-        finished.set()
 
-    changing = threading.Thread(target=change_again_and_again, daemon=True)
-    with laboratory.datagrams() as datagrams:
-        changing.start()
+    with laboratory.datagrams() as datagrams, ThreadPoolExecutor(2) as beside:
+        changing = beside.submit(change_again_and_again)
+        received = beside.submit(datagrams.received, silence=5.0)
         sent = 0
-        while changing.is_alive():
-            datagrams.send(500, size=1000, interval=0.001)
-            sent += 500
-            assert datagrams.received(silence=1.0) == list(range(sent - 500, sent))
-    assert finished.is_set()
+        while not changing.done():
+            datagrams.send(100, size=1000, interval=0.001)
+            sent += 100
+        changing.result()
+        assert received.result() == list(range(sent))
     assert laboratory.links.current()[0].changes == changes
 
 
