@@ -197,6 +197,15 @@ class Measurements:
         return {prompt: value for prompt, value in scored if value is not None and prompt in self.answers}
 
     @cached_property
+    def unjudged(self) -> dict[str, str]:
+        """Why answers have no score, by prompt."""
+        return {
+            event["prompt"]: event["reason"]
+            for event in self.of("score")
+            if event["value"] is None and event["prompt"] in self.answers
+        }
+
+    @cached_property
     def arrivals(self) -> dict[str, float]:
         """The times at which prompts came in at their owners."""
         return {event["prompt"]: event["t"] for event in self.of("arrival")}

@@ -138,6 +138,7 @@ class Summary:
             "baseline": None if self.comparison is None else self.comparison.as_dict(),
             "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
+            "judged": len(self.measurements.scores),
             "synthetic": list(self.synthetic),
             "replay": replayed_latency(self.measurements, self.scenario.topology),
             "nodes": self.nodes,

@@ -70,7 +70,7 @@ class Planned:
         return self.directory.with_suffix(".yaml")
 
 
-Watch = Callable[[str, Pace], AbstractContextManager[View]]
+SweepWatch = Callable[[str, Pace], AbstractContextManager[View]]
 """Makes the view of a run, given the run's name and the progress of the sweep."""
 
 
@@ -98,7 +98,7 @@ class Sweep:
         self._outcomes = {run.directory: outcome for run in self._runs if (outcome := run.outcome())}
         self.interrupted = False
 
-    def play(self, watch: Watch) -> None:
+    def play(self, watch: SweepWatch) -> None:
         """Play the runs that have no outcome, one after the other; stops if one is interrupted."""
         waiting = [run for run in self._runs if run.directory not in self._outcomes]
         pace = Pace(len(self._runs), len(self._outcomes), sum(run.seconds for run in waiting))
@@ -110,7 +110,7 @@ class Sweep:
             self._outcomes[run.directory] = outcome
             pace.move_on(run.seconds)
 
-    def _play(self, run: Planned, watch: Watch, pace: Pace) -> Outcome | None:
+    def _play(self, run: Planned, watch: SweepWatch, pace: Pace) -> Outcome | None:
         """Play a run; returns its outcome, which says why if it cannot be played, or None if it was interrupted."""
         run.clear()
         campaign = Campaign(run.scenario, replace(self._options, out=run.directory))

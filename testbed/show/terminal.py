@@ -1,5 +1,6 @@
 """Tables of one run, of the host and of models for the terminal."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console
@@ -39,6 +40,10 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(_speed(name, speed, summary.nodes[name].get("writing_rate")))
     for prompt, reason in summary.measurements.failures.items():
         console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
+    for reason, count in Counter(summary.measurements.unjudged.values()).items() if not summary.synthetic else ():
+        console.print(Text(f"  answers without a score: {count} ({reason})", "yellow"))
+    for name, reason in summary.measurements.failed_metrics.items():
+        console.print(Text(f"  metric {name} has no value: {reason}", "yellow"))
     if summary.synthetic:
         console.print(Text(f"  random weights in {', '.join(summary.synthetic)}: no answer is judged", "yellow"))
     console.print(_metrics(summary), _nodes(summary))

@@ -182,3 +182,15 @@ def test_the_terminal_shows_fidelity_beside_the_verdict(
     assert shown[0] == "small passed"
     begin = shown.index(lines[0])
     assert shown[begin : begin + len(lines)] == lines
+
+
+def test_the_terminal_says_why_answers_were_not_judged(make_summary: Callable[..., Summary]) -> None:
+    events = [
+        event | {"value": None, "reason": "ValueError: no network"} if event["event"] == "score" else event
+        for event in _measurements(True).events
+    ]
+    console = Console(file=io.StringIO(), width=80)
+    summary = make_summary(measurements=Measurements(events, {}))
+    print_summary(summary, console)
+    assert "  answers without a score: 1 (ValueError: no network)" in console.file.getvalue().splitlines()
+    assert (summary.metrics["accuracy"], summary.as_dict()["judged"]) == (None, 0)

@@ -41,6 +41,8 @@ class Outcome:
     exit_code: int
     distorted: bool = False
     numbers: Mapping[str, float] = field(default_factory=dict)
+    judged: int = 0
+    """The number of answers that have a score."""
 
     @classmethod
     def load(cls, directory: Path, seed: int) -> "Outcome | None":
@@ -61,7 +63,7 @@ class Outcome:
             **{f"replay.{name}": value for name, value in _numbers(summary["replay"])},
         }
         verdict, distorted = summary["verdict"], summary["fidelity"]["verdict"] == "distorted"
-        return cls(seed, verdict, summary["reasons"], EXIT_CODES[verdict], distorted, numbers)
+        return cls(seed, verdict, summary["reasons"], EXIT_CODES[verdict], distorted, numbers, summary["judged"])
 
     @property
     def tells(self) -> bool:
@@ -119,12 +121,13 @@ class Visited:
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """An estimate of every number that all valid runs have."""
-        told = [outcome.numbers for outcome in self.outcomes if outcome.tells]
+        telling = [outcome for outcome in self.outcomes if outcome.tells]
+        told = [outcome.numbers for outcome in telling]
         shared = [name for name in (told[0] if told else ()) if all(name in numbers for numbers in told)]
         found = {name: Estimate.of([numbers[name] for numbers in told]) for name in shared}
         prompts = [numbers["prompts"] for numbers in told]
-        answers = [numbers["prompts"] * numbers.get("completed", 0.0) for numbers in told]
-        for share, trials in (("accuracy", answers), ("completed", prompts)):
+        judged = [outcome.judged for outcome in telling]
+        for share, trials in (("accuracy", judged), ("completed", prompts)):
             if share in found:
                 found[share] = Estimate.of_share([numbers[share] for numbers in told], trials)
         return found
