@@ -1,4 +1,4 @@
-"""Where the verbs print."""
+"""The consoles of standard output and standard error."""
 
 import os
 
@@ -6,10 +6,10 @@ from rich.console import Console
 
 
 class _Terminal(Console):
-    """A console whose reader may leave: that is no failure of the run."""
+    """A console that goes on when its reader ends, as `head` does."""
 
     def on_broken_pipe(self) -> None:
-        """Write to nowhere from here on."""
+        """Discard all further output."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 

@@ -1,4 +1,4 @@
-"""The verbs that read and write what runs are made of: scenarios, topologies, models, devices."""
+"""The verbs about files: scenarios, topologies, models, devices."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,13 @@ app = typer.Typer()
 
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
-    """Check scenario files and their topologies, and say every mistake with its line."""
-    from testbed.models.holdings import model_mistakes
-    from testbed.schema.scenario import load_scenario
+    """Check scenario files and their topologies. Every mistake is printed with its line."""
+    from testbed.run.checked import load_checked
 
     problems = []
     for path in scenarios:
         try:
-            load_scenario(path, assignments or [], model_mistakes)
+            load_checked(path, assignments or [])
         except SpecError as error:
             problems += error.problems
         else:
@@ -36,9 +35,11 @@ def topology(
     source: Annotated[
         str, typer.Argument(help="A topology file, a .graphml file, or a recipe like geometric:nodes=20.")
     ],
-    svg: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
-    yaml: Annotated[Path | None, typer.Option(help="Write what is imported or generated as a topology file.")] = None,
-    node: Annotated[str, typer.Option(help="What each of its nodes is, like model=zoo/alpha,cpus=0.2.")] = "",
+    svg: Annotated[Path | None, typer.Option(help="Draw the topology into this file.")] = None,
+    yaml: Annotated[Path | None, typer.Option(help="Write the topology as a topology file.")] = None,
+    node: Annotated[
+        str, typer.Option(help="Keys of each imported or generated node, like model=zoo/alpha,cpus=0.2.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Draw a topology with each link's numbers; import one from GraphML, or generate one."""
@@ -74,7 +75,7 @@ app.add_typer(models_app, name="models")
 
 @models_app.callback(invoke_without_command=True, epilog="Example: `testbed models`")
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the built-in models: trained ones, and ones that are drawn when they are first used."""
+    """List the built-in models: trained ones, and random ones that are made when first used."""
     from testbed.models import zoo
     from testbed.models.random_weights import RECIPES
     from testbed.models.resolution import resolve
@@ -93,11 +94,11 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
 @models_app.command("split", epilog="Example: `testbed models split zoo/alpha --stages 3`")
 def split_model(
     model: Annotated[str, typer.Argument(help="As in a topology file, like zoo/alpha.", show_default=False)],
-    stages: Annotated[int | None, typer.Option(help="How many stages, as equal as can be.")] = None,
+    stages: Annotated[int | None, typer.Option(help="Number of stages, as equal as possible.")] = None,
     layers: Annotated[str | None, typer.Option(help="Each stage's first and last layer, like 0-1,2-5.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cut a model into the stages of a ring: a file of some layers for each, and one of the tokenizer."""
+    """Cut a model into the stages of a ring: a file with the layers of each stage, and one with the tokenizer."""
     from testbed.models.resolution import resolve
     from testbed.models.split import StagePlan, split
     from testbed.show.terminal import print_split
@@ -115,10 +116,10 @@ def split_model(
 
 @app.command(epilog="Example: `testbed devices`, or `testbed devices my-devices.yaml`")
 def devices(
-    own: Annotated[Path | None, typer.Argument(help="A file with more of them, as a topology names it.")] = None,
+    own: Annotated[Path | None, typer.Argument(help="A file with further profiles, as a topology names it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the device profiles that nodes can have, and where their numbers are from."""
+    """List the device profiles that nodes can have, with the source of each number."""
     from testbed.schema.network.device import profiles
     from testbed.show.terminal import print_profiles
 

@@ -1,4 +1,4 @@
-"""The verbs for this host, and for what runs on it."""
+"""The verbs about this host and the runs on it."""
 
 import json
 from contextlib import nullcontext
@@ -16,13 +16,13 @@ app = typer.Typer()
 Property = Annotated[str | None, typer.Option(metavar="VALUE", rich_help_panel="Properties, as in a topology file")]
 
 
-@app.command(epilog="Example: `testbed link 3fa9c1 a-s1 --delay 80ms --way up`; without a property it shows the links")
+@app.command(epilog="Example: `testbed link 3fa9c1 a-s1 --delay 80ms --way up`; without a property it lists the links")
 def link(
-    run: Annotated[str, typer.Argument(help="The run, which goes on or was kept.")],
+    run: Annotated[str, typer.Argument(help="The id of a run that goes on or was kept.")],
     name: Annotated[str | None, typer.Argument(help="The link, like a-s1.")] = None,
-    way: Annotated[Literal["up", "down", "both"], typer.Option(help="The direction that is meant.")] = "both",
+    way: Annotated[Literal["up", "down", "both"], typer.Option(help="The direction to change.")] = "both",
     state: Annotated[
-        Literal["up", "down"] | None, typer.Option(help="down: every frame is lost, until it is up again.")
+        Literal["up", "down"] | None, typer.Option(help="down: every frame is lost until the link is up again.")
     ] = None,
     preset: Property = None,
     bandwidth: Property = None,
@@ -35,7 +35,7 @@ def link(
     queue: Property = None,
     trace: Property = None,
 ) -> None:
-    """Change a link of a run while it carries frames. Nothing that waits or is on its way is dropped for that."""
+    """Change a link of a run while it carries frames. Frames in its queue or in flight are kept."""
     from testbed.host.machine import require_root
     from testbed.schema.network.link import DIRECTIONS
     from testbed.schema.network.shape import read_shape
@@ -51,14 +51,14 @@ def link(
     said = {one: cut | shape.said_of(one) for one in DIRECTIONS if way in (one, "both")}
     if any(said.values()):
         if name is None:
-            raise SpecError.of("link", "name the link that is to change, like a-s1")
+            raise SpecError.of("link", "name the link to change, like a-s1")
         links.change(name, said)
     print_links([wiring.link for wiring in (links.current() if name is None else [links.find(name)])], out)
 
 
 @app.command(epilog="Example: `testbed doctor`")
 def doctor(as_json: AsJson = False) -> None:
-    """Check everything the testbed relies on, and say what mends it."""
+    """Check everything that the testbed relies on. For each problem the command that mends it is printed."""
     from testbed.host.doctor import examine
     from testbed.show.terminal import print_findings
     from testbed.world.network.links.backend import backends
@@ -72,7 +72,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command(epilog="Example: `testbed clean`, or `testbed clean 3fa9c1` for a run that was kept")
-def clean(runs: Annotated[list[str] | None, typer.Argument(help="Runs that were kept and may go.")] = None) -> None:
+def clean(runs: Annotated[list[str] | None, typer.Argument(help="Kept runs to remove as well.")] = None) -> None:
     """Remove what dead runs left behind, and nothing else."""
     from testbed.host.machine import require_root
     from testbed.world.journal import undo_dead_runs
@@ -85,7 +85,7 @@ def clean(runs: Annotated[list[str] | None, typer.Argument(help="Runs that were 
 @app.command(epilog="Example: `testbed shell a`")
 def shell(
     node: Annotated[str, typer.Argument(help="The node.")],
-    in_run: Annotated[str | None, typer.Option("--run", help="The run, where several are kept.")] = None,
+    in_run: Annotated[str | None, typer.Option("--run", help="The run, if several are kept.")] = None,
 ) -> None:
     """Open a shell in a node of a run that was started with --keep."""
     from testbed.host.machine import require_root
@@ -98,10 +98,10 @@ def shell(
 @app.command(epilog="Example: `testbed image --base python:3.12-slim`")
 def image(
     base: Annotated[
-        str | None, typer.Option(help="An image to build on from now on; `local` for one made here.")
+        str | None, typer.Option(help="Image to build on from now on; `local` for the base made here.")
     ] = None,
 ) -> None:
-    """Make the node image, if it is not there already, and print its tag."""
+    """Build what is missing of the node image, and print its tag."""
     from testbed.host.image import ensure_image
     from testbed.host.machine import connect_docker, require_root
 

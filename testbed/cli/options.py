@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs have."""
+"""Arguments and options of several verbs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,4 +11,6 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the scenario, like pattern.layers=2."),
 ]
-LinkBackend = Annotated[str | None, typer.Option(help="Link backend: kernel or userspace. By default probed.")]
+LinkBackend = Annotated[
+    str | None, typer.Option(help="Link backend: kernel or userspace. Without it the host is probed.")
+]

@@ -1,4 +1,4 @@
-"""The verbs that play scenarios."""
+"""The verbs that run scenarios."""
 
 import json
 import os
@@ -25,22 +25,23 @@ def run(
     fidelity: Annotated[
         Mode, typer.Option(help="How thoroughly to measure the links, before play and after.")
     ] = "quick",
-    repeat: Annotated[int, typer.Option(min=1, help="Run each so many times: with its seed, and the next ones.")] = 1,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Runs of each scenario: with its seed and the seeds after it.")
+    ] = 1,
     baseline: Annotated[
-        Path | None, typer.Option(help="Run directory, or one that holds some: a run that is worse fails.")
+        Path | None, typer.Option(help="A run directory, or a directory that holds some. A run that is worse fails.")
     ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write all results as JUnit XML, too.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Also write all results to this file, as JUnit XML.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave nodes and network standing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run scenarios. Exit code 0: what was expected held; 1: it did not; 4: the emulation was not what was asked."""
+    """Run scenarios. Exit code 0: all expectations held; 1: one did not; 4: the emulation was invalid."""
     from testbed.analysis.junit import write_junit
     from testbed.host.machine import require_root
-    from testbed.models.holdings import model_mistakes
     from testbed.record.inputs import recorded_code
     from testbed.run.campaign import Campaign
+    from testbed.run.checked import load_checked
     from testbed.run.runner import Options
-    from testbed.schema.scenario import load_scenario
     from testbed.show.live import watching
     from testbed.show.tables import print_repetitions
     from testbed.show.terminal import print_summary
@@ -51,13 +52,13 @@ def run(
             err.print(f"{path}: executes the code of {code}", markup=False, soft_wrap=True)
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
     chosen += [] if baseline is None else [f"baseline={json.dumps(str(baseline.absolute()))}"]
-    loaded = [load_scenario(path, chosen, model_mistakes) for path in scenarios]
+    loaded = [load_checked(path, chosen) for path in scenarios]
     if directory is not None and len(loaded) > 1:
-        raise SpecError.of("--out", "names one directory, and there are several scenarios; run them one by one")
+        raise SpecError.of("--out", "names one directory for several scenarios; run them one by one")
     if junit is not None and not os.access(junit.parent, os.W_OK):
-        raise SpecError.of("--junit", f"{junit} cannot be written; name a file in a directory that is there")
+        raise SpecError.of("--junit", f"{junit} cannot be written; name a file in an existing directory")
     if keep and repeat > 1:
-        raise SpecError.of("--keep", "leaves one world standing, and --repeat makes several; leave one of the two out")
+        raise SpecError.of("--keep", "leaves one world standing, and --repeat makes several; omit one of the two")
     campaigns = [Campaign(scenario, Options(directory, links, fidelity, keep), repeat) for scenario in loaded]
     try:
         for campaign in campaigns:
@@ -71,7 +72,7 @@ def run(
     except KeyboardInterrupt:
         err.print("interrupted; everything is cleaned up")
         raise typer.Exit(130) from None
-    finally:  # what earlier runs gave is not lost to a later one
+    finally:  # a failure of a later run must not lose the results of earlier ones
         summaries = [summary for campaign in campaigns for summary in campaign.summaries]
         if as_json:
             out.print_json(json.dumps([summary.as_dict() for summary in summaries]))
@@ -83,29 +84,28 @@ def run(
 @app.command(epilog="Example: `testbed chaos scenarios/chaos.yaml --runs 20`")
 def chaos(
     scenario: Annotated[Path, typer.Argument(help="A scenario file.", show_default=False)],
-    runs: Annotated[int, typer.Option(min=1, help="How many runs, if nothing breaks.")] = 20,
-    seed: Annotated[int | None, typer.Option(help="Seed of the first, instead of the scenario's.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Number of runs, unless one breaks something.")] = 20,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first run, instead of the scenario's.")] = None,
     directory: Annotated[Path | None, typer.Option("--out", help="Directory of the runs; must not exist.")] = None,
     assignments: Assignments = None,
     links: LinkBackend = None,
     fidelity: Annotated[Mode, typer.Option(help="How thoroughly to measure the links in each run.")] = "off",
     as_json: AsJson = False,
 ) -> None:
-    """Run random timelines until something breaks that holds of every run, and find the smallest that breaks it.
+    """Run random timelines until an invariant breaks, and find the smallest timeline that breaks it.
 
-    Exit code 0: nothing broke; 1: something did; 4: in no run was the emulation what was asked.
+    Exit code 0: none broke; 1: one did; 4: the emulation was invalid in every run.
     """
     from testbed.host.machine import require_root
-    from testbed.models.holdings import model_mistakes
     from testbed.run.chaos import Chaos
+    from testbed.run.checked import load_checked
     from testbed.run.runner import Options
-    from testbed.schema.scenario import load_scenario
     from testbed.show.live import watching
     from testbed.show.tables import print_breach
 
     require_root()
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
-    loaded = load_scenario(scenario, chosen, model_mistakes)
+    loaded = load_checked(scenario, chosen)
 
     def tell(line: str) -> None:
         err.print(line, markup=False, soft_wrap=True)
@@ -134,16 +134,16 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE,VALUE,…", help="Values of a key; of several keys, every combination."),
     ] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="Run each point so many times, each time with the next seed.")] = 1,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs of each point: with its seed and the seeds after it.")] = 1,
     directory: Annotated[
-        Path | None, typer.Option("--out", help="Directory of the sweep; what was played there is not played again.")
+        Path | None, typer.Option("--out", help="Directory of the sweep. Runs that it holds already are not run again.")
     ] = None,
     assignments: Assignments = None,
     links: LinkBackend = None,
     fidelity: Annotated[Mode, typer.Option(help="How thoroughly to measure the links.")] = "quick",
     as_json: AsJson = False,
 ) -> None:
-    """Run a scenario at every point of a grid, or of its own `sweep`, and put it all into one table and one figure."""
+    """Run a scenario at every point of a grid, or of its own `sweep`, and write one table and one figure."""
     from testbed.host.machine import require_root
     from testbed.run.runner import Options
     from testbed.run.sweep import Sweep
@@ -157,7 +157,7 @@ def sweep(
         runs.play(lambda name, pace: watching(err, name, pace))
     except KeyboardInterrupt:
         runs.interrupted = True
-    finally:  # what earlier runs gave is not lost to a later one
+    finally:  # a failure of a later run must not lose the results of earlier ones
         runs.write()
     if as_json:
         out.print_json(json.dumps([visit.row() for visit in runs.visited]))

@@ -1,4 +1,4 @@
-"""The verbs that look at runs."""
+"""The verbs that read run directories."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,15 @@ app = typer.Typer()
 
 @app.command(epilog="Example: `testbed compare runs/main runs/mine`, each a directory of `run --repeat 5 --out DIR`")
 def compare(
-    base: Annotated[Path, typer.Argument(help="A run directory, or one that holds some.", show_default=False)],
-    new: Annotated[list[Path], typer.Argument(help="The same, one or more.", show_default=False)],
-    more: Annotated[list[Path] | None, typer.Option("--base", help="Another one beside BASE.")] = None,
-    margin: Annotated[str, typer.Option(help="Change that is too small to matter.")] = "5%",
+    base: Annotated[Path, typer.Argument(help="A run directory, or a directory that holds some.", show_default=False)],
+    new: Annotated[list[Path], typer.Argument(help="The same for the other side, one or more.", show_default=False)],
+    more: Annotated[list[Path] | None, typer.Option("--base", help="A further directory beside BASE.")] = None,
+    margin: Annotated[
+        str, typer.Option(help="Share of the base's value by which a metric must change to count.")
+    ] = "5%",
     as_json: AsJson = False,
 ) -> None:
-    """Set two sets of runs side by side. Exit code 0: nothing is worse; 1: something is."""
+    """Compare two sets of runs. Exit code 0: nothing is worse; 1: something is."""
     from testbed.analysis.comparison.changes import compare_scenarios
     from testbed.analysis.recorded import load_runs
     from testbed.core.units import SHARE
@@ -42,10 +44,12 @@ def compare(
 
 @app.command(epilog="Example: `testbed report runs/mine`, or `testbed report runs/main runs/mine` to compare")
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, or ones that hold some.", show_default=False)],
-    page: Annotated[Path | None, typer.Option("--out", help="Where the comparison of several goes.")] = None,
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run directories, or directories that hold some.", show_default=False)
+    ],
+    page: Annotated[Path | None, typer.Option("--out", help="File of the comparison of several runs.")] = None,
 ) -> None:
-    """Make the page and the trace of a run again, or one page that holds other runs against the first."""
+    """Write the page and the trace of a run again, or one page that compares several runs with the first."""
     from testbed.analysis.recorded import run_directories
     from testbed.show.report import REPORT, write_comparison, write_report
 
@@ -56,7 +60,7 @@ def report(
         out.print(str(page), markup=False, soft_wrap=True)
         return
     if page is not None:
-        raise SpecError.of("--out", "is for comparisons; the page of a run is in its directory")
+        raise SpecError.of("--out", "is for comparisons; the page of one run is in its directory")
     for directory in run_directories(base):
         write_report(directory)
         out.print(str(directory / REPORT), markup=False, soft_wrap=True)

@@ -10,12 +10,12 @@ from typing import Final
 
 from testbed.analysis.comparison.visits import Outcome, Visited, write_table
 from testbed.core.errors import SpecError, TestbedError
-from testbed.models.holdings import model_mistakes
 from testbed.run import runner
 from testbed.run.campaign import Campaign
+from testbed.run.checked import load_checked
 from testbed.schema.keys import full_key
 from testbed.schema.points import Point
-from testbed.schema.scenario import Scenario, load_scenario, scenario_text, write_scenario
+from testbed.schema.scenario import Scenario, scenario_text, write_scenario
 from testbed.show.sweep_figure import draw
 from testbed.show.view import Pace, View
 
@@ -81,7 +81,7 @@ class Sweep:
         self, path: Path, assignments: Sequence[str], points: Sequence[Point], repeat: int, options: runner.Options
     ) -> None:
         """Plan the runs at ``points``, or else at the file's; raises SpecError with everything that is wrong."""
-        base = load_scenario(path, assignments, model_mistakes)
+        base = load_checked(path, assignments)
         points = points or base.sweep or ()
         if not points:
             raise SpecError.of("--grid", f"is missing, and {path} has no `sweep`; write it like --grid layers=0,1,2")
@@ -155,7 +155,7 @@ def _scenarios(path: Path, assignments: Sequence[str], points: Sequence[Point]) 
     for point in points:
         own = [f"{full_keys[key]}={text}" for key, text in point.texts.items()]
         try:
-            scenarios.append(load_scenario(path, [*assignments, *own], model_mistakes))
+            scenarios.append(load_checked(path, [*assignments, *own]))
         except SpecError as error:
             problems += [
                 replace(problem, message=f"with {point.name}: {problem.message}") for problem in error.problems
