@@ -1,7 +1,6 @@
-"""The command line: its verbs, a few lines each. Every one is a call into the modules that do the work."""
+"""The command line. A verb has a few lines and calls the modules that do the work, which it imports when it is run."""
 
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -12,6 +11,8 @@ import typer
 from testbed.cli import files, host, playing, results
 from testbed.cli.console import err
 from testbed.core.errors import TestbedError
+from testbed.core.extra import host_extra
+from testbed.host.process import fit_for_worlds
 
 app = typer.Typer(
     name="testbed",
@@ -26,15 +27,13 @@ for verbs in (playing, results, files, host):
 
 
 def main() -> None:
-    """Run the command line; every failure that is not a bug ends in one sentence and an exit code."""
-    # SIGTERM is passed on as SIGINT, which asyncio turns into a cancellation instead of an exception anywhere.
+    """Run the command line. A failure that is not a bug prints one sentence and has an exit status of its own."""
+    # SIGTERM becomes SIGINT: asyncio turns that into a cancellation, and any other handler would raise anywhere.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the relay has two files open for every link
-    os.umask(0o022)  # the nodes' user must be able to read what is written for it
     try:
-        app()
+        with fit_for_worlds(), host_extra():
+            app()
     except TestbedError as error:
         err.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(error.exit_code)

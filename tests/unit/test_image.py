@@ -103,12 +103,18 @@ def test_a_host_without_mmdebstrap_is_told_of_other_bases(monkeypatch: pytest.Mo
 
 
 def _imported_modules(source: Path) -> Iterator[str]:
-    for statement in ast.walk(ast.parse(source.read_text())):
+    tree = ast.parse(source.read_text())
+    typing = [statement for block in tree.body if _is_for_types(block) for statement in ast.walk(block)]
+    for statement in [statement for statement in ast.walk(tree) if statement not in typing]:
         if isinstance(statement, ast.Import):
             yield from (name.name for name in statement.names)
         elif isinstance(statement, ast.ImportFrom) and statement.module:
             yield statement.module
             yield from (f"{statement.module}.{name.name}" for name in statement.names)
+
+
+def _is_for_types(block: ast.stmt) -> bool:
+    return isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
 
 
 def test_the_image_holds_every_module_of_the_project_that_a_node_imports() -> None:

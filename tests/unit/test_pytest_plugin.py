@@ -1,5 +1,7 @@
 """The pytest plugin, in pytest sessions of its own whose runs are not played."""
 
+import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from testbed import pytest_plugin
 
 PROJECT = Path(__file__).parents[2]
 
@@ -97,6 +101,66 @@ def test_run_directories_and_topologies_are_no_tests(scenarios: Path) -> None:
     assert sorted(line for line in listed if "::" in line) == ["bad.yaml::bad", "good.yaml::good"]
 
 
+def _collected(directory: Path, *options: str) -> list[str]:
+    listed = _pytest(directory, "--collect-only", "-q", *options).stdout.splitlines()
+    return sorted(line for line in listed if "::" in line)
+
+
+def test_scenarios_beside_a_folder_of_logs_are_tests(scenarios: Path) -> None:
+    (scenarios / "logs").mkdir()
+    assert _collected(scenarios) == ["bad.yaml::bad", "good.yaml::good"]
+
+
+def test_a_scenario_beside_files_of_a_run_is_a_test_unless_it_is_the_copy(scenarios: Path) -> None:
+    for name in ("manifest.json", "events.jsonl"):
+        (scenarios / name).touch()
+    (scenarios / "good.yaml").rename(scenarios / "scenario.yaml")
+    assert _collected(scenarios) == ["bad.yaml::bad"]
+
+
+def _read_so_far() -> int:
+    """Bytes that this process has read."""
+    return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("begin", ["topology: t.yaml\nworkload: {}\n", "apiVersion: v1\n"])
+def test_a_large_file_is_not_read_whole(begin: str, tmp_path: Path) -> None:
+    size = 1 << 24
+    (tmp_path / "large.yaml").write_text(begin)
+    os.truncate(tmp_path / "large.yaml", size)
+    before = _read_so_far()
+    assert pytest_plugin._is_scenario(tmp_path / "large.yaml") is begin.startswith("topology")
+    assert _read_so_far() - before < size / 8
+
+
+def test_a_run_has_the_umask_and_the_limit_of_files_that_it_needs_and_pytest_gets_its_own_back(scenarios: Path) -> None:
+    with (scenarios / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "import os, resource\n"
+            "def process():\n"
+            "    umask = os.umask(0)\n"
+            "    os.umask(umask)\n"
+            "    return umask, resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+            "seen = []\n"
+            "def watched(scenario, options, view):\n"
+            "    seen.append(process())\n"
+            "    return play(scenario, options, view)\n"
+            "runner.run = watched\n"
+        )
+    (scenarios / "test_mine.py").write_text(
+        "import os, resource, conftest\n"
+        "def test_mine(testbed):\n"
+        "    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))\n"
+        "    os.umask(0o077)\n"
+        "    testbed('good.yaml')\n"
+        "    assert conftest.seen == [(0o022, (hard, hard))]\n"
+        "    assert conftest.process() == (0o077, (256, hard))\n"
+    )
+    outcome = _pytest(scenarios, "test_mine.py")
+    assert outcome.returncode == 0, outcome.stdout
+
+
 def test_scenarios_are_chosen_by_name_and_the_first_failure_can_end_it(scenarios: Path) -> None:
     assert "1 passed, 1 deselected" in _pytest(scenarios, "-k", "good").stdout
     assert "1 failed in" in _pytest(scenarios, "-x").stdout
@@ -125,9 +189,9 @@ def test_an_interrupted_run_interrupts_pytest(scenarios: Path, files: Any) -> No
 def test_the_fixture_runs_a_scenario_with_changes_and_leaves_the_judgement_to_the_test(scenarios: Path) -> None:
     (scenarios / "test_mine.py").write_text(
         "def test_mine(testbed, tmp_path):\n"
-        "    summary = testbed('good.yaml', {'seed': 9, 'pattern.timeout': '1s'})\n"
-        "    assert (summary.verdict, summary.metrics['completed'], summary.scenario.seed) == ('passed', 1.0, 9)\n"
-        "    assert summary.scenario.pattern.timeout == 1.0\n"
+        "    run = testbed('good.yaml', {'seed': 9, 'pattern.timeout': '1s'})\n"
+        "    assert (run.verdict, run.metrics['completed'], run.scenario['seed']) == ('passed', 1.0, 9)\n"
+        "    assert run.scenario['pattern']['timeout'] == '1s'\n"
         "    assert testbed('bad.yaml').verdict == 'failed'\n"
         "    assert [path.name for path in sorted(tmp_path.iterdir())] == ['run-1', 'run-2']\n"
     )
