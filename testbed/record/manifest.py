@@ -18,7 +18,6 @@ from testbed.core.registry import UsedKind
 from testbed.record.inputs import Input
 from testbed.schema.metric import METRICS
 from testbed.world.network.links.backend import LINK_BACKENDS
-from testbed.world.nodes.handle import NODE_KINDS
 from testbed.world.plan import Plan
 
 _PACKAGES: Final = (
@@ -96,10 +95,8 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
 
 def _kinds(plan: Plan) -> list[UsedKind]:
     """Where each kind that the run used comes from."""
-    nodes = dict.fromkeys(node.kind for node in plan.scenario.topology.nodes.values())
     return [
         *plan.scenario.kinds,
-        *map(NODE_KINDS.used, nodes),
         LINK_BACKENDS.used(plan.links.name),
         *map(METRICS.used, METRICS.names()),
     ]

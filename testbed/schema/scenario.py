@@ -25,6 +25,7 @@ from testbed.schema.fault import FAULTS
 from testbed.schema.kinds import OfKind
 from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES, scheme
+from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
 from testbed.schema.timeline.entries import Entry, named, timeline_mistakes
@@ -109,6 +110,7 @@ class Scenario(Spec):
             ARRIVALS.used(workload.arrivals.process),
             SCORERS.used(workload.scorer.scorer),
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
+            *(NODE_KINDS.used(node.kind) for node in self.topology.nodes.values()),
             *(MODEL_SOURCES.used(scheme(node.model)) for node in self.topology.nodes.values()),
             *(METRICS.used(name) for name in self.metric_files),
         ]

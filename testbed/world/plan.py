@@ -22,7 +22,6 @@ from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline.entries import timeline_mistakes
 from testbed.world.network.links.backend import LINK_BACKENDS, LinkBackend, backends
-from testbed.world.nodes.kinds import kind_mistakes
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,7 @@ def _faults(scenario: Scenario) -> list[Fault]:
 
 
 def _check_faults(scenario: Scenario, equipped: Mapping[str, Device]) -> None:
-    """Check the timeline against the nodes' kinds, and their CPUs, which devices settle; raises SpecError."""
-    for loc, message in kind_mistakes(scenario):
-        raise SpecError.of(dotted(loc), message)
+    """Check the timeline against the nodes' CPUs, which their devices settle; raises SpecError."""
     nodes = {
         name: node.model_copy(update={"cpus": equipped[name].cpus}) for name, node in scenario.topology.nodes.items()
     }

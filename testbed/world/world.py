@@ -19,13 +19,14 @@ from testbed.host.namespace import Namespace
 from testbed.node.config import NodeConfig, PeerFacts
 from testbed.patterns.base import PATTERNS
 from testbed.schema.network.link import DirectionName, Link
+from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.world import companion
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import EVENTS, RunningLinks
 from testbed.world.network.network import Network
 from testbed.world.network.routes import addresses
 from testbed.world.nodes import metronome
-from testbed.world.nodes.handle import NODE_KINDS, NodeGoneError, NodeHandle, PlannedNode, Site, WorldError
+from testbed.world.nodes.handle import NodeGoneError, NodeHandle, PlannedNode, Site, WorldError
 from testbed.world.nodes.waiting import of_all
 from testbed.world.plan import Plan
 

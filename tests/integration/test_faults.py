@@ -16,11 +16,13 @@ from aiohttp import ClientConnectorError, ClientSession, UnixConnector
 from observed import FinishedRun, Remains
 
 from testbed.faults.effects import ActiveEffects
+from testbed.faults.targets import change_node
 from testbed.node import config as places
 from testbed.schema.fault import FAULTS
 from testbed.schema.scenario import load_scenario
 from testbed.world.journal import Journal
 from testbed.world.nodes.container import ContainerNode
+from testbed.world.nodes.handle import Session
 from testbed.world.plan import prepare
 from testbed.world.world import World
 
@@ -55,7 +57,7 @@ class Seen:
     def __init__(self, world: World, run: str) -> None:
         self.effects = ActiveEffects(world)
         self._topology = world.plan.scenario.topology
-        self._world = world
+        self.world = world
         self.run = run
 
     @contextmanager
@@ -99,15 +101,15 @@ class Seen:
 
     def inference(self, node: str) -> float:
         """Median seconds that its model takes for one and the same request, as its trace has it."""
-        asyncio.run(self._ask(node, times=5))
-        events = [json.loads(line) for line in (self._shared(node) / places.EVENTS).read_text().splitlines()]
+        asyncio.run(self.ask(node, times=5))
+        events = [json.loads(line) for line in (self.shared(node) / places.EVENTS).read_text().splitlines()]
         starts, ends = ([event["t"] for event in events if event["event"] == kind][-5:] for kind in ("start", "end"))
         return median(end - start for start, end in zip(starts, ends, strict=True))
 
-    async def _ask(self, node: str, times: int) -> None:
+    async def ask(self, node: str, times: int) -> None:
         body = {"messages": [{"role": "user", "content": "Which is the capital of Italy?"}], "temperature": 0}
         async with ClientSession(
-            "http://agent", connector=UnixConnector(str(self._shared(node) / places.SOCKET))
+            "http://agent", connector=UnixConnector(str(self.shared(node) / places.SOCKET))
         ) as session:
             while times:
                 try:
@@ -117,9 +119,9 @@ class Seen:
                 except ClientConnectorError:  # it is being started again
                     await asyncio.sleep(0.1)
 
-    def _shared(self, node: str) -> Path:
+    def shared(self, node: str) -> Path:
         """What host and container both see."""
-        handle = self._world.nodes[node]
+        handle = self.world.nodes[node]
         assert isinstance(handle, ContainerNode)
         return handle.shared
 
@@ -135,7 +137,7 @@ class Seen:
 
     def everything(self) -> list[object]:
         """All that a fault may change."""
-        links = [wiring.link for wiring in self._world.links.current()]
+        links = [wiring.link for wiring in self.world.links.current()]
         return [links, *((self.cgroup(n), self.rules(n), self.routes(n)) for n in ADDRESS)]
 
 
@@ -162,6 +164,35 @@ def _gone_afterwards(seen: Seen) -> Iterator[None]:
     before = seen.everything()
     yield
     assert seen.everything() == before
+
+
+def test_a_restart_loses_none_of_a_nodes_events_and_doubles_none(seen: Seen) -> None:
+    asyncio.run(asyncio.wait_for(_restarted_while_followed(seen), 60))
+
+
+async def _restarted_while_followed(seen: Seen) -> None:
+    """Follow the events of a node that is killed in the middle of its jobs; what arrives is what its file has."""
+    node, taken = seen.world.nodes["c"], list[Any]()
+    file = seen.shared("c") / places.EVENTS
+    down = change_node("c", running=False)
+
+    async def follow(session: Session) -> None:
+        async for events in session.events(every=0.05):
+            taken.extend(events)
+
+    async with node.session() as session, asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(follow(session))
+        asking = tasks.create_task(seen.ask("c", times=5))
+        while not any(event["event"] == "first_token" for event in taken):
+            await asyncio.sleep(0.01)
+        await seen.effects.replace([], [down])
+        await seen.effects.replace([down], [])
+        await asking
+        while len(taken) < len(file.read_bytes().splitlines()):
+            await asyncio.sleep(0.01)
+        following.cancel()
+    assert taken == [json.loads(line) for line in file.read_bytes().splitlines()]
+    assert [event["event"] for event in taken].count("ready") == 2
 
 
 def test_a_cut_link_carries_nothing_until_the_last_cut_of_it_ends(seen: Seen) -> None:

@@ -1,9 +1,10 @@
 """What a run needs of its nodes: that it says why one does not start, whom it waits for, and what one cannot suffer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,16 +14,17 @@ from aiohttp import web
 from docker.errors import APIError
 
 from testbed.core.clock import REAL_TIME
+from testbed.core.errors import SpecError
 from testbed.patterns.participant import JobError
 from testbed.run.play import deliver
-from testbed.schema.explain import Mistake
+from testbed.schema.network.node_kind import NODE_KINDS, NodeKind
 from testbed.workload.prompts.base import Question
 from testbed.workload.scoring.exact import Exact
-from testbed.world.nodes import client, handle, kinds
+from testbed.world.nodes import client
 from testbed.world.nodes.client import AgentClient
 from testbed.world.nodes.container import ContainerNode, ContainerSession
 from testbed.world.nodes.feed import EventFeed
-from testbed.world.nodes.handle import ClockOffset, NodeGoneError, NodeKind, WorldError
+from testbed.world.nodes.handle import ClockOffset, NodeGoneError, WorldError
 from testbed.world.nodes.waiting import of_all
 
 
@@ -239,38 +241,39 @@ def test_a_limit_is_a_duration(files: Any) -> None:
     assert files.load("limit=90s").limit == 90
 
 
+class Endpoint(NodeKind):
+    """A kind that only stands behind a link, as somebody else's server does."""
+
+    suffers = frozenset({"deaf_to"})
+
+    @classmethod
+    def start(cls, site: Any, nodes: Any) -> Any:
+        raise NotImplementedError
+
+
 class TestKinds:
-    """What the kinds of nodes cannot be or suffer."""
+    """What the kinds of nodes cannot be or suffer, said by ``validate``."""
 
     @pytest.fixture(autouse=True)
     def endpoint(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A kind that only stands behind a link, as somebody else's server does."""
+        """Another package registers a kind."""
+        point = EntryPoint("endpoint", f"{__name__}:Endpoint", NODE_KINDS.group)
+        monkeypatch.setitem(NODE_KINDS._points, "endpoint", [point])
+        monkeypatch.setitem(NODE_KINDS._loaded, "endpoint", Endpoint)
 
-        class Endpoint(NodeKind):
-            suffers = frozenset({"deaf_to"})
-
-            @classmethod
-            def start(cls, site: Any, nodes: Any) -> Any:
-                raise NotImplementedError
-
-        container = handle.NODE_KINDS.get("container")
-        registry = {"container": container, "endpoint": Endpoint}
-
-        class Fake(dict[str, Any]):
-            def names(self) -> list[str]:
-                return list(self)
-
-        monkeypatch.setattr(kinds, "NODE_KINDS", Fake(registry))
-
-    def _mistakes(self, files: Any, kind: str, *entries: str) -> Iterator[Mistake]:
+    def _said(self, files: Any, kind: str, *entries: str) -> list[str]:
+        """The mistakes in a scenario whose node b is of a kind."""
         topology = files.topology.replace("b: {", f"b: {{kind: {kind}, ")
         timeline = "timeline:\n" + "".join(f"  - {{{entry}}}\n" for entry in entries) if entries else ""
-        return kinds.kind_mistakes(files.load(scenario=files.scenario + timeline, topology=topology))
+        try:
+            files.load(scenario=files.scenario + timeline, topology=topology)
+        except SpecError as error:
+            return [problem.message for problem in error.problems]
+        return []
 
     def test_a_kind_that_nobody_registers_is_refused(self, files: Any) -> None:
-        ((loc, message),) = self._mistakes(files, "toaster")
-        assert loc == ("topology", "nodes", "b", "kind")
-        assert message == "there is no node kind 'toaster'; known are container, endpoint"
+        (message,) = self._said(files, "toaster")
+        assert message == "nodes.b.kind: there is no node kind 'toaster'; known are container, endpoint"
 
     @pytest.mark.parametrize(
         "fault",
@@ -278,17 +281,19 @@ class TestKinds:
     )
     def test_a_fault_that_a_kind_cannot_suffer_is_refused(self, files: Any, fault: str) -> None:
         named = fault.partition(":")[0]
-        ((loc, message),) = self._mistakes(files, "endpoint", "at: 1s, kill: a", f"at: 2s, {fault}")
-        assert loc == ("timeline", 1, named)
-        assert message == f"node 'b' is of kind 'endpoint', which cannot suffer `{named}`; name another node"
+        (message,) = self._said(files, "endpoint", "at: 1s, kill: a", f"at: 2s, {fault}")
+        refused = f"node 'b' is of kind 'endpoint', which cannot suffer `{named}`; name another node"
+        assert message == f"timeline[1].{named}: {refused}"
 
     def test_what_it_can_suffer_is_left_to_it(self, files: Any) -> None:
-        assert list(self._mistakes(files, "endpoint", "at: 1s, partition: [[a], [b]]", "at: 2s, cut: b-s1")) == []
+        assert self._said(files, "endpoint", "at: 1s, partition: [[a], [b]]", "at: 2s, cut: b-s1") == []
 
     def test_a_container_suffers_all_faults(self, files: Any) -> None:
-        entries = [
-            "at: 1s, hang: b, for: 1s",
-            "at: 3s, memory: {node: b, memory: 100MiB}, for: 1s",
-            "at: 5s, restart: b",
-        ]
-        assert list(self._mistakes(files, "container", *entries)) == []
+        squeezed = "at: 3s, memory: {node: b, memory: 100MiB}, for: 1s"
+        assert self._said(files, "container", "at: 1s, hang: b, for: 1s", squeezed, "at: 5s, restart: b") == []
+
+    def test_drawn_faults_are_those_that_nodes_can_suffer(self, files: Any) -> None:
+        topology = files.topology.replace("b: {", "b: {kind: endpoint, ")
+        timeline = "timeline: [{random: {faults: [pause], rate: 10/s}}]\n"
+        entries = files.load(scenario=files.scenario + timeline, topology=topology).drawn().timeline
+        assert {entry.subject for entry in entries} == {"a"}

@@ -10,12 +10,14 @@ from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, mod
 
 from testbed.core.errors import TestbedError
 from testbed.core.input_files import anchored, input_file
+from testbed.core.registry import anchored as in_file
 from testbed.core.spec import Spec, matching
 from testbed.core.units import SIZE, Size
 from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
 from testbed.schema.network.model_source import source_of
+from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.routing import Paths
 from testbed.schema.network.shape import TwoWayShape, resolve_direction
 
@@ -43,6 +45,15 @@ class Node(Spec):
     cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
     memory: Size = Field(description="cap on all that the node's processes use; there is no swap")
     context: int = Field(512, ge=64, description="tokens that the model can attend to")
+
+    @field_validator("kind")
+    @classmethod
+    def _find_kind(cls, kind: str, info: ValidationInfo) -> str:
+        """A kind in one file is looked for from the directory of the file that names it."""
+        kind = in_file(kind, anchored(".", info.context, "topology"))
+        if kind not in NODE_KINDS:
+            raise ValueError(f"there is no node kind {kind!r}; known are {', '.join(NODE_KINDS.names())}")
+        return kind
 
     @field_validator("model")
     @classmethod

@@ -29,6 +29,8 @@ from testbed.core.units import DURATION, Duration
 from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.fault import ENTRY_KEYS, FAULTS, Fault
 from testbed.schema.kinds import find, loadable, mistakes_of, read
+from testbed.schema.network.node_kind import NODE_KINDS
+from testbed.schema.network.topology import Topology
 from testbed.schema.timeline.random_options import RandomFaults
 from testbed.schema.timeline.triggers import After, Extent, In, Trigger, When
 
@@ -173,10 +175,20 @@ def timeline_mistakes(entries: Sequence[Entry], extent: Extent) -> Iterator[Mist
     yield from _impossible(entries)
 
 
+def _insufferable(called: str, fault: Fault, topology: Topology) -> Iterator[Mistake]:
+    """The first node whose kind cannot suffer what the fault does to it."""
+    for name, field in fault.demands():
+        kind = topology.nodes[name].kind if name in topology.nodes else None
+        if kind is not None and field not in NODE_KINDS.get(kind).suffers:
+            yield (called,), f"node {name!r} is of kind {kind!r}, which cannot suffer `{called}`; name another node"
+            return
+
+
 def _entry_mistakes(entry: Entry, extent: Extent) -> Iterator[Mistake]:
     if entry.fault is not None:
         for loc, message in entry.fault.mistakes(extent.topology):
             yield (entry.kind, *loc), message
+        yield from _insufferable(entry.kind, entry.fault, extent.topology)
     if entry.random is not None:
         for loc, message in entry.random.mistakes(extent):
             yield ("random", *loc), message

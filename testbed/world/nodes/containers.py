@@ -1,10 +1,10 @@
-"""The kind of node that is a container: how such nodes are made."""
+"""How the containers of a run are made."""
 
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from docker.models.containers import Container
 from docker.types import Mount
@@ -12,7 +12,7 @@ from docker.types import Mount
 from testbed.host.image import NODE_UID
 from testbed.node import config as places
 from testbed.world.nodes.container import ENGINE_ERRORS, ContainerNode, engine_reason
-from testbed.world.nodes.handle import NodeHandle, NodeKind, PlannedNode, Site, WorldError
+from testbed.world.nodes.handle import PlannedNode, Site, WorldError
 
 LABEL: Final = "testbed.run"
 """The label that carries a run's id on its containers."""
@@ -20,28 +20,20 @@ LABEL: Final = "testbed.run"
 _STARTS_AT_ONCE: Final = 8
 
 
-class Containers(NodeKind):
-    """A container on this host, which runs the testbed's agent with a model in llama.cpp."""
+def start_containers(site: Site, nodes: Mapping[str, PlannedNode]) -> dict[str, ContainerNode]:
+    """Start a container for every node, several at a time; raises WorldError."""
 
-    suffers: ClassVar[frozenset[str]] = frozenset(
-        {"cpus", "memory", "running", "paused", "hanging", "slowness", "deaf_to"}
-    )
+    def start(name: str) -> ContainerNode:
+        shared = _share(site, nodes[name])
+        container = _create(site, nodes[name], shared)
+        site.journal.record_created(container_name(site.journal.run, name))
+        return ContainerNode(name, container, shared, nodes[name].device.cpus, site.clock)
 
-    @classmethod
-    def start(cls, site: Site, nodes: Mapping[str, PlannedNode]) -> dict[str, NodeHandle]:
-        """Start a container for every node, several at a time."""
-
-        def start(name: str) -> NodeHandle:
-            shared = _share(site, nodes[name])
-            container = _create(site, nodes[name], shared)
-            site.journal.record_created(container_name(site.journal.run, name))
-            return ContainerNode(name, container, shared, nodes[name].device.cpus, site.clock)
-
-        for kind in ("namespace", "container"):  # those of a kind are undone together
-            for name in nodes:
-                site.journal.record(kind, container_name(site.journal.run, name))
-        with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
-            return dict(zip(nodes, pool.map(start, nodes), strict=True))
+    for kind in ("namespace", "container"):  # those of a kind are undone together
+        for name in nodes:
+            site.journal.record(kind, container_name(site.journal.run, name))
+    with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
+        return dict(zip(nodes, pool.map(start, nodes), strict=True))
 
 
 def container_name(run: str, node: str) -> str:

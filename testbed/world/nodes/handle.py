@@ -6,22 +6,19 @@
        ▼
     container        a board, somebody else's server, a host interface: other kinds, each one class
 
-A node kind is a class derived from :class:`NodeKind`, registered in the entry-point group ``testbed.nodes`` under the
-name that ``kind:`` has in a topology file. Only the kind knows how its nodes are reached.
+A node kind (:mod:`testbed.schema.network.node_kind`) starts such nodes. Only the kind knows how they are reached.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Protocol
 
 import docker
 
 from testbed.core.clock import Clock
 from testbed.core.errors import TestbedError
-from testbed.core.registry import Registry
 from testbed.faults.api import Condition
 from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
@@ -180,18 +177,3 @@ class Site:
     clock: Clock
     docker: docker.DockerClient
     image: str
-
-
-class NodeKind(ABC):
-    """A kind of node."""
-
-    suffers: ClassVar[frozenset[str]]
-    """The fields of :class:`~testbed.faults.api.Condition` that faults can change in its nodes."""
-
-    @classmethod
-    @abstractmethod
-    def start(cls, site: Site, nodes: Mapping[str, PlannedNode]) -> Mapping[str, NodeHandle]:
-        """Start nodes by name; raises WorldError. What is made for them is in the site's journal before it is made."""
-
-
-NODE_KINDS: Final[Registry[type[NodeKind]]] = Registry("testbed.nodes", "node kind", NodeKind)

@@ -1,22 +1,21 @@
-"""What does not fit the kinds of a scenario's nodes."""
+"""The node kinds of the testbed itself. They import what starts nodes when it is called: `validate` reads them, too."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from testbed.schema.explain import Mistake
-from testbed.schema.scenario import Scenario
-from testbed.world.nodes.handle import NODE_KINDS
+from testbed.schema.network.node_kind import NodeKind
 
 
-def kind_mistakes(scenario: Scenario) -> Iterator[Mistake]:
-    """Kinds that are not registered, and faults that a node's kind cannot suffer; places are those in the file."""
-    nodes = scenario.topology.nodes
-    for name, node in nodes.items():
-        if node.kind not in NODE_KINDS:
-            known = ", ".join(NODE_KINDS.names())
-            yield ("topology", "nodes", name, "kind"), f"there is no node kind {node.kind!r}; known are {known}"
-    for index, entry in enumerate(scenario.timeline):
-        for name, field in entry.fault.demands() if entry.fault else ():
-            kind = nodes[name].kind if name in nodes else "container"
-            if kind in NODE_KINDS and field not in NODE_KINDS.get(kind).suffers:
-                reason = f"node {name!r} is of kind {kind!r}, which cannot suffer `{entry.kind}`; name another node"
-                yield ("timeline", index, entry.kind), reason
+class ContainerKind(NodeKind):
+    """A container on this host that runs the testbed's agent, with a model in llama.cpp."""
+
+    suffers: ClassVar[frozenset[str]] = frozenset(
+        {"cpus", "memory", "running", "paused", "hanging", "slowness", "deaf_to"}
+    )
+
+    @classmethod
+    def start(cls, site: Any, nodes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Start a container for every node."""
+        from testbed.world.nodes.containers import start_containers
+
+        return start_containers(site, nodes)
