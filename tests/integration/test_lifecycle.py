@@ -106,6 +106,22 @@ def test_a_node_that_hangs_does_not_keep_the_run_waiting(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("nothing_left")
+def test_play_ends_at_its_limit_though_a_node_neither_answers_nor_dies(tmp_path: Path) -> None:
+    runner = start(
+        "run", GOSSIP, "--out", tmp_path / "run", *SHORT, *IMPATIENT, "--set", "workload.count=24", "--set", "limit=8s"
+    )
+    wait_for_stage(runner, "play")
+    container_of(runner, "a").pause()
+    output, _ = runner.communicate()
+    run = FinishedRun(tmp_path / "run", runner.returncode, output)
+    of_a = {event["prompt"] for event in run.events if event["event"] == "prompt" and event["owner"] == "a"}
+    unanswered = of_a - run.times("answer", "prompt").keys()
+    assert unanswered
+    assert {run.summary["failures"][prompt] for prompt in unanswered} == {"the limit of 8s on play was over"}
+    assert run.summary["invariants"] == []
+
+
+@pytest.mark.usefixtures("nothing_left")
 def test_two_runs_at_once_do_not_touch_each_other(run: Run) -> None:
     finished: list[FinishedRun] = []
     options = (*SHORT, "--set", "oversubscribe=true")
