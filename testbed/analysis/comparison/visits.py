@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from testbed.analysis.distributions import t_quantile, wilson_interval
-from testbed.analysis.recorded import SUMMARY, load_manifest
+from testbed.analysis.recorded import SUMMARY, load_manifest, whole_run
 from testbed.analysis.verdict.exits import EXIT_CODES
 from testbed.schema.points import Point
 
@@ -49,11 +49,14 @@ class Outcome:
         """Read the directory of a run; None if the run did not come to its end."""
         if not (directory / SUMMARY).exists():
             return None
-        load_manifest(directory)
-        summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
-        if summary["verdict"] == "interrupted":
-            return None
-        nodes = summary["nodes"]
+        with whole_run(directory):
+            load_manifest(directory)
+            summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+            return None if summary["verdict"] == "interrupted" else cls._of(summary, seed)
+
+    @classmethod
+    def _of(cls, summary: Mapping[str, Any], seed: int) -> "Outcome":
+        verdict, nodes = summary["verdict"], summary["nodes"]
         loads = [load for node in nodes.values() if (load := node.get("queue", {}).get("utilisation")) is not None]
         numbers = {
             **dict(_numbers(summary["metrics"])),
@@ -62,7 +65,7 @@ class Outcome:
             **{f"nodes.{name}": value for name, value in _numbers(nodes)},
             **{f"replay.{name}": value for name, value in _numbers(summary["replay"])},
         }
-        verdict, distorted = summary["verdict"], summary["fidelity"]["verdict"] == "distorted"
+        distorted = summary["fidelity"]["verdict"] == "distorted"
         return cls(seed, verdict, summary["reasons"], EXIT_CODES[verdict], distorted, numbers, summary["judged"])
 
     @property

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from testbed.core.input_files import anchored
 from testbed.schema.network.model_source import ModelSource
 
 
@@ -12,7 +13,7 @@ class PathSource(ModelSource):
 
     def anchored(self, name: str, directory: Path) -> str:
         """The absolute path; ``~`` is the home directory."""
-        return str((directory / Path(name).expanduser()).absolute())
+        return str(anchored(name, {"": directory}))
 
     def locate(self, name: str) -> Path:
         """The path itself."""
