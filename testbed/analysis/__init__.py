@@ -1,1 +1,1 @@
-"""What follows from a run directory alone."""
+"""Analysis of runs, from their directories alone: it knows no world, and needs no kind that a run used."""

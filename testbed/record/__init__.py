@@ -1,1 +1,1 @@
-"""What is taken down while a run goes on, and where it lies."""
+"""The recording of a run while it goes on, and the directory that it leaves."""

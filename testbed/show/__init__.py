@@ -1,1 +1,1 @@
-"""For people: the terminal, the live view, reports, figures, Perfetto, drawings of topologies."""
+"""Output for people: tables, the live view, reports, figures, Perfetto traces, drawings of topologies."""

@@ -1,1 +1,1 @@
-"""Runs held against other runs: repetitions, sweeps, baselines."""
+"""Comparisons of runs: repetitions, sweeps, baselines."""

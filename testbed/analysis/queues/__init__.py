@@ -1,1 +1,1 @@
-"""Queues against theory."""
+"""Queues beside queueing theory."""

@@ -1,1 +1,1 @@
-"""What becomes of a run: its fidelity, its expectations, the invariants."""
+"""The verdict on a run: fidelity, expectations, invariants, exit status."""
