@@ -1,1 +1,1 @@
-"""What every part of the testbed may use, and nothing of it uses the testbed."""
+"""Foundations that all other packages import: units, clock, seeds, errors, cache and registry."""

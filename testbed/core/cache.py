@@ -1,4 +1,4 @@
-"""What is kept between runs, and can be deleted at any time."""
+"""Files kept between runs. The folder can be deleted at any time."""
 
 import os
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where it is kept; `tb` keeps its wheels and logs there as well."""
+    """The folder: ``$TESTBED_CACHE``, by default ``/var/cache/testbed``. `tb` keeps wheels and logs there as well."""
     return Path(os.environ.get("TESTBED_CACHE", "/var/cache/testbed"))
 
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A path to write a file under, which then appears as ``path``, whole; if writing fails, nothing appears.
+    """A temporary path beside ``path``, renamed to ``path`` at the end of the block and deleted if the block raises.
 
-    Two processes that make the same file do not disturb each other.
+    So ``path`` is never incomplete, and two processes can write the same file at once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,11 +1,10 @@
-"""The clock of a run, which may go slower than the host's.
+"""The clock of a run, which may run slower than the host's.
 
-In a dilated run all that nodes see takes ``dilation`` times as long: their cores and links are that much slower
-(:mod:`testbed.world`), and whoever waits for something, agent or host, waits by this clock. What is read off it is
-virtual time: the times of a world that runs at full speed. So a timeout is as long as it says, and nothing that is
-recorded has to be converted.
+In a dilated run everything takes ``dilation`` times as long: cores and links are slower by that factor
+(:mod:`testbed.world`), and both agents and host wait by this clock. It shows virtual time, that of a world at full
+speed. So timeouts and recorded times need no conversion.
 
-All clocks of a run tell the same time, as the containers of a host share its CLOCK_MONOTONIC.
+All clocks of a run show the same time, because the containers of a host share its CLOCK_MONOTONIC.
 """
 
 import asyncio
@@ -17,62 +16,62 @@ from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
 
-_LONGEST_WAIT: Final = 3600.0  # seconds; epoll takes no more than 24 days, and to wake too early does no harm
+_LONGEST_WAIT: Final = 3600.0  # seconds; epoll refuses more than 24 days, and the loop tolerates an early return
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Goes ``dilation`` times slower than CLOCK_MONOTONIC."""
+    """A clock that runs ``dilation`` times slower than CLOCK_MONOTONIC."""
 
     dilation: float = 1.0
 
     def now(self) -> float:
-        """Seconds, from a beginning that all clocks of the host share."""
+        """Virtual seconds since an origin that all clocks of the host share."""
         return self.virtual(time.monotonic())
 
     def virtual(self, seconds: float) -> float:
-        """How long something takes by this clock that takes so many ``seconds`` by the host's."""
+        """The virtual seconds in ``seconds`` of the host's clock."""
         return seconds / self.dilation
 
     def real(self, seconds: float) -> float:
-        """How long something takes by the host's clock that takes so many ``seconds`` by this one."""
+        """The seconds of the host's clock in ``seconds`` of this one."""
         return seconds * self.dilation
 
     def sleep(self, seconds: float) -> None:
-        """Wait, without an event loop."""
+        """Block the calling thread for that many virtual seconds."""
         time.sleep(self.real(seconds))
 
     def run(self, main: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine to its end, on an event loop that goes by this clock."""
+        """Run a coroutine on a new event loop whose timers follow this clock, and return its result."""
         with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
             return runner.run(main)
 
 
 REAL_TIME: Final = Clock()
-"""The host's own."""
+"""The clock without dilation."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop that goes by ``clock``: all timers, sleeps and timeouts on it do."""
+    """An event loop whose timers, sleeps and timeouts are in the seconds of ``clock``."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         super().__init__(_Selector(clock))
 
     def time(self) -> float:
-        """What the clock says."""
+        """Virtual seconds."""
         return self._clock.now()
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits for files by ``clock``."""
+    """A selector whose timeouts are in the seconds of ``clock``."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         super().__init__()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """The files that are ready within so many seconds; without a time, wait until some are."""
+        """The files that are ready within ``timeout`` virtual seconds; None waits until one is ready."""
         if timeout is None:
             return super().select()
         return super().select(min(self._clock.real(timeout), _LONGEST_WAIT))

@@ -1,11 +1,11 @@
-"""What a user can be told: every failure that is not a bug is one of these, and ends with its exit code."""
+"""Failures that are no bugs. Each has one sentence for the user and an exit code."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 class TestbedError(Exception):
-    """A failure with a sentence for the user; ``exit_code`` is what the process ends with."""
+    """A failure with a sentence for the user. ``exit_code`` is the exit status of the process."""
 
     __test__ = False  # the name begins with "Test": pytest must not collect it
     exit_code = 1
@@ -13,7 +13,7 @@ class TestbedError(Exception):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake in what the user wrote: where it stands and what would be right."""
+    """A mistake of the user's: the file or option, the line (0 if unknown), and what would be right."""
 
     where: str
     line: int
@@ -24,7 +24,7 @@ class Problem:
 
 
 class SpecError(TestbedError):
-    """A file or an option is wrong. Carries every problem that was found, not only the first."""
+    """A file or an option is wrong. ``problems`` has every mistake that was found, in order."""
 
     exit_code = 2
 
@@ -34,11 +34,11 @@ class SpecError(TestbedError):
 
     @classmethod
     def of(cls, where: str | Path, message: str, line: int = 0) -> "SpecError":
-        """An error with a single problem."""
+        """The error for a single mistake."""
         return cls([Problem(str(where), line, message)])
 
 
 class HostError(TestbedError):
-    """This host cannot run it: what is missing, and the command that mends it."""
+    """This host cannot run the scenario. The sentence names what is missing and the command that installs it."""
 
     exit_code = 3

@@ -1,6 +1,6 @@
-"""Kinds of things that a file can name: found by name, loaded when first asked for.
+"""Registries of kinds, such as patterns and faults. A kind is found by name and loaded when first asked for.
 
-A kind is an entry point of an installed package (the testbed's own kinds are, too), or an object of one file,
+A kind is an entry point of an installed package, the testbed included, or an object of one file:
 ``./quorum.py:Quorum``.
 """
 
@@ -205,11 +205,11 @@ def file_hash(path: Path) -> str:
 
 @cache
 def _module(path: Path, sha256: str) -> ModuleType:
-    # The name is unique, so that two files called quorum.py do not meet in sys.modules.
+    # Two files called quorum.py need different names in sys.modules.
     spec = importlib.util.spec_from_file_location(f"testbed_file_{sha256[:16]}", path)
     assert spec is not None and spec.loader is not None  # the name ends in .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where pydantic looks names of annotations up
+    sys.modules[spec.name] = module  # pydantic resolves annotations there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's code raises

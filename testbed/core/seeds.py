@@ -1,11 +1,11 @@
-"""One seed a run, split per subsystem, so that one more draw in one place shifts no other."""
+"""Random streams: each subsystem of a run has its own, so that a draw in one does not change another."""
 
 import random
 
 
 def stream(seed: int, *names: object) -> random.Random:
-    """A generator of its own for the subsystem called ``names``, the same in every process and Python version.
+    """The generator of the subsystem called ``names``, equal in every process and Python version.
 
-    A string seed goes through SHA-512 (documented for ``random.seed``, version 2), not through the salted ``hash``.
+    A string seed is hashed with SHA-512 (``random.seed``, version 2), not with the salted ``hash``.
     """
     return random.Random("/".join(map(str, (seed, *names))))

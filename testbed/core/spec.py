@@ -1,4 +1,4 @@
-"""What every part of a file is made of."""
+"""The base of all schemas."""
 
 import re
 from typing import Any
@@ -7,13 +7,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 
 
 class Spec(BaseModel):
-    """A part of a file: it takes the keys that it knows, and cannot be changed."""
+    """A part of a file. Unknown keys are refused, values are not converted, and instances are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def matching(pattern: str, rule: str) -> tuple[Any, ...]:
-    """What annotates a string that must match ``pattern``; ``rule`` says the same to people."""
+    """Annotations of a string that must match ``pattern`` as a whole; ``rule`` describes the pattern in messages."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):

@@ -1,7 +1,7 @@
-"""Quantities as users write them (``10ms``, ``5mbit``, ``512MiB``) and as the code holds them.
+"""Quantities in files (``10ms``, ``5mbit``, ``512MiB``) and in the code.
 
-In files every quantity carries its unit. Inside the code a duration is in seconds, a bandwidth in bits per second,
-a size in bytes, a share or probability from 0 to 1 and a rate in events per second, all as numbers.
+In files every quantity has a unit. In the code durations are in seconds, bandwidths in bits per second, sizes in bytes,
+rates in events per second, and shares and probabilities from 0 to 1.
 """
 
 import math
@@ -17,9 +17,10 @@ _QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(\D.*)?")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A kind of quantity: its name, its units as multiples of the unit used inside the code, and one good example.
+    """A kind of quantity.
 
-    Units are listed from the smallest to the largest.
+    ``units`` are multiples of the unit used in the code, in ascending order. ``example`` shows the form in messages.
+    ``least`` and ``most`` are inclusive, in the unit used in the code; ``positive`` excludes 0.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Quantity:
     most: float = math.inf
 
     def parse(self, value: object) -> float:
-        """The number in base units; raises ValueError with what would be right."""
+        """The value of a text like ``10ms``, in the unit used in the code; raises ValueError."""
         match = _QUANTITY.fullmatch(str(value).strip())
         if match is None:
             raise ValueError(f"{value!r} is not a {self.name}; write it like {self.example}")
@@ -50,18 +51,18 @@ class Quantity:
         return amount
 
     def scaled(self, value: float) -> tuple[float, str]:
-        """``value`` in the largest unit that leaves it at or above one, and that unit."""
+        """``value`` in the largest unit in which it is at least 1, and that unit."""
         fitting = [(unit, factor) for unit, factor in self.units.items() if value >= factor]
         unit, factor = fitting[-1] if fitting else next(iter(self.units.items()))
         return value / factor, unit
 
     def readable(self, value: float) -> str:
-        """``value`` to three digits, for people."""
+        """``value`` with three significant digits, for people."""
         number, unit = self.scaled(value)
         return f"{number:.3g} {unit}"
 
     def format(self, value: float) -> str:
-        """``value`` as users write it; :meth:`parse` reads the very same back, a share to twelve digits."""
+        """``value`` as in files. :meth:`parse` of it gives ``value`` again; of a share, to twelve digits."""
         number, unit = self.scaled(value)
         short = f"{number:.12g}{unit}"
         base = [unit for unit, factor in self.units.items() if factor == 1]

@@ -1,1 +1,1 @@
-"""Where models come from."""
+"""Models: where they come from, what their files contain, and how rings split them."""

@@ -1,9 +1,9 @@
-"""What a model's file is made of: the tensors of each part, and from them what a plan of stages can reckon with.
+"""The parts of a model's file: the tensors of each part, and the sizes that a plan of stages needs.
 
 front    the embedding of every token
 layers   each layer's own tensors
 end      the final norm and the output matrix, which may be the embedding's
-shared   what every layer uses, like the frequencies of rotary positions
+shared   tensors that every layer uses, like the frequencies of rotary positions
 """
 
 import re
@@ -19,7 +19,7 @@ from gguf.gguf_writer import GGUFValue
 from testbed.models.resolution import Model, ModelError, field, kv_widths, readable
 
 ARCHITECTURES: Final = ("llama", "mistral3", "qwen2", "qwen3")
-"""What can be split: all that a layer takes is a hidden state and positions, and it does not ask for its own number."""
+"""Architectures that can be split: a layer depends on hidden states and positions, and not on its own number."""
 
 EMBEDDING: Final = "token_embd.weight"
 FINAL_NORM: Final = "output_norm.weight"
@@ -31,7 +31,7 @@ _LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its weights in bytes, and how many values of a token's keys it caches (and as many of its values)."""
+    """One layer: ``size`` of its weights in bytes, and the number of values in a token's keys that it caches."""
 
     size: int
     kv_width: int
@@ -39,22 +39,22 @@ class Layer:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A model's parts in bytes. ``output``: the final norm and the output matrix, even if that is the embedding's."""
+    """The sizes of a model's parts in bytes. ``output`` is the final norm and the output matrix, tied or not."""
 
     architecture: str
-    width: int  # values of a hidden state
+    width: int  # values in a hidden state
     vocabulary: int
     embedding: int
     layers: tuple[Layer, ...]
     output: int
-    shared: int  # what every stage has a copy of
+    shared: int  # copied to every stage
 
 
 class Parts:
-    """The tensors of a model's file, by the part that they belong to."""
+    """The tensors of a model's file by part."""
 
     def __init__(self, model: Model) -> None:
-        """Read the file's header; raises ModelError where it cannot be split."""
+        """Read the file's header; raises ModelError if the model cannot be split."""
         self.model = model
         with readable(model.reference, model.path):
             self.reader = GGUFReader(model.path)
@@ -62,17 +62,17 @@ class Parts:
             self.width: int = field(self.reader, f"{self.architecture}.embedding_length")
         if self.architecture not in ARCHITECTURES:
             raise self._refusal(
-                f"it is of the architecture {self.architecture!r}, and what can be split is {', '.join(ARCHITECTURES)}"
+                f"it is of the architecture {self.architecture!r}; known are {', '.join(ARCHITECTURES)}"
             )
         self._named = {tensor.name: tensor for tensor in self.reader.tensors}
         self.layers = self._layers()
         known = {EMBEDDING, *_END, *_SHARED, *(tensor.name for layer in self.layers for tensor in layer.values())}
         if unknown := sorted(self._named.keys() - known):
-            raise self._refusal(f"nothing is known of its tensor {unknown[0]}")
+            raise self._refusal(f"its tensor {unknown[0]} is unknown")
 
     @cached_property
     def header(self) -> dict[str, GGUFValue]:
-        """What the file says of the model, by key: all but its architecture, and lists of nothing."""
+        """The file's metadata by key, without the architecture and empty lists."""
         with readable(self.model.reference, self.model.path):
             return {
                 name: GGUFValue(found.contents(), found.types[0], found.types[-1])
@@ -82,29 +82,29 @@ class Parts:
 
     @property
     def embedding(self) -> ReaderTensor:
-        """The embedding of every token."""
+        """The matrix with the embedding of every token."""
         return self._named[EMBEDDING]
 
     @property
     def end(self) -> dict[str, ReaderTensor]:
-        """What follows the last layer, by name. The output matrix goes by the embedding's, whether it is that or not.
+        """The tensors after the last layer, by name. The output matrix has the embedding's name, tied or not.
 
-        llama.cpp wants an embedding in every model and takes it for the output matrix where there is no other: so the
-        end holds one matrix and not two.
+        llama.cpp requires an embedding in every model and uses it as the output matrix if there is no other. So the
+        last stage holds one matrix instead of two.
         """
         end = self._those(_END)
         return {EMBEDDING: end.pop(_OUTPUT, self.embedding), **end}
 
     @property
     def shared(self) -> dict[str, ReaderTensor]:
-        """What every layer uses, by name."""
+        """The tensors that every layer uses, by name."""
         return self._those(_SHARED)
 
     def _those(self, names: Iterable[str]) -> dict[str, ReaderTensor]:
         return {name: self._named[name] for name in names if name in self._named}
 
     def _layers(self) -> list[dict[str, ReaderTensor]]:
-        """Each layer's tensors, by what they are called within it."""
+        """The tensors of each layer, by name within the layer."""
         found: defaultdict[int, dict[str, ReaderTensor]] = defaultdict(dict)
         for name, tensor in self._named.items():
             if match := _LAYER.fullmatch(name):
@@ -120,7 +120,7 @@ class Parts:
 
 
 def dissect(model: Model) -> Anatomy:
-    """Read the parts of ``model``; raises ModelError for what cannot be split."""
+    """The sizes of the parts of ``model``; raises ModelError if it cannot be split."""
     parts = Parts(model)
     return Anatomy(
         architecture=parts.architecture,
@@ -137,5 +137,5 @@ def dissect(model: Model) -> Anatomy:
 
 
 def size_of(tensors: Iterable[ReaderTensor]) -> int:
-    """The bytes of some tensors."""
+    """The total size of tensors, in bytes."""
     return sum(int(tensor.n_bytes) for tensor in tensors)

@@ -1,4 +1,4 @@
-"""What the nodes of a scenario hold: a model of their own, or as a ring the stages of one."""
+"""What each node of a scenario holds: a model of its own, or one stage of a ring's model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Holding:
-    """What a node holds of its model: where the files lie on the host, by where they lie inside the node.
+    """The files of a node's model: paths on the host by path inside the node.
 
-    If it is a stage, ``reason`` says of which layers, and why.
+    ``reason`` says which layers a stage has, and why; it is empty for a whole model.
     """
 
     files: Mapping[Path, Path]
@@ -38,7 +38,7 @@ class Holding:
 
 
 def resolve_all(scenario: Scenario) -> dict[str, Model]:
-    """Every node's model, of which those of a ring hold a part; raises ModelError for what cannot be had or held."""
+    """The models by node; nodes of a ring share one. Raises ModelError if a model cannot be found or held."""
     nodes, ring = scenario.topology.nodes, _ring(scenario)
     models = resolve_models({name: node for name, node in nodes.items() if name not in ring})
     return {name: models[name] if name in models else resolve(node.model) for name, node in nodes.items()}
@@ -47,7 +47,7 @@ def resolve_all(scenario: Scenario) -> dict[str, Model]:
 def provide(
     scenario: Scenario, models: Mapping[str, Model], cpus: Mapping[str, float], report: Report
 ) -> dict[str, Holding]:
-    """What every node holds, written if it is not there yet; raises ModelError for a ring that cannot hold its model.
+    """The holdings by node, with files written unless they exist; raises ModelError if a ring cannot hold its model.
 
     ``cpus`` are cores by node; ``report`` is told what was chosen, and why.
     """
@@ -59,7 +59,7 @@ def provide(
 
 
 def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
-    """What cannot be had or held, and where it stands in the file; fetches and writes nothing.
+    """Models that cannot be found or held, with their places in the file. Fetches and writes nothing.
 
     And what nobody can judge: the answers of random weights.
     """
@@ -102,10 +102,10 @@ def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
 
 
 class _RingPlanner:
-    """What the nodes of one ring hold of one model."""
+    """The holdings of one ring."""
 
     def __init__(self, model: Model, topology: Topology, pattern: Pipeline, cpus: Mapping[str, float]) -> None:
-        """Raises ModelError for a model that cannot be split."""
+        """Raises ModelError if ``model`` cannot be split."""
         self._model = model
         self._topology = topology
         self._pattern = pattern
@@ -114,7 +114,7 @@ class _RingPlanner:
         self._row_bytes = ENCODINGS[pattern.activations].row_bytes(self._anatomy.width)
 
     def provide(self, report: Report) -> dict[str, Holding]:
-        """Every node's holding, with the files for the loss of another if others are to take its layers."""
+        """The holdings by node. With take-over they include the files for the loss of each other node."""
         ring = self._pattern.ring
         placement = self.place(self._pattern.split)
         reasons = placement.explain()
@@ -129,7 +129,7 @@ class _RingPlanner:
         return {name: Holding(files[name], reasons[name]) for name in ring}
 
     def place(self, layers: Sequence[int] | None, missing: str | None = None) -> Placement:
-        """Where the layers go, without a node that is ``missing``; raises ModelError if they do not fit."""
+        """The placement of the layers, without the node ``missing``; raises ModelError if they do not fit."""
         ring = [name for name in self._pattern.ring if name != missing]
         members = [self._member(name, ring[(number + 1) % len(ring)]) for number, name in enumerate(ring)]
         groups, batch = self._pattern.places
@@ -138,7 +138,7 @@ class _RingPlanner:
         return place(self._model.reference, self._anatomy, members, load, layers)
 
     def _without(self, lost: str, report: Report) -> dict[str, Path]:
-        """The files of the other nodes if one is lost; none if they have no room for its layers."""
+        """The files of the other nodes without ``lost``, by node; empty if they cannot hold its layers."""
         try:
             placement = self.place(None, missing=lost)
         except ModelError as error:
@@ -154,7 +154,7 @@ class _RingPlanner:
 
 
 def _seconds(topology: Topology, source: str, target: str, size: int) -> float:
-    """What ``size`` bytes take from one node to another over idle links."""
+    """Seconds of ``size`` bytes from one node to another over idle links."""
     total, here = 0.0, source
     for link in topology.route(source, target):
         direction = link.up if here == link.a else link.down

@@ -1,7 +1,7 @@
-"""Random weights, drawn as they are encoded: no encoder ever sees them, so a gigabyte takes seconds.
+"""Random weights, drawn in their encoded form. Without an encoder, a gigabyte takes seconds.
 
-A block of an encoding holds small integers and their common scale. The integers are uniform random bits, made symmetric
-about zero; the scale is one for a whole tensor, and gives its values the standard deviation that is asked for.
+A block of an encoding holds small integers and a common scale. The integers are uniform random bits, made symmetric
+about zero. The scale is the same for a whole tensor and sets the standard deviation of its values.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ Bytes = NDArray[np.uint8]
 
 
 def draw(seed: str, kind: GGMLQuantizationType, rows: int, columns: int, deviation: float) -> Bytes:
-    """A matrix of ``kind`` with values of that standard deviation; a line of bytes for each row.
+    """A matrix of encoding ``kind`` with that standard deviation, as a uint8 array with one line for each row.
 
-    The same seed gives the same bytes on every host.
+    Equal seeds give equal bytes on every host.
     """
     block, size = GGML_QUANT_SIZES[kind]
     bits = np.random.PCG64(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:16]))
@@ -30,22 +30,22 @@ def draw(seed: str, kind: GGMLQuantizationType, rows: int, columns: int, deviati
 
 
 def _q4_0(blocks: Bytes, deviation: float) -> None:
-    """A scale, then 32 integers of 4 bits, which stand for -8 to 7: here -7 to 7, zero twice as often."""
+    """A scale, then 32 integers of 4 bits, for -8 to 7. Here -8 becomes 0, so 0 is twice as likely as others."""
     blocks[:, 2:] = _SYMMETRIC_NIBBLES[blocks[:, 2:]]
     _scale(blocks[:, :2], deviation / np.std([0, *range(-7, 8)]))
 
 
 def _q8_0(blocks: Bytes, deviation: float) -> None:
-    """A scale, then 32 integers of 8 bits: here -127 to 127, zero twice as often."""
+    """A scale, then 32 integers of 8 bits. Here -128 becomes 0, so 0 is twice as likely as others."""
     integers = blocks[:, 2:]
     integers[integers == 128] = 0  # -128
     _scale(blocks[:, :2], deviation / np.std([0, *range(-127, 128)]))
 
 
 def _q6_k(blocks: Bytes, deviation: float) -> None:
-    """256 integers of 6 bits, which stand for -32 to 31, a factor of 8 bits for each 16 of them, then a scale.
+    """256 integers of 6 bits, for -32 to 31, a factor of 8 bits for each 16 of them, then a scale.
 
-    The factors are 64 and -64, by chance: so no value is more often above zero than below.
+    The factors are 64 or -64 at random, which makes the values symmetric about zero.
     """
     factors = blocks[:, 192:208]
     factors[:] = np.where(factors & 1, np.uint8(64), np.uint8(256 - 64))

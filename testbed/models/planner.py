@@ -1,8 +1,8 @@
-"""Which layers go where: so that the slowest stage is as fast as can be, and every stage fits its node.
+"""Places the layers of a model on the nodes of a ring: the slowest stage is as fast as possible, and each stage fits.
 
-A stage's time for a token is taken to grow with the weights that it reads, and to fall with its node's share of a core.
-Layers stay in their order, and so do nodes: what is planned is where the borders are. What a token takes on the links
-depends on the order of the ring alone; the plan says it, and cannot change it.
+The time of a stage for a token is taken as the weights that it reads, divided by its node's share of a core. The order
+of layers and of nodes is fixed, so a plan decides only the borders between stages. The time of a token on the links
+depends on the order of the ring alone; plans report it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from testbed.models.resolution import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, Model
 from testbed.models.split import StagePlan
 
 _HIDDEN_BYTES: Final = 4
-_TOKENIZER_BYTES: Final = 350  # of a token, measured with a vocabulary of 32,000
+_TOKENIZER_BYTES: Final = 350  # for each token, measured with a vocabulary of 32,000
 
 
 @dataclass(frozen=True)
 class Member:
-    """A node of the ring: its memory cap in bytes, its speed (as a share of a core), and the seconds that a token takes
-    on the links to the next node."""
+    """A node of the ring: its memory cap in bytes, its speed in cores, and the seconds of a token on the links to the
+    next node."""
 
     name: str
     memory: int
@@ -33,7 +33,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Load:
-    """How many samples are in flight, of up to how many tokens each, and how many rows are computed at once."""
+    """The number of samples in flight, the tokens of each at most, and the rows of a batch."""
 
     samples: int
     context: int
@@ -42,8 +42,7 @@ class Load:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """What a member holds: its layers, the bytes that each part of it takes, and its work, the weights in bytes that a
-    token reads."""
+    """A member's layers, its memory in bytes by item, and its work: the bytes of weights that a token reads."""
 
     member: Member
     layers: range
@@ -52,46 +51,46 @@ class PlannedStage:
 
     @property
     def needed(self) -> int:
-        """All its bytes."""
+        """The member's memory, in bytes."""
         return sum(self.memory.values())
 
     @property
     def fits(self) -> bool:
-        """Whether the member's cap is enough."""
+        """Whether the memory is within the member's cap."""
         return self.needed <= self.member.memory
 
     @property
     def time(self) -> float:
-        """How long a token takes, in units of no meaning but for comparison."""
+        """The time of a token, in units that only compare stages."""
         return self.work / self.member.speed
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The stages of a ring, and why they are as they are."""
+    """The stages of a ring, and the reason for this placement."""
 
     stages: Sequence[PlannedStage]
     reason: str
 
     @property
     def plan(self) -> StagePlan:
-        """How many layers each stage has."""
+        """The number of layers of each stage."""
         return StagePlan(tuple(len(stage.layers) for stage in self.stages))
 
     @property
     def slowest(self) -> PlannedStage:
-        """The stage that bounds how many tokens a second the ring gives."""
+        """The stage that limits the throughput of the ring."""
         return max(self.stages, key=lambda stage: stage.time)
 
     def explain(self) -> dict[str, str]:
-        """What each member holds and why, in words."""
+        """Sentences on the layers of each member and the reason, by name."""
         return {stage.member.name: f"{_said(stage, self.slowest)}; {self.reason}" for stage in self.stages}
 
 
 def place(
     model: str, anatomy: Anatomy, members: Sequence[Member], load: Load, split: Sequence[int] | None
 ) -> Placement:
-    """The best placement of ``model`` on a ring of members, or that of ``split``; raises ModelError if none fits."""
+    """The best placement of ``model`` on a ring, or that of ``split``; raises ModelError if it does not fit."""
     ring = _Ring(anatomy, members, load)
     if split is not None:
         return _as_asked(model, ring, split)
@@ -104,7 +103,7 @@ def place(
 
 
 class _Ring:
-    """What stages of one model on some members come to."""
+    """Possible stages of one model on the members of a ring."""
 
     def __init__(self, anatomy: Anatomy, members: Sequence[Member], load: Load) -> None:
         self.anatomy = anatomy
@@ -114,7 +113,7 @@ class _Ring:
         self._kv_widths = list(accumulate((layer.kv_width for layer in anatomy.layers), initial=0))
 
     def stage(self, number: int, layers: range) -> PlannedStage:
-        """What member ``number`` takes for some layers; the last member has the output matrix as well."""
+        """The stage of member ``number`` with ``layers``. The last member has the output matrix as well."""
         weights = self._weights[layers.stop] - self._weights[layers.start]
         kv_width = self._kv_widths[layers.stop] - self._kv_widths[layers.start]
         samples, context, batch = self._load.samples, self._load.context, self._load.batch
@@ -132,13 +131,13 @@ class _Ring:
         return PlannedStage(self.members[number], layers, memory, weights + memory.get("output", 0))
 
     def best(self) -> Sequence[PlannedStage] | None:
-        """The stages of the split with the least (slowest stage, sum of all), of those that fit; None if none does."""
+        """The split that fits with the fastest slowest stage, then the least total time; None if none fits."""
         last = len(self.members) - 1
         total = len(self.anatomy.layers)
 
         @cache
         def rest(number: int, begin: int) -> tuple[float, float, tuple[PlannedStage, ...]] | None:
-            """The best for the members from ``number`` on, with the layers from ``begin`` on."""
+            """The best split of the layers from ``begin`` on over the members from ``number`` on."""
             ends = [total] if number == last else range(begin + 1, total - (last - number) + 1)
             found = []
             for end in ends:
@@ -152,7 +151,7 @@ class _Ring:
         return None if best is None else best[2]
 
     def fullest(self) -> list[PlannedStage | None]:
-        """Each member filled up in turn, with a layer left for each that follows; None for one that cannot hold any."""
+        """Each member filled in turn, leaving a layer for each member after it; None for one that can hold none."""
         begin = 0
         stages: list[PlannedStage | None] = []
         for number in range(len(self.members)):
@@ -179,7 +178,7 @@ def _as_asked(model: str, ring: _Ring, split: Sequence[int]) -> Placement:
 
 
 def _arithmetic(model: str, ring: _Ring) -> str:
-    """Why a ring cannot hold a model: what each of its members can, filled up in turn."""
+    """Why a ring cannot hold a model: how many layers each member can hold, filled in turn."""
     stages = ring.fullest()
     held = sum(len(stage.layers) for stage in stages if stage is not None)
     each = "; ".join(_holding(member, stage) for member, stage in zip(ring.members, stages, strict=True))
@@ -195,7 +194,7 @@ def _holding(member: Member, stage: PlannedStage | None) -> str:
 
 
 def _sum(stage: PlannedStage) -> str:
-    """Its parts and what they come to, in MiB."""
+    """The memory by item and in total, in MiB."""
     parts = " + ".join(f"{name} {mebibytes(size)}" for name, size in stage.memory.items())
     return f"{parts} = {mebibytes(stage.needed)}"
 

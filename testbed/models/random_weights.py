@@ -1,7 +1,7 @@
-"""Models of real shapes and sizes with random weights: for throughput and memory, where no weights can be had.
+"""Synthetic models: the dimensions of real models with random weights, to measure throughput and memory.
 
-They compute as much and take as much memory as the model whose name they bear, and they say nothing: no answer of
-theirs is right or wrong. The tokenizer is the zoo's, filled up to the model's vocabulary with numbers for words.
+A synthetic model computes as much and needs as much memory as the model that it is named after. Its answers are neither
+right nor wrong. Its tokenizer is the zoo's, extended to the real vocabulary by numbers as tokens.
 """
 
 import math
@@ -19,20 +19,20 @@ from testbed.models import noise, zoo
 from testbed.models.header import write_dimensions
 
 MARK: Final = "testbed.synthetic"
-"""The key by which a file's header says that its weights are random."""
+"""The key of a file's header that marks random weights."""
 
 PREFIX: Final = "synthetic:"
-"""What the names of these models begin with in a topology."""
+"""The prefix of references to these models."""
 
 _FORMAT: Final = 1
-"""Part of a file's name: files that an older version drew otherwise are not taken for these."""
+"""Version of the files, part of their names: files of older versions are not reused."""
 
 _Kind = GGMLQuantizationType
 
 
 @dataclass(frozen=True)
 class Dimensions:
-    """A model's sizes, as its authors publish them."""
+    """The dimensions of a model, as published by its authors."""
 
     architecture: str
     layers: int
@@ -50,6 +50,7 @@ class Dimensions:
 
     @property
     def head_width(self) -> int:
+        """The number of values in a head."""
         return self.width // self.heads
 
 
@@ -69,7 +70,7 @@ _SHAPES: Final = {
 
 @dataclass(frozen=True)
 class Encoding:
-    """How llama.cpp's own quantization of this name encodes matrices; ``output`` where rows are a multiple of 256."""
+    """The encoding of matrices in llama.cpp's quantization of this name; ``output`` needs rows of 256 values."""
 
     file_type: LlamaFileType
     matrices: _Kind
@@ -84,7 +85,7 @@ ENCODINGS: Final = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor before it is drawn. Vectors are not: they hold ``values``."""
+    """A tensor to be drawn with ``deviation``, or one with fixed ``values``."""
 
     name: str
     rows: int
@@ -95,14 +96,14 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The encoded size in bytes."""
         block, size = GGML_QUANT_SIZES[self.kind]
         return self.rows * self.columns // block * size
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One synthetic model. Its name is ``SHAPE-ENCODING``."""
+    """One synthetic model. Its name is ``MODEL-ENCODING``."""
 
     name: str
     shape: Dimensions
@@ -110,12 +111,12 @@ class Recipe:
 
     @property
     def reference(self) -> str:
-        """As a topology names it."""
+        """The model's name in a topology."""
         return f"{PREFIX}{self.name}"
 
     @property
     def size(self) -> int:
-        """Of its weights, in bytes; a file's header adds little."""
+        """The size of the weights in bytes, without the file's header."""
         return sum(tensor.size for tensor in self.tensors())
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class Recipe:
         }
 
     def path(self) -> Path:
-        """Where its file is; it is drawn if it is not there."""
+        """The file in the cache, drawn if it is missing; raises OSError."""
         path = cache_folder() / "models" / f"{self.name}-{_FORMAT}.gguf"
         if not path.exists():
             with appearing(path) as unfinished:
@@ -139,7 +140,7 @@ class Recipe:
         return path
 
     def tensors(self) -> Iterator[Tensor]:
-        """All tensors, in the order of the file."""
+        """The tensors in the order of the file."""
         shape, width = self.shape, self.shape.width
         queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
         output = self.encoding.output if width % 256 == 0 else _Kind.Q8_0
@@ -149,7 +150,7 @@ class Recipe:
             yield self._matrix("output", shape.vocabulary, width, kind=output)
         if shape.stretched:
             yield _vector("rope_freqs.weight", _stretched(shape))
-        into_stream = 1 / math.sqrt(2 * shape.layers)  # so that the sum of all layers is about as large as one
+        into_stream = 1 / math.sqrt(2 * shape.layers)  # keeps the residual stream's size over all layers
         for layer in (f"blk.{number}." for number in range(shape.layers)):
             yield _vector(f"{layer}attn_norm.weight", np.ones(width, np.float32))
             for name, rows in (("attn_q", queries), ("attn_k", keys), ("attn_v", keys)):
@@ -163,11 +164,11 @@ class Recipe:
             yield self._matrix(f"{layer}ffn_down", width, shape.feed_forward, into_stream)
 
     def _matrix(self, name: str, rows: int, columns: int, factor: float = 1, kind: _Kind | None = None) -> Tensor:
-        """Values of a size that leaves that of a vector as it is, times ``factor``."""
+        """A matrix that preserves the mean size of a vector's values, times ``factor``."""
         return Tensor(f"{name}.weight", rows, columns, kind or self.encoding.matrices, factor / math.sqrt(columns))
 
     def _write(self, path: Path) -> None:
-        """Draw the file tensor by tensor: it may be larger than the memory."""
+        """Write the file tensor by tensor, since it may be larger than the memory."""
         writer = GGUFWriter(path, self.shape.architecture)
         self._describe(writer)
         _copy_tokenizer(writer, self.shape.vocabulary)
@@ -200,7 +201,7 @@ RECIPES: Final = {
     for name, shape in _SHAPES.items()
     for quantization, encoding in ENCODINGS.items()
 }
-"""Every synthetic model, by name."""
+"""The synthetic models by name."""
 
 
 def _vector(name: str, values: NDArray[np.float32]) -> Tensor:
@@ -208,7 +209,7 @@ def _vector(name: str, values: NDArray[np.float32]) -> Tensor:
 
 
 def _stretched(shape: Dimensions) -> NDArray[np.float32]:
-    """What Llama 3.2 divides the frequencies of rotary positions by: from 1 for the fast to 32 for the slow."""
+    """Llama 3.2's divisors of the rotary frequencies, from 1 for high frequencies to 32 for low ones."""
     factor, low, high, context = 32, 1, 4, 8192
     turns = context * shape.rope_base ** -(np.arange(0, shape.head_width, 2) / shape.head_width) / (2 * math.pi)
     share = np.clip((turns - low) / (high - low), 0, 1)
@@ -216,7 +217,7 @@ def _stretched(shape: Dimensions) -> NDArray[np.float32]:
 
 
 def _copy_tokenizer(writer: GGUFWriter, vocabulary: int) -> None:
-    """The zoo's, with a token for every other number."""
+    """Copy the zoo's tokenizer, and fill the vocabulary up with numbers as tokens."""
     filled: dict[str, list[Any]] = {
         "tokenizer.ggml.tokens": [f"Ġ{number}" for number in range(vocabulary)],
         "tokenizer.ggml.token_type": [TokenType.NORMAL] * vocabulary,

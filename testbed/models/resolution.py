@@ -1,4 +1,4 @@
-"""From a node's ``model:`` to a GGUF file on this host, and whether a node can hold it."""
+"""The GGUF file of a node's ``model:`` on this host, and the memory that the node needs for it."""
 
 import hashlib
 import stat
@@ -19,21 +19,21 @@ from testbed.schema.network.topology import Node
 __all__ = ["Model", "ModelError", "resolve", "resolve_models"]
 
 AGENT_MEMORY: Final = 56 * 2**20
-"""Bytes that an agent takes without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""
+"""Bytes of an agent without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""
 
-_BATCH: Final = 512  # tokens that llama.cpp computes at once, its default
+_BATCH: Final = 512  # tokens in a batch, llama.cpp's default
 KV_BYTES: Final = 2
-"""Of a value in the cache: f16, llama.cpp's default."""
+"""Bytes of a value in the KV cache: f16, llama.cpp's default."""
 
 LOGIT_BYTES: Final = 4
 
 
 @dataclass(frozen=True)
 class Model:
-    """A GGUF file: ``reference`` is how the user named it, ``size`` is in bytes.
+    """A GGUF file. ``reference`` is its name in the topology, ``size`` is in bytes.
 
-    ``kv_width`` is the number of values in a token's keys, all layers together. The weights of a ``synthetic`` model
-    are random: it is as fast and as large as a real one, and its answers are neither right nor wrong.
+    ``kv_width`` is the number of values in a token's keys over all layers. A ``synthetic`` model has random weights: it
+    has the speed and size of a real one, and its answers are neither right nor wrong.
     """
 
     reference: str
@@ -46,10 +46,10 @@ class Model:
     synthetic: bool = False
 
     def memory(self, context: int) -> dict[str, int]:
-        """What a node needs to run it, item by item in bytes.
+        """The memory that a node needs to run the model, in bytes by item.
 
-        The cache holds keys and as many values for every token of the context; computing takes the logits of one
-        batch. Other scratch space is small beside these.
+        The KV cache holds the keys and as many values of every token of the context. Computing needs the logits of one
+        batch. Other scratch space is small in comparison.
         """
         return {
             "agent": AGENT_MEMORY,
@@ -59,7 +59,7 @@ class Model:
         }
 
     def check_fits(self, node: str, context: int, cap: int) -> None:
-        """Refuse a node whose memory cap is below what the model needs, with the sum; raises ModelError."""
+        """Raises ModelError, with the sum, if the model needs more than ``cap`` bytes at a node."""
         parts = self.memory(context)
         needed = sum(parts.values())
         if needed > cap:
@@ -71,7 +71,7 @@ class Model:
 
 
 def resolve(reference: str) -> Model:
-    """The model that a reference like ``zoo/alpha`` stands for, fetched or drawn if need be; raises ModelError."""
+    """The model of a reference like ``zoo/alpha``, fetched or drawn if it is missing; raises ModelError."""
     path = _locate(reference)
     with readable(reference, path):
         return _read(reference, path)
@@ -79,7 +79,7 @@ def resolve(reference: str) -> Model:
 
 @contextmanager
 def readable(reference: str, path: Path) -> Iterator[None]:
-    """Reading a GGUF file: what cannot be made sense of becomes a ModelError."""
+    """Turns errors of reading the GGUF file ``path`` into ModelError."""
     try:
         yield
     except (OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -87,7 +87,7 @@ def readable(reference: str, path: Path) -> Iterator[None]:
 
 
 def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
-    """Every node's model; raises ModelError if one cannot be had, or cannot be held by its node."""
+    """The models by node; raises ModelError if one cannot be found or its node cannot hold it."""
     models = {name: resolve(node.model) for name, node in nodes.items()}
     for name, node in nodes.items():
         models[name].check_fits(name, node.context, node.memory)
@@ -95,19 +95,19 @@ def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
 
 
 def is_local(reference: str) -> bool:
-    """Whether a model need neither be fetched nor drawn before anything is known of it; raises ModelError."""
+    """Whether a model is on this host without fetching or drawing it; raises ModelError."""
     source, _ = source_of(reference)
     return source.local
 
 
 def has_random_weights(reference: str) -> bool:
-    """Whether no answer of a model is right or wrong; raises ModelError."""
+    """Whether the weights of a model are random; raises ModelError."""
     source, _ = source_of(reference)
     return source.random
 
 
 def check_reference(reference: str) -> None:
-    """Raises ModelError if ``reference`` cannot be that of a model, as far as that shows without fetching it."""
+    """Raises ModelError for a reference that is wrong by its form or name; fetches nothing."""
     source, name = source_of(reference)
     source.check(name)
 
@@ -141,7 +141,7 @@ def _read(reference: str, path: Path) -> Model:
 
 
 def kv_widths(reader: GGUFReader) -> list[int]:
-    """For each layer, the number of values in a token's keys."""
+    """The number of values in a token's keys, by layer."""
     architecture = field(reader, "general.architecture")
     layers = field(reader, f"{architecture}.block_count")
     heads = _per_layer(field(reader, f"{architecture}.attention.head_count"), layers)
@@ -152,7 +152,7 @@ def kv_widths(reader: GGUFReader) -> list[int]:
 
 
 def field(reader: GGUFReader, key: str, default: Any = None) -> Any:
-    """What a GGUF's header says under ``key``; raises KeyError if that is nothing and there is no default."""
+    """The value of ``key`` in a GGUF header, or ``default``; raises KeyError if both are missing."""
     found = reader.get_field(key)
     if found is None and default is None:
         raise KeyError(f"it has no {key}")
@@ -160,10 +160,10 @@ def field(reader: GGUFReader, key: str, default: Any = None) -> Any:
 
 
 def _per_layer(value: Any, layers: int) -> list[int]:
-    """Some architectures have a number for every layer, most have one for all."""
+    """A value by layer. Some architectures have one number for each layer, most have one for all."""
     return list(value) if isinstance(value, list) else [value] * layers
 
 
 def mebibytes(size: int) -> str:
-    """``size`` in MiB, for a sum."""
+    """``size`` in MiB, without the unit, for a sum."""
     return f"{size / 2**20:.1f}"

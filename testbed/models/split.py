@@ -1,13 +1,13 @@
-"""A model cut into the stages of a ring: one GGUF file for each, and one for the front.
+"""Splits a model into the stages of a ring: one GGUF file for each stage, and one for the front.
 
-    front     what turns text into numbers and back: the tokenizer, the chat template, the embedding of every token
+    front     the tokenizer, the chat template and the embedding of every token
     stage 0   the first layers: embeddings in, hidden states out
     stage 1…  the next layers: hidden states in, hidden states out
     the last  the last layers, the final norm and the output matrix: hidden states in, logits out
 
-The ring's first node has the front beside its stage. Weights are copied as they are, quantized or not. For llama.cpp
-each stage is a whole model, one without a tokenizer: one that is not the last has an embedding of a single token, which
-nobody looks up, and a final norm whose result nobody reads.
+The first node of a ring has the front in addition to its stage. Weights are copied without requantization. To llama.cpp
+each stage is a complete model without a tokenizer. Stages before the last therefore have an embedding of one token and
+a final norm, neither of which is used.
 """
 
 import re
@@ -27,7 +27,7 @@ from testbed.models.anatomy import EMBEDDING, FINAL_NORM, Parts
 from testbed.models.resolution import Model, ModelError
 
 _FORMAT: Final = 1
-"""Part of a file's place: files that an older version wrote otherwise are not taken for these."""
+"""Version of the files, part of their path: files of older versions are not reused."""
 
 _ONE_PER_LAYER: Final = (
     "attention.head_count",
@@ -35,15 +35,15 @@ _ONE_PER_LAYER: Final = (
     "expert_used_count",
     "feed_forward_length",
 )
-"""What may be a list in a header, with a number for every layer."""
+"""Keys of a header that may hold a list with one number for each layer."""
 
 Data = tuple[NDArray[Any], GGMLQuantizationType]
-"""A tensor's values, and how they are encoded."""
+"""A tensor's values and their encoding."""
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """How many layers each stage holds, from the first one on: so they follow each other and leave no layer out."""
+    """The number of layers of each stage, in order. Every layer of the model is in exactly one stage."""
 
     layers: tuple[int, ...]
 
@@ -53,9 +53,9 @@ class StagePlan:
 
     @classmethod
     def even(cls, layers: int, stages: int) -> "StagePlan":
-        """As equal as can be; what is left over goes to the first stages, as the last one has the output matrix.
+        """A plan of equal stages. The remainder goes to the first ones, because the last one has the output matrix.
 
-        Raises ModelError.
+        Raises ModelError unless each stage gets at least one layer.
         """
         if not 1 <= stages <= layers:
             raise ModelError(f"{layers} layers make 1 to {layers} stages, not {stages}")
@@ -64,7 +64,7 @@ class StagePlan:
 
     @classmethod
     def parse(cls, text: str) -> "StagePlan":
-        """What the user wrote like ``0-5,6-11``: the first and the last layer of each stage. Raises ModelError."""
+        """The plan in a text like ``0-5,6-11``, the first and last layer of each stage; raises ModelError."""
         written = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part) for part in text.split(",")]
         stages = [(int(part[1]), int(part[2] or part[1])) for part in written if part]
         follow = all(begin == end + 1 for (_, end), (begin, _) in pairwise([(-1, -1), *stages]))
@@ -77,12 +77,12 @@ class StagePlan:
 
     @property
     def total(self) -> int:
-        """The layers of all stages."""
+        """The number of layers of all stages together."""
         return sum(self.layers)
 
     @property
     def ranges(self) -> tuple[range, ...]:
-        """The layers of each stage, by their numbers in the model."""
+        """The layers of each stage, as numbers in the model, from 0."""
         return tuple(range(begin, end) for begin, end in pairwise(accumulate(self.layers, initial=0)))
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class StageFile:
-    """One stage's file. ``size`` is in bytes; a stage holds it in memory, and nothing else of the model."""
+    """The file of one stage. ``size`` is in bytes, all that the stage loads of the model."""
 
     path: Path
     layers: range
@@ -100,7 +100,7 @@ class StageFile:
 
 @dataclass(frozen=True)
 class StageFiles:
-    """The files of one model under one plan."""
+    """The files of a model that is split by ``plan``."""
 
     model: Model
     plan: StagePlan
@@ -120,10 +120,10 @@ class StageFiles:
 
 
 def split(model: Model, plan: StagePlan, folder: Path | None = None) -> StageFiles:
-    """Write what is not there yet of the files of ``model`` under ``plan``, and say where they are.
+    """The files of ``model`` split by ``plan``, written unless they exist.
 
-    They lie in ``folder``, by default in the cache, and are named for the model's content and their layers: so they are
-    found again, and plans share them. Raises ModelError for what cannot be split, and for a plan that does not fit.
+    They are in ``folder``, by default in the cache. Names depend on the model's content and the layers, so plans share
+    files. Raises ModelError if the model cannot be split or has another number of layers than ``plan``.
     """
     if plan.total != model.layers:
         raise ModelError(f"{model.reference} has {model.layers} layers, and the plan {plan} has {plan.total}")
@@ -157,7 +157,7 @@ def _stage(parts: Parts, place: Path, layers: range) -> StageFile:
 
 
 def _placeholders(width: int) -> dict[str, Data]:
-    """What llama.cpp asks for in every model and a stage that is not the last has no use for."""
+    """Tensors that llama.cpp requires of every model and that a stage before the last does not use."""
     return {
         EMBEDDING: (np.zeros((1, width), np.float16), GGMLQuantizationType.F16),
         FINAL_NORM: (np.ones(width, np.float32), GGMLQuantizationType.F32),
@@ -165,7 +165,7 @@ def _placeholders(width: int) -> dict[str, Data]:
 
 
 def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGUFValue]:
-    """The model's header without its tokenizer, for some of its layers."""
+    """The model's header without the tokenizer, for the layers of one stage."""
     architecture = parts.architecture
     header = {
         key: _of_layers(parts, key, layers)
@@ -182,12 +182,12 @@ def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGU
 
 
 def _of_layers(parts: Parts, key: str, layers: range) -> GGUFValue:
-    """A value of the header for some layers: cut down where it is a list with a number for each."""
+    """The value of ``key`` for ``layers``, a part of it if it is a list with one number for each layer."""
     value = parts.header[key]
     if value.type is not GGUFValueType.ARRAY or len(value.value) != len(parts.layers):
         return value
     if key.removeprefix(f"{parts.architecture}.") not in _ONE_PER_LAYER:
-        raise ModelError(f"{parts.model.reference} cannot be split: nothing is known of {key}, a list as of its layers")
+        raise ModelError(f"{parts.model.reference} cannot be split: {key} has a value for each layer and is unknown")
     return replace(value, value=value.value[layers.start : layers.stop])
 
 
@@ -205,5 +205,5 @@ def _write(path: Path, architecture: str, header: Mapping[str, GGUFValue], tenso
 
 
 def written(layers: range) -> str:
-    """First and last one: ``0-5``, ``6-6``."""
+    """The first and the last of ``layers``: ``0-5``, ``6-6``."""
     return f"{layers[0]}-{layers[-1]}"

@@ -1,4 +1,4 @@
-"""A bound on a metric, like ``< 15s``."""
+"""Bounds on metrics, like ``< 15s``."""
 
 import math
 import operator
@@ -28,7 +28,7 @@ _BOUND = re.compile(r"\s*(<=|>=|==|<|>)\s*(\S.*?)\s*")
 
 @dataclass(frozen=True)
 class Bound:
-    """A comparison with ``limit``, which is in the metric's own unit."""
+    """A comparison with ``limit``, in the metric's unit; ``written`` is the text in the file."""
 
     comparison: str
     limit: float
@@ -36,7 +36,7 @@ class Bound:
 
     @classmethod
     def parse(cls, metric: str, written: str) -> "Bound":
-        """The bound that a file says for ``metric``; raises ValueError with what would be right."""
+        """The bound on ``metric`` that ``written`` stands for; raises ValueError with what would be right."""
         match = _BOUND.fullmatch(written)
         if match is None:
             raise ValueError(
@@ -45,7 +45,7 @@ class Bound:
         return cls(match[1], read_metric(metric, match[2]), written)
 
     def holds(self, value: float | None) -> bool:
-        """Whether ``value`` keeps the bound. A metric that could not be computed keeps none."""
+        """Whether ``value`` keeps the bound. None, the value of a metric without data, keeps no bound."""
         return value is not None and _OPERATORS[self.comparison](value, self.limit)
 
 
@@ -76,10 +76,10 @@ class _BoundSchema:
 
 
 def read_metric(metric: str, text: str) -> float:
-    """A value of ``metric``, in its own unit; raises ValueError with what would be right."""
+    """The value that ``text`` gives for ``metric``, in its unit; raises ValueError with what would be right."""
     quantity = {"s": DURATION, "B": SIZE}.get(unit_of(metric))
     if quantity is not None:
-        return replace(quantity, positive=False).parse(text)  # what is measured may well be nothing
+        return replace(quantity, positive=False).parse(text)  # a measured value may be 0
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A YAML file that knows the line of everything in it."""
+"""YAML files with the line of each value."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,12 +18,12 @@ from testbed.schema.explain import Loc, dotted, explain
 Model = TypeVar("Model", bound=BaseModel)
 
 NOT_YAML: Final = (YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError)
-"""What ruamel.yaml raises: for dates that do not exist, lists nested too deeply, tags that do not fit their value."""
+"""What ruamel.yaml raises, also for impossible dates, lists nested too deeply, and tags that do not fit a value."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """The content of one file; ``included`` are the files whose content stands under a key of it."""
+    """The content of one file; ``included`` has the files whose content replaces a path, by key."""
 
     path: Path
     data: Any
@@ -49,7 +49,7 @@ class Document:
         return cls(path, data)
 
     def include(self, key: str) -> "Document":
-        """The document with the path under ``key`` replaced by what that file holds; raises SpecError."""
+        """A copy in which the path under ``key`` is replaced by the content of that file; raises SpecError."""
         path = self.path.parent / self.data[key]
         if not path.is_file():
             raise SpecError([self.problem((key,), f"there is no file {path}")])
@@ -60,7 +60,7 @@ class Document:
     def parse(self, model: type[Model]) -> Model:
         """The content as ``model``; raises SpecError with every mistake and its line.
 
-        Validators find in their context, by the name of each included part and "" for the rest, the file's directory.
+        The validation context has the directory of each file, by the key of an included file; "" is this file.
         """
         context = {"": self.path.parent, **{key: other.path.parent for key, other in self.included.items()}}
         try:
@@ -70,14 +70,14 @@ class Document:
             raise SpecError([self.problem(*mistake) for mistake in mistakes]) from None
 
     def problem(self, loc: Loc, message: str) -> Problem:
-        """A mistake at ``loc``, with its line."""
+        """The mistake at ``loc``, with file and line."""
         if loc and loc[0] in self.included:
             return self.included[str(loc[0])].problem(loc[1:], message)
         place = dotted(loc)
         return Problem(str(self.path), self._line(loc), f"{place}: {message}" if place else message)
 
     def _line(self, loc: Loc) -> int:
-        """The 1-based line of ``loc``, or of what stands around it; 0 where the command line put it there."""
+        """The line of ``loc``, or of the part around it, from 1; 0 of a value from the command line."""
         node, line = self.data, self.data.lc.line + 1 if isinstance(self.data, CommentedMap) else 1
         for step in loc:
             if not isinstance(node, CommentedMap | CommentedSeq):
@@ -93,7 +93,7 @@ class Document:
 
 
 def override(document: Document, assignments: Iterable[str]) -> None:
-    """Carry out ``KEY.KEY=VALUE`` assignments from the command line; the values are YAML. Raises SpecError."""
+    """Apply ``KEY.KEY=VALUE`` assignments from the command line, with YAML values; raises SpecError."""
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not all(key.split(".")):
@@ -102,7 +102,7 @@ def override(document: Document, assignments: Iterable[str]) -> None:
 
 
 def read_value(option: str, text: str) -> Any:
-    """The YAML value in an option of the command line; raises SpecError."""
+    """The value of YAML text in an option of the command line; raises SpecError."""
     try:
         return YAML(typ="safe").load(text)
     except NOT_YAML:
@@ -122,13 +122,13 @@ def _assign(data: Any, key: str, value: object) -> None:
 
 
 def _steps(key: str) -> list[str]:
-    """The metrics under ``expect``, or under one of its entries, have dots in their names."""
+    """The steps of a key. Under ``expect`` the last step is the name of a metric, which may have dots."""
     expected = re.fullmatch(r"(expect)\.(?:(\d+)\.)?(.+)", key)
     return [step for step in expected.groups() if step is not None] if expected else key.split(".")
 
 
 def _enter(data: Any, step: str, key: str) -> Any:
-    """What stands under ``step``; keys that the file leaves to their defaults come into being here."""
+    """The value under ``step``, created as a mapping if the file does not have it."""
     if isinstance(data, CommentedSeq):
         if not step.isdecimal() or int(step) >= len(data):
             raise SpecError.of("--set", f"{key}: `{step}` must be the number of an entry, from 0 to {len(data) - 1}")

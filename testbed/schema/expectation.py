@@ -1,4 +1,4 @@
-"""What must hold for a run to pass: bounds on metrics, of the whole run or of a part of it, and how nodes end."""
+"""Expectations: bounds on metrics, of the whole run or a part of it, and the states of nodes at the end of play."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,7 +29,7 @@ from testbed.schema.network.topology import Topology
 from testbed.schema.timeline.entries import Entry
 
 State = Literal["running", "exited", "out of memory"]
-"""How a node stands at the end of play; one that is out of memory has exited, too."""
+"""The state of a node at the end of play. A node that is out of memory has exited as well."""
 
 _States = Annotated[
     Annotated[Literal["all"], Tag("[all]")] | Annotated[dict[str, State], Tag("[states]")],
@@ -38,17 +38,19 @@ _States = Annotated[
 
 
 class ExpectationEntry(Spec):
-    """Which part of a run is meant, and how nodes end. Besides these keys it has metrics, each with its bound."""
+    """The part of a run and the states of nodes. All further keys are metrics with their bounds."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     during: str | None = Field(None, description="while the fault of this name is in force")
-    after: str | None = Field(None, description="from when the fault of this name is over, or since it was healed")
-    within: Duration | None = Field(None, gt=0, description="with `after`: for at most so long")
-    begin: Duration | None = Field(None, alias="from", description="from so long after the beginning of play")
-    end: Duration | None = Field(None, alias="to", description="until so long after the beginning of play")
+    after: str | None = Field(None, description="after the fault of this name ends or is healed")
+    within: Duration | None = Field(None, gt=0, description="with `after`: for at most this time")
+    begin: Duration | None = Field(None, alias="from", description="from this time after the beginning of play")
+    end: Duration | None = Field(None, alias="to", description="until this time after the beginning of play")
     node: str | None = Field(None, description="of this node alone")
-    nodes: _States | None = Field(None, description="`all`: of each node by itself; or how nodes end, like {c: exited}")
+    nodes: _States | None = Field(
+        None, description="`all`: of each node by itself; or states of nodes, like {c: exited}"
+    )
     _in_files: dict[str, Bound] = PrivateAttr(default_factory=dict)  # bounds on metrics that are FILE.py:NAME
 
     @property
@@ -65,12 +67,12 @@ class ExpectationEntry(Spec):
 
     @property
     def states(self) -> Mapping[str, State]:
-        """How nodes must end."""
+        """The states that nodes must have at the end of play, by node."""
         return {} if self.nodes is None or self.nodes == "all" else self.nodes
 
     @property
     def window(self) -> str | None:
-        """The part of play, for people; None for all of it."""
+        """The part of play, for people: ``after cut-1 within 10s``. None is all of play."""
         said = {"during": self.during, "after": self.after, "within": self.within, "from": self.begin, "to": self.end}
         words = [
             f"{key} {value if isinstance(value, str) else DURATION.format(value)}"
@@ -80,11 +82,11 @@ class ExpectationEntry(Spec):
         return " ".join(words) or None
 
     def subjects(self, nodes: Sequence[str]) -> Sequence[str | None]:
-        """The nodes that the bounds hold of, each by itself; None for all of them together."""
+        """The nodes that the bounds apply to, each by itself; None stands for all nodes together."""
         return nodes if self.nodes == "all" else [self.node]
 
     def mistakes(self, timeline: Sequence[Entry], topology: Topology) -> Iterator[Mistake]:
-        """What is wrong with it in this scenario."""
+        """Mistakes that the timeline and the topology show."""
         entries = {entry.label: entry for entry in timeline}
         for key, label in (("during", self.during), ("after", self.after)):
             if label is not None and label not in entries:
@@ -142,7 +144,7 @@ class ExpectationEntry(Spec):
             yield 'expects nothing; add a metric and its bound, like completed: ">= 1"'
 
     def _meaningless(self) -> Iterator[Mistake]:
-        """Bounds on what has no value for this part of a run."""
+        """Bounds on metrics that have no value for this part of a run."""
         for metric in self.bounds:
             if self.window is not None and not METRICS.get(metric).of_window:
                 yield (metric,), "is known of the whole of play only; move it to an entry without a window"
@@ -163,7 +165,7 @@ def _lasts_to_the_end(entry: Entry, timeline: Sequence[Entry]) -> bool:
     return not ended and not _is_over_at_once(entry)
 
 
-if TYPE_CHECKING:  # the metrics' names have dots, so that no class can list them
+if TYPE_CHECKING:  # names of metrics have dots, so no class statement can list them
     Expectation = ExpectationEntry
 else:
     Expectation = create_model(

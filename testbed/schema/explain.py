@@ -1,4 +1,4 @@
-"""A pydantic error as one sentence: what is wrong, and what would be right."""
+"""Errors of pydantic as sentences: what is wrong, and what would be right."""
 
 import difflib
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 Loc = tuple[str | int, ...]
-"""Where something stands in a document: ``("links", 0, "delay")``."""
+"""A place in a document: ``("links", 0, "delay")``."""
 
 
 Schema = dict[str, Any]
-"""A JSON Schema, or a part of one."""
+"""A JSON Schema or a part of one."""
 
 
 Mistake = tuple[Loc, str]
-"""Where something is wrong, and the sentence about it."""
+"""A place and the sentence on what is wrong there."""
 
 
 class MistakesError(ValueError):
-    """What a model finds wrong between the parts that it holds; places count from the model."""
+    """Mistakes that a validator finds; places are relative to its model."""
 
     def __init__(self, found: list[Mistake]) -> None:
         self.found = found
@@ -28,12 +28,12 @@ class MistakesError(ValueError):
 
 
 def dotted(loc: Loc) -> str:
-    """``links[0].delay``"""
+    """``loc`` for people: ``links[0].delay``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).lstrip(".")
 
 
 def explain(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Mistake]:
-    """The mistakes that ``error`` stands for."""
+    """The mistakes behind one error of ``model``, by place in the file."""
     place, around = _find(model.model_json_schema(), error["loc"])
     found = error.get("ctx", {}).get("error")
     if isinstance(found, MistakesError):
@@ -43,7 +43,7 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Mistake]:
 
 
 def _explain(error: ErrorDetails, loc: Loc, around: Schema) -> Mistake:
-    """``around`` is the innermost mapping that ``loc`` is in."""
+    """One error as a mistake; ``around`` is the schema of the innermost mapping around ``loc``."""
     if error["type"] == "extra_forbidden":
         return loc, f"there is no such key here{_instead(str(loc[-1]), around.get('properties', {}))}"
     if error["type"].startswith("union_tag"):
@@ -60,7 +60,7 @@ def _explain(error: ErrorDetails, loc: Loc, around: Schema) -> Mistake:
 
 
 def _explain_tag(loc: Loc, error: ErrorDetails) -> Mistake:
-    """A key that says which others go with it is wrong, or not there."""
+    """A discriminator, the key that decides which others are allowed, is wrong or missing."""
     context = error["ctx"]
     key = context["discriminator"].strip("'")
     if "tag" not in context:
@@ -69,10 +69,10 @@ def _explain_tag(loc: Loc, error: ErrorDetails) -> Mistake:
 
 
 def _find(root: Schema, loc: Loc) -> tuple[Loc, Schema]:
-    """``loc`` as it is in the file, and the schema of the innermost mapping with named keys around it.
+    """``loc`` as in the file, and the schema of the innermost mapping with named keys around it.
 
-    Pydantic adds words of its own: in brackets for a key that is itself wrong and for the branches of a union, or the
-    value of the key that tells these apart.
+    Pydantic's places have extra steps: in brackets for a wrong key and for branches of a union, or the value of the
+    discriminator.
     """
     place: list[str | int] = []
     schemas = list(_branches(root, root))
@@ -102,7 +102,7 @@ def _child(schema: Schema, step: str | int) -> Schema:
 
 
 def _branches(root: Schema, schema: Schema) -> Iterator[Schema]:
-    """What a schema may mean, without references."""
+    """The alternatives of a schema, with references resolved."""
     if "$ref" in schema:
         yield from _branches(root, root["$defs"][schema["$ref"].rsplit("/", 1)[1]])
     elif alternatives := schema.get("anyOf") or schema.get("oneOf"):

@@ -1,4 +1,4 @@
-"""The keys of a scenario, and what a short name of one stands for."""
+"""The keys of a scenario, and their short names on command lines."""
 
 import difflib
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from testbed.schema.scenario import json_schema
 
 @cache
 def scenario_keys() -> tuple[str, ...]:
-    """Every key that holds a value and has the same name in all scenarios: ``pattern.layers``, not those of nodes."""
+    """Every key that holds a value and has one name in all scenarios: ``pattern.layers``, but no key of a node."""
     schema = json_schema()
     return tuple(dict.fromkeys(".".join(path) for path in _leaves(schema, schema)))
 
 
 def full_key(option: str, key: str) -> str:
-    """The key whose last parts are ``key``: ``layers`` is ``pattern.layers``. Raises SpecError unless there is one."""
+    """The key that ends in ``key``: ``layers`` is ``pattern.layers``. Raises SpecError unless there is exactly one."""
     if key in scenario_keys() or _below(key):
         return key
     meant = [known for known in scenario_keys() if known.endswith(f".{key}")]
@@ -33,12 +33,12 @@ def full_key(option: str, key: str) -> str:
 
 
 def _below(key: str) -> bool:
-    """Whether it is in a part of the scenario whose keys the user names or counts, such as the topology's nodes."""
+    """Whether ``key`` is in a part whose keys are names or numbers of the user's, such as the topology's nodes."""
     return any(key.startswith(f"{known}.") for known in scenario_keys())
 
 
 def _leaves(root: Schema, schema: Schema) -> Iterator[tuple[str, ...]]:
-    """The ways through the ``properties`` of a schema that end where there are none."""
+    """The paths through ``properties`` of a schema to those without properties of their own."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
     branches: list[Schema] = schema.get("anyOf") or schema.get("oneOf") or []

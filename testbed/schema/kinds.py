@@ -1,4 +1,4 @@
-"""Parts of a file whose kind the file names: ``pattern: {kind: gossip-moa, layers: 2}``."""
+"""Fields whose type the file names: ``pattern: {kind: gossip-moa, layers: 2}``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from testbed.schema.explain import Mistake, MistakesError, explain
 
 @dataclass(frozen=True)
 class OfKind:
-    """Annotates a field that holds one kind of a registry, chosen by the value under ``key``.
+    """Annotates a field whose value is of a kind in ``registry``, named under ``key``.
 
-    A string in place of keys and values stands for a kind that needs no options. ``default`` is the kind of a mapping
-    that names none.
+    A string in place of a mapping names a kind that requires no options. ``default`` is the kind of a mapping without
+    ``key``.
     """
 
     registry: Registry[Any]
@@ -26,14 +26,14 @@ class OfKind:
     default: str | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Validate by the chosen kind's own schema."""
+        """Validate by the schema of the named kind."""
         del source, handler
         return core_schema.with_info_plain_validator_function(
             self._read, serialization=core_schema.plain_serializer_function_ser_schema(self._dumped, info_arg=True)
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """One of the kinds that can be loaded; or a string that names one."""
+        """Any kind that can be loaded, or a string."""
         del schema
         kinds = [self._described(name, kind, handler) for name, kind in loadable(self.registry)]
         return {"anyOf": [*kinds, {"type": "string"}]}

@@ -1,4 +1,4 @@
-"""The points of a sweep: values that keys of a scenario take together, and what others have published for them."""
+"""The points of a sweep: values for keys of a scenario, and published results to compare with."""
 
 import json
 import re
@@ -18,29 +18,31 @@ Value = str | int | float | bool
 
 
 class Point(Spec):
-    """One point, in a file or of a grid."""
+    """A point of a sweep, from a file or a grid."""
 
     set: dict[str, Value] = Field(min_length=1, description="keys of the scenario, or their last parts, and values")
-    published: dict[str, Value] = Field(default_factory=dict, description="metrics that others have published for it")
+    published: dict[str, Value] = Field(
+        default_factory=dict, description="values of metrics that others have published for this point"
+    )
 
     @property
     def texts(self) -> dict[str, str]:
-        """The values as they are written."""
+        """The values by key, as YAML."""
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in self.set.items()}
 
     @property
     def name(self) -> str:
-        """``layers=1 proposers=3``"""
+        """The keys and values: ``layers=1 proposers=3``."""
         return " ".join(f"{key}={text}" for key, text in self.texts.items())
 
     @property
     def directory(self) -> str:
-        """The name without what file names and shells do not like."""
+        """The name without characters that file names or shells treat specially."""
         return re.sub(r"[^\w.+%=,-]", "_", self.name.replace(" ", ","))
 
     @property
     def published_values(self) -> dict[str, float]:
-        """What others have published, in the metrics' own units."""
+        """The published values by metric, in the metrics' units."""
         return {metric: read_metric(metric, str(written)) for metric, written in self.published.items()}
 
     @field_validator("published")

@@ -1,4 +1,4 @@
-"""The scenario file: what the nodes of a topology do together, and what must hold.
+"""The scenario file: topology, pattern, workload, timeline and expectations of a run.
 
 Patterns, prompt sources, arrival processes, scorers and faults bring schemas of their own, found in their registries.
 """
@@ -52,18 +52,18 @@ Dilation = Annotated[
     BeforeValidator(_read_dilation),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 1, "maximum": _MOST_DILATION}, {"const": "auto"}]}),
 ]
-"""How many times slower than the host's clock time runs for the nodes; ``auto``: as little as the host allows."""
+"""The factor by which the nodes' time is slower than the host's; ``auto`` is the smallest that the host allows."""
 
 
 class Sampling(Spec):
-    """How a model draws its tokens; the names are those of the OpenAI API."""
+    """How a model samples tokens, with the names of the OpenAI API."""
 
     temperature: float = Field(0.7, ge=0, le=2)
     max_tokens: int = Field(24, ge=1)
 
 
 class Workload(Spec):
-    """Which prompts arrive where and when, and how answers are judged. ``count`` is over all nodes."""
+    """The prompts, their arrivals and the scorer of answers. ``count`` is the number of prompts over all nodes."""
 
     prompts: Annotated[PromptSource, OfKind(PROMPTS, "source")]
     arrivals: Annotated[ArrivalProcess, OfKind(ARRIVALS, "process", default="poisson")]
@@ -71,7 +71,7 @@ class Workload(Spec):
     scorer: Annotated[Scorer, OfKind(SCORERS, "scorer")] = Field("exact", validate_default=True)
 
     def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
-        """Every arrival at ``owners``, in order."""
+        """Every arrival at ``owners``, in order of time."""
         return schedule(self.prompts, self.arrivals, self.count, owners, seed)
 
 
@@ -88,12 +88,16 @@ class Scenario(Spec):
     sampling: Sampling = Sampling()
     workload: Workload
     limit: Duration | None = Field(None, gt=0, description="time that play has; prompts that have not ended then fail")
-    timeline: list[Entry] = Field(default_factory=list, description="what goes wrong, and when")
+    timeline: list[Entry] = Field(default_factory=list, description="faults, and when each begins")
     expect: Expectations = Field(default_factory=Expectation, description="what must hold for the run to pass")
-    baseline: str | None = Field(None, description="run directory, or one that holds some, to be no worse than")
+    baseline: str | None = Field(
+        None, description="run directory, or a directory of some, that the run is compared with"
+    )
     dilation: Dilation = Field(1.0, description="how many times slower time runs for the nodes, or auto")
-    oversubscribe: bool = Field(False, description="let the nodes have more CPU together than the host has")
-    sweep: list[Point] | None = Field(None, description="points that `testbed sweep` visits; a run has no use for them")
+    oversubscribe: bool = Field(False, description="allow the nodes more CPU in total than the host has")
+    sweep: list[Point] | None = Field(
+        None, description="points that `testbed sweep` visits; `testbed run` ignores them"
+    )
 
     @property
     def owners(self) -> Sequence[str]:
@@ -140,7 +144,7 @@ class Scenario(Spec):
 
     @property
     def extent(self) -> Extent:
-        """What is known of its play beforehand."""
+        """What the scenario fixes about its play in advance."""
         workload = self.workload
         seconds = workload.count / (workload.arrivals.rate * len(self.owners))
         return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
@@ -150,7 +154,7 @@ class Scenario(Spec):
         return self.topology.linked(node) if self.pattern.reach == "linked" else self.topology.neighbours(node)
 
     def drawn(self) -> "Scenario":
-        """The same with what its seed draws in place of ``random`` in its timeline."""
+        """A copy whose timeline has the faults that the seed draws in place of ``random``."""
         return self.model_copy(update={"timeline": drawn(self.timeline, self.extent, self.seed)})
 
     @field_validator("baseline")
@@ -175,7 +179,7 @@ class Scenario(Spec):
         return self
 
     def _mistakes(self) -> Iterator[Mistake]:
-        """What does not fit together."""
+        """Mistakes between parts of the file."""
         for loc, message in self.pattern.mistakes(list(self.topology.nodes)):
             yield ("pattern", *loc), message
         for loc, message in timeline_mistakes(self.timeline, self.extent):
@@ -193,9 +197,9 @@ class Scenario(Spec):
 def load_scenario(
     path: Path, assignments: Iterable[str] = (), check: Callable[[Scenario], Iterable[Mistake]] = lambda _: ()
 ) -> Scenario:
-    """Read a scenario and its topology, with ``KEY=VALUE`` assignments in place; raises SpecError with all mistakes.
+    """Read a scenario and its topology and apply ``KEY=VALUE`` assignments; raises SpecError with all mistakes.
 
-    ``check`` finds mistakes that take more than the files to see.
+    ``check`` finds further mistakes, which the files alone do not show.
     """
     assignments = list(assignments)
     document = Document.load(path)
@@ -215,7 +219,7 @@ def scenario_text(scenario: Scenario) -> str:
 
 
 def yaml_text(dumped: dict[str, Any]) -> str:
-    """A dumped scenario as YAML, without mappings that say nothing."""
+    """A dumped scenario as YAML, without empty mappings."""
     yaml = YAML()
     yaml.default_flow_style = False
     text = StringIO()
@@ -224,12 +228,12 @@ def yaml_text(dumped: dict[str, Any]) -> str:
 
 
 def write_scenario(scenario: Scenario, path: Path) -> None:
-    """Write such a file."""
+    """Write a file that :func:`load_scenario` reads."""
     path.write_text(scenario_text(scenario), encoding="utf-8")
 
 
 def _without_empty(value: Any) -> Any:
-    """Leave out mappings that say nothing."""
+    """A copy of ``value`` without empty mappings."""
     if not isinstance(value, dict):
         return [_without_empty(item) for item in value] if isinstance(value, list) else value
     return {key: kept for key, item in value.items() if (kept := _without_empty(item)) != {}}

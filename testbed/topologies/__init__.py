@@ -1,1 +1,1 @@
-"""What makes topology files out of something else, and what shows them."""
+"""Topologies from GraphML files and generators, and layouts for drawings."""

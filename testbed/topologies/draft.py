@@ -1,4 +1,4 @@
-"""A topology in the making: names and links, which become a topology file once every node has a device."""
+"""Drafts of topologies: names and links, which become a topology file when nodes get devices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _DEVICE_KEYS: Final = ("model", "device", "cpus", "memory", "context")
 
 @dataclass(frozen=True)
 class DraftLink:
-    """A link between two nodes: bit/s, or None for as fast as the host, and seconds one way."""
+    """A link between two nodes: bandwidth in bit/s (None is unlimited) and delay in seconds in each direction."""
 
     a: str
     b: str
@@ -31,7 +31,7 @@ class DraftLink:
 
 @dataclass(frozen=True)
 class Draft:
-    """``comment`` says how it came to be."""
+    """A topology without devices. ``comment`` says how it was made."""
 
     name: str
     comment: str
@@ -39,7 +39,7 @@ class Draft:
     links: list[DraftLink]
 
     def yaml(self, device: Mapping[str, Any]) -> str:
-        """The topology file. ``device`` is said of every node; without a model they take those of the zoo in turn."""
+        """The text of the topology file. Every node gets the keys in ``device``; without a model, the zoo's in turn."""
         models = cycle([device["model"]] if "model" in device else [f"zoo/{name}" for name in zoo.NAMES])
         usual = {} if "device" in device else _DEVICE
         nodes = {name: _in_a_line({"model": next(models), **usual, **device}) for name in self.nodes}
@@ -55,7 +55,7 @@ class Draft:
 
 
 def read_device(written: str) -> dict[str, Any]:
-    """What ``model=zoo/alpha,cpus=0.2`` says of a device; raises SpecError."""
+    """The keys of a node from a text like ``model=zoo/alpha,cpus=0.2``; raises SpecError."""
     said = {}
     for part in written.split(",") if written else []:
         key, _, value = (text.strip() for text in part.partition("="))

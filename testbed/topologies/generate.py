@@ -1,4 +1,4 @@
-"""Topologies that are drawn at random, from a recipe like ``geometric:nodes=20,radius=0.3,seed=7``."""
+"""Random topologies from recipes like ``geometric:nodes=20,radius=0.3,seed=7``."""
 
 import math
 import random
@@ -18,21 +18,23 @@ Place = tuple[float, float]
 
 
 class Geometric(BaseModel):
-    """A random geometric graph (E. N. Gilbert, 1961): devices scattered over a square, each linked with those near it.
+    """A random geometric graph (E. N. Gilbert, 1961): devices at random places in a square, linked if they are near.
 
-    Parts that would stay apart are joined where they are closest. A link's delay is ``delay`` times its length.
+    Separate components are joined by the shortest possible links. A link's delay is ``delay`` times its length.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    nodes: int = Field(20, ge=2, le=1000, description="how many devices")
-    radius: float = Field(0.3, gt=0, le=2, description="how far a device reaches; the square's side is 1")
+    nodes: int = Field(20, ge=2, le=1000, description="number of devices")
+    radius: float = Field(
+        0.3, gt=0, le=2, description="largest distance of two linked devices; the side of the square is 1"
+    )
     seed: int = Field(0, ge=0)
-    delay: Duration = Field(0.02, description="one way, over a distance of 1")
-    bandwidth: Bandwidth = Field(20e6, description="of every link")
+    delay: Duration = Field(0.02, description="delay in each direction, over a distance of 1")
+    bandwidth: Bandwidth = Field(20e6, description="bandwidth of every link")
 
     def draft(self) -> Draft:
-        """The same for the same values on every machine."""
+        """The topology; equal options give equal topologies on every host."""
         draw = random.Random(self.seed)
         places = {f"n{number}": (draw.random(), draw.random()) for number in range(1, self.nodes + 1)}
         graph = networkx.Graph()
@@ -57,7 +59,7 @@ def _distance(places: dict[str, Place], a: str, b: str) -> float:
 
 
 def _bridges(graph: Any, places: dict[str, Place]) -> Iterator[tuple[str, str]]:
-    """The shortest links that join what is apart."""
+    """The shortest links that join the components of the graph."""
     part = {node: number for number, nodes in enumerate(networkx.connected_components(graph)) for node in nodes}
     for a, b in sorted(combinations(places, 2), key=lambda pair: _distance(places, *pair)):
         if part[a] != part[b]:
@@ -67,7 +69,7 @@ def _bridges(graph: Any, places: dict[str, Place]) -> Iterator[tuple[str, str]]:
 
 
 GENERATORS = {"geometric": Geometric}
-"""What can be drawn, by the name that recipes begin with."""
+"""The generators, by the name at the beginning of recipes."""
 
 
 def is_recipe(source: str) -> bool:
@@ -76,7 +78,7 @@ def is_recipe(source: str) -> bool:
 
 
 def generate(recipe: str) -> Draft:
-    """Carry out a recipe; raises SpecError."""
+    """The topology of a recipe; raises SpecError."""
     kind, _, written = recipe.partition(":")
     values = {}
     for part in written.split(",") if written else []:

@@ -1,7 +1,7 @@
 """Topologies from GraphML files, in particular those of the Internet Topology Zoo.
 
-S. Knight, H. X. Nguyen, N. Falkner, R. Bowden and M. Roughan, The Internet Topology Zoo, IEEE JSAC 29(9), 2011. Of a
-node counts its `label`, `Latitude` and `Longitude` (degrees), of an edge its `LinkSpeedRaw` (bit/s).
+S. Knight, H. X. Nguyen, N. Falkner, R. Bowden and M. Roughan, The Internet Topology Zoo, IEEE JSAC 29(9), 2011.
+Read are the `label`, `Latitude` and `Longitude` (degrees) of nodes and the `LinkSpeedRaw` (bit/s) of edges.
 """
 
 import math
@@ -23,10 +23,10 @@ _LONGEST_NAME: Final = 32
 
 
 def read_graphml(path: Path) -> Draft:
-    """Every node and link of the file's largest connected part; raises SpecError.
+    """The nodes and links of the largest connected component in a file; raises SpecError.
 
-    A link's delay is that of light in a fibre along the great circle between its ends. Parallel links become one with
-    the bandwidth of all.
+    A link's delay is the time of light in a fibre along the great circle between its ends. Parallel links become one
+    link with the sum of their bandwidths.
     """
     graph = _read(path)
     part = max(networkx.connected_components(graph), key=len)
@@ -70,7 +70,7 @@ def _count(number: int, one: str, several: str) -> str:
 
 
 def _names(labels: Mapping[Any, object]) -> dict[Any, str]:
-    """A name for every node, which the topology file allows and no other has."""
+    """A unique name for every node, valid in a topology file."""
     names: dict[Any, str] = {}
     for node, label in labels.items():
         plain = _plain(str(label)) or "node"
@@ -81,7 +81,7 @@ def _names(labels: Mapping[Any, object]) -> dict[Any, str]:
 
 
 def _plain(label: str) -> str:
-    """Small letters, digits and inner hyphens; what stands on letters goes, as from é."""
+    """``label`` in lower-case letters, digits and inner hyphens, without accents."""
     letters = unicodedata.normalize("NFKD", label.lower().replace("ø", "o").replace("ß", "ss").replace("ł", "l"))
     ascii_only = letters.encode("ascii", "ignore").decode()
     return re.sub("[^a-z0-9]+", "-", ascii_only).strip("-")[:_LONGEST_NAME].rstrip("-")
@@ -93,7 +93,7 @@ def _numbered(name: str, number: int) -> str:
 
 
 def _delay(a: Mapping[str, object], b: Mapping[str, object]) -> float:
-    """Seconds that light takes in a fibre between two places; 0 if one is not known."""
+    """Seconds of light in a fibre between two places; 0 if a coordinate is missing."""
     places = [_number(end, key) for end in (a, b) for key in ("Latitude", "Longitude")]
     if any(map(math.isnan, places)):
         return 0.0
@@ -101,7 +101,7 @@ def _delay(a: Mapping[str, object], b: Mapping[str, object]) -> float:
 
 
 def great_circle(latitude_a: float, longitude_a: float, latitude_b: float, longitude_b: float) -> float:
-    """Metres between two places on the Earth, given in degrees (the haversine formula)."""
+    """The distance in metres of two places, given in degrees, on a spherical Earth (haversine formula)."""
     phi_a, phi_b, lambda_a, lambda_b = map(math.radians, (latitude_a, latitude_b, longitude_a, longitude_b))
     chord = (
         math.sin((phi_b - phi_a) / 2) ** 2
@@ -111,13 +111,13 @@ def great_circle(latitude_a: float, longitude_a: float, latitude_b: float, longi
 
 
 def _total(speeds: Iterable[float]) -> float | None:
-    """Of parallel links; None unless all are known."""
+    """The total bandwidth of parallel links in bit/s; None if one is unknown."""
     total = sum(speeds)
     return total if math.isfinite(total) and total > 0 else None
 
 
 def _number(attributes: Mapping[str, object], key: str) -> float:
-    """An attribute as a number; not a number if it is none."""
+    """The attribute ``key`` as a number; NaN if it is missing or not a number."""
     try:
         return float(str(attributes[key]))
     except (KeyError, ValueError):

@@ -1,7 +1,7 @@
-"""Where to draw the nodes and switches of a topology: by stress majorization.
+"""The layout of a topology's nodes and switches, by stress majorization.
 
-E. R. Gansner, Y. Koren and S. North, Graph Drawing by Stress Majorization (2004): points are moved until their
-distances in the plane are as near as can be to those in the graph, counted in links. Nothing is random.
+Points are moved until their distances in the plane match those in the graph, counted in links, as well as possible.
+The result is deterministic. (E. R. Gansner, Y. Koren and S. North, Graph Drawing by Stress Majorization, 2004.)
 """
 
 import math
@@ -16,13 +16,13 @@ from testbed.schema.network.topology import Topology
 Point = tuple[float, float]
 
 _ROUNDS: Final = 300
-_STILL: Final = 1e-4  # where all points move by less in a round, that was the last
-_CLOSEST: Final = 0.75  # what two need between them to be drawn side by side
+_STILL: Final = 1e-4  # the iteration ends when every point moves by less
+_CLOSEST: Final = 0.75  # least distance of two points that are drawn side by side
 _MOST_ENLARGED: Final = 1.5
 
 
 def graph_of(topology: Topology) -> Any:
-    """Nodes and switches with the links between them, in the order of the file."""
+    """The graph of nodes and switches, in the order of the file. Each edge has its ``link``."""
     graph = networkx.Graph()
     graph.add_nodes_from([*topology.nodes, *topology.switches])
     graph.add_edges_from((link.a, link.b, {"link": link}) for link in topology.resolved_links)
@@ -30,7 +30,7 @@ def graph_of(topology: Topology) -> Any:
 
 
 def layout(topology: Topology) -> dict[str, Point]:
-    """A place for every node and switch: links are about 1 long, or longer where two would come too close."""
+    """Coordinates by node and switch. Links are about 1 long, or longer if two points would be too close."""
     graph = graph_of(topology)
     far = len(graph)  # to a switch without links
     hops = {a: dict.fromkeys(graph, far) | lengths for a, lengths in networkx.all_pairs_shortest_path_length(graph)}
@@ -52,7 +52,7 @@ def _circle(names: list[str]) -> dict[str, Point]:
 
 
 def _pulled(name: str, places: Mapping[str, Point], hops: Mapping[str, int]) -> Point:
-    """The place at which the stress of one point is least, if the others stand where they are."""
+    """The place of least stress for one point while all others stay."""
     x, y = places[name]
     weights = total_x = total_y = 0.0
     for other, (other_x, other_y) in places.items():
@@ -67,7 +67,7 @@ def _pulled(name: str, places: Mapping[str, Point], hops: Mapping[str, int]) -> 
 
 
 def _upright(places: dict[str, Point]) -> dict[str, Point]:
-    """Turned so that the two that are farthest from each other are level, and enlarged to have room for all."""
+    """The places rotated, so that the two farthest points are level, and enlarged, so that the closest have room."""
     if len(places) == 1:
         return places
     pairs = sorted(combinations(places.values(), 2), key=lambda pair: round(math.dist(*pair), 6))

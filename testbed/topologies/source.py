@@ -1,4 +1,4 @@
-"""Where a topology that is looked at comes from: a file of ours, a GraphML file, or a recipe."""
+"""Reads a topology from a topology file, a GraphML file or a recipe."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +15,10 @@ from testbed.topologies.graphml import read_graphml
 
 
 def load(source: str, node: str, yaml: Path | None) -> Topology:
-    """The topology that ``source`` is or makes, which in the second case is written to ``yaml``; raises SpecError.
+    """The topology of ``source``; raises SpecError.
 
-    ``node`` says what each node of a topology that is made is, like ``model=zoo/alpha,cpus=0.2``.
+    Only a topology from GraphML or a recipe takes ``node``, keys of each node like ``model=zoo/alpha,cpus=0.2``, and is
+    written to ``yaml``.
     """
     draft = _draft(source)
     if draft is None:
@@ -39,7 +40,7 @@ def _draft(source: str) -> Draft | None:
 
 
 def write(option: str, path: Path, text: str) -> None:
-    """Write a file that ``option`` names; raises SpecError."""
+    """Write the file given with ``option``; raises SpecError."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -47,7 +48,7 @@ def write(option: str, path: Path, text: str) -> None:
 
 
 def as_dict(topology: Topology) -> dict[str, Any]:
-    """Nodes, switches, links with everything said (seconds, bit/s, bytes), and the links from each node to each."""
+    """For JSON: nodes, switches, links with all properties (seconds, bit/s, bytes), and routes as names of links."""
     return {
         "name": topology.name,
         "nodes": {name: node.model_dump() for name, node in topology.nodes.items()},

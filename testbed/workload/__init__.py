@@ -1,1 +1,1 @@
-"""What is asked of the nodes: prompts, when they arrive, and whether an answer is right."""
+"""Prompts, their arrivals, and the scores of answers."""

@@ -1,4 +1,4 @@
-"""Which prompts arrive where and when."""
+"""The arrivals of a run: which prompt reaches which node, and when."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from testbed.workload.prompts.base import PromptSource, Question
 
 @dataclass(frozen=True)
 class Arrival:
-    """The question ``question``, called ``prompt``, comes to ``node``, ``at`` seconds after the beginning of play."""
+    """An arrival at ``node``, ``at`` seconds after the beginning of play. ``prompt`` is its name: ``p1``."""
 
     at: float
     node: str
@@ -23,9 +23,9 @@ class Arrival:
 def schedule(
     prompts: PromptSource, arrivals: ArrivalProcess, count: int, owners: Sequence[str], seed: int
 ) -> list[Arrival]:
-    """The first ``count`` arrivals at all owners together, in their order.
+    """The first ``count`` arrivals over all ``owners``, in order of time.
 
-    Every node has an arrival process of its own, seeded by the node's name: one node more or less changes no other's.
+    Each node's process is seeded with the node's name, so adding a node does not change the arrivals at others.
     """
     times = heapq.merge(*(_times_at(arrivals, node, seed) for node in owners))
     questions = prompts.questions(count, seed)

@@ -1,1 +1,1 @@
-"""Where models come from: one file a source."""
+"""Model sources, one file each."""

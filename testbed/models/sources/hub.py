@@ -1,4 +1,4 @@
-"""The Hugging Face hub."""
+"""Models of the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ class Hub(ModelSource):
     local = False
 
     def check(self, name: str) -> None:
-        """A repository and a file, by their form."""
+        """Raises ModelError unless ``name`` reads ``OWNER/REPO/FILE.gguf``."""
         _repository_and_file(name)
 
     def locate(self, name: str) -> Path:
-        """The file in the hub's cache."""
-        from huggingface_hub import hf_hub_download, logging  # its import takes longer than most runs' whole check
+        """The file in the hub's cache, downloaded if it is missing; raises ModelError."""
+        from huggingface_hub import hf_hub_download, logging  # slow to import
         from huggingface_hub.errors import HfHubHTTPError
 
         repository, file = _repository_and_file(name)

@@ -1,4 +1,4 @@
-"""GGUF files of the user's."""
+"""GGUF files on this host."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from testbed.schema.network.model_source import ModelSource
 
 
 class PathSource(ModelSource):
-    """A GGUF file on this host; its path counts from the directory of the file that names it."""
+    """A GGUF file on this host. Its path is relative to the directory of the file that names it."""
 
     form = "path:FILE.gguf"
 
@@ -16,7 +16,7 @@ class PathSource(ModelSource):
         return str(anchored(name, {"": directory}))
 
     def locate(self, name: str) -> Path:
-        """The path itself."""
+        """The path ``name``."""
         return Path(name)
 
 

@@ -1,4 +1,4 @@
-"""Random weights in the shape of real models."""
+"""Models with the dimensions of real ones and random weights."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from testbed.schema.network.model_source import ModelError, ModelSource
 
 
 class Synthetic(ModelSource):
-    """Random weights in a real model's shape, drawn on this host when they are first asked for."""
+    """Random weights in a real model's dimensions, drawn on this host when first asked for."""
 
     form = "synthetic:NAME"
     local = False
     random = True
 
     def check(self, name: str) -> None:
-        """A shape that there is."""
+        """Raises ModelError if there is no synthetic model of this name."""
         _recipe(name)
 
     def locate(self, name: str) -> Path:
-        """The file in the cache."""
+        """The file in the cache, drawn if it is missing; raises ModelError."""
         try:
             return _recipe(name).path()
         except OSError as error:

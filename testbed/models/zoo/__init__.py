@@ -1,8 +1,8 @@
 """The built-in models: `zoo/alpha`, `zoo/beta`, `zoo/gamma` and `zoo/delta`.
 
-Four Llama models of about two million parameters that the project trained on questions about a made-up world
-(`testbed.workload.prompts.worldfacts`), each strong in one of its four domains. The rest of this package makes
-them; this module alone says where they are, and needs nothing but the standard library.
+Four Llama models of about two million parameters each, trained on questions about an invented world
+(`testbed.workload.prompts.worldfacts`), each strong in one of its four domains. Their files lie in this package.
+`testbed.models.zoo.training` makes them.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from testbed.workload.prompts.worldfacts import DOMAINS
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 DOMAIN_OF = dict(zip(NAMES, DOMAINS, strict=True))
-"""What each model is strong in."""
+"""The domain in which each model is strong."""
 
 DIRECTORY = Path(__file__).parent
 MANIFEST = "manifest.json"
@@ -22,7 +22,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """What a model's file must be, and how it came about."""
+    """The domain, file and training of a model. ``bytes`` and ``sha256`` identify the file."""
 
     domain: str
     bytes: int
@@ -32,22 +32,23 @@ class ManifestEntry:
 
 
 def path(name: str, directory: Path = DIRECTORY) -> Path:
-    """Where the GGUF file of a model is."""
+    """The GGUF file of a model in ``directory``."""
     return directory / f"{name}.gguf"
 
 
 def sha256(file: Path) -> str:
+    """The SHA-256 of a file in hexadecimal digits."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def manifest(directory: Path = DIRECTORY) -> dict[str, ManifestEntry]:
-    """The manifest of a zoo by model name; without an argument, of the one that is shipped."""
+    """The entries of the manifest in ``directory``, by default of the shipped zoo, by model."""
     entries = json.loads((directory / MANIFEST).read_text())
     return {name: ManifestEntry(**entry) for name, entry in entries.items()}
 
 
 def mismatches(directory: Path = DIRECTORY) -> list[str]:
-    """The models whose file is missing or is not what the manifest says."""
+    """The models whose file is missing or differs from the manifest."""
     entries = manifest(directory)
     files = {name: path(name, directory) for name in NAMES}
     return [name for name, file in files.items() if not file.exists() or sha256(file) != entries[name].sha256]

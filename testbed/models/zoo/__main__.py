@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
+    """Run the verb on the command line and return the exit status."""
     arguments = _parser().parse_args()
     return int(arguments.run(arguments))
 

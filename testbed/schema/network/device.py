@@ -1,4 +1,4 @@
-"""Device profiles: how much memory a real device has, and how fast it was seen to write."""
+"""Device profiles: the memory of a real device and its measured speed of decoding."""
 
 from functools import cache
 from importlib.resources import files
@@ -16,7 +16,7 @@ DeviceName = Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digi
 
 
 class Profile(Spec):
-    """A real device, and how many tokens a second it wrote, one answer at a time, with a model of so many bytes."""
+    """A real device and its measured decoding speed at batch size 1 with a model of known size."""
 
     cores: int = Field(ge=1, description="of its processor; for information")
     memory: Size
@@ -26,24 +26,25 @@ class Profile(Spec):
     source: str = Field(min_length=1, description="where the numbers come from")
 
     def speed(self, weights: int) -> float:
-        """Tokens a second that it writes with a model of so many bytes of weights for each token.
+        """Tokens per second with a model that has ``weights`` bytes.
 
-        To write a token all weights are read once, and on small devices that takes longer than computing with them.
+        Each token reads all weights once. On small devices memory bandwidth limits decoding, so speed is inversely
+        proportional to size.
         """
         return self.tokens_per_second * self.weights / weights
 
 
 class Profiles(RootModel[dict[DeviceName, Profile]]):
-    """A file of profiles."""
+    """A file of device profiles, by name."""
 
 
 @cache
 def known_profiles() -> dict[str, Profile]:
-    """The profiles that come with the testbed, by name; ``devices.yaml`` says where their numbers are from."""
+    """The built-in profiles by name, from ``devices.yaml``."""
     text = (files("testbed.schema.network") / "devices.yaml").read_text(encoding="utf-8")
     return TypeAdapter(dict[str, Profile]).validate_python(YAML(typ="safe").load(text))
 
 
 def profiles(own: Path | None) -> dict[str, Profile]:
-    """All that may be named where the file ``own`` adds some, or replaces some; raises SpecError."""
+    """The built-in profiles and those of the file ``own``, which take precedence; raises SpecError."""
     return known_profiles() | (Document.load(own).parse(Profiles).root if own is not None else {})

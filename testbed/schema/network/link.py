@@ -1,4 +1,4 @@
-"""What a link is, as the code holds it: every property of each direction, in seconds, bits per second and bytes."""
+"""Links in the code: every property of both directions, in seconds, bits per second and bytes."""
 
 import math
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from testbed.schema.network.link_trace import FRAME, LinkTrace
 
 DirectionName = Literal["up", "down"]
 DIRECTIONS: Final[tuple[DirectionName, DirectionName]] = ("up", "down")
-"""Up is from a link's first endpoint to its second."""
+"""Up is from a link's first endpoint to its second, down is back."""
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """How the delay varies from frame to frame: never so that one overtakes another, which is ``reorder``.
+    """The variation of the delay from frame to frame. It never changes the order of frames; ``reorder`` does.
 
-    ``deviation`` is its standard deviation in seconds, whatever the distribution. ``correlation`` (0 to below 1) is
-    that between one frame's delay and the next one's.
+    ``deviation`` is the standard deviation in seconds, for every distribution. ``correlation``, from 0 to below 1, is
+    that between the delays of consecutive frames.
     """
 
     deviation: float = 0.0
@@ -28,10 +28,10 @@ class Jitter:
 
 @dataclass(frozen=True)
 class Loss:
-    """Gilbert and Elliott's channel, which is good or bad: all four are probabilities, of a frame.
+    """A Gilbert-Elliott channel, which is in a good or a bad state. All values are probabilities for each frame.
 
-    ``to_bad`` and ``to_good`` are those of leaving a state, ``in_good`` and ``in_bad`` those of being lost in it.
-    Independent losses are a channel that is always good. (E. O. Elliott, Bell System Technical Journal 42, 1963.)
+    ``to_bad`` and ``to_good`` are those of a change of state, ``in_good`` and ``in_bad`` those of a loss in a state.
+    With independent losses the channel is always good. (E. O. Elliott, Bell System Technical Journal 42, 1963.)
     """
 
     to_bad: float = 0.0
@@ -41,14 +41,14 @@ class Loss:
 
     @property
     def mean(self) -> float:
-        """The share of frames that is lost in the long run."""
+        """The long-run share of frames that are lost, from 0 to 1."""
         bad = self.to_bad / (self.to_bad + self.to_good) if self.to_bad else 0.0
         return bad * self.in_bad + (1 - bad) * self.in_good
 
 
 @dataclass(frozen=True)
 class Queue:
-    """How much may wait for a link to become free: so many packets, or bytes, or as much as is sent in ``seconds``."""
+    """The limit of a queue, in one of three units; ``seconds`` is the time to send what is queued."""
 
     packets: int | None = None
     bytes: int | None = None
@@ -57,12 +57,12 @@ class Queue:
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction of a link.
+    """The properties of one direction of a link.
 
-    A frame waits in ``queue`` until those before it have been sent, takes its length divided by ``bandwidth`` (bit/s;
-    None: as fast as the host) or the next opportunities of ``trace``, and then ``delay`` seconds, varied by ``jitter``.
-    ``duplicate``, ``reorder`` and ``corrupt`` are probabilities, of a frame: to arrive twice, to skip the delay and so
-    overtake what is on its way, to arrive with one bit wrong. A direction that is ``cut`` loses every frame.
+    A frame waits in ``queue`` until the frames before it have been sent. Sending takes its length divided by
+    ``bandwidth`` (bit/s; None is unlimited) or the next opportunities of ``trace``. Then it travels for ``delay``
+    seconds, varied by ``jitter``. ``duplicate``, ``reorder`` and ``corrupt`` are the probabilities that a frame arrives
+    twice, skips the delay and so overtakes others, or arrives with one bit wrong. If ``cut``, every frame is lost.
     """
 
     bandwidth: float | None = None
@@ -77,7 +77,7 @@ class Direction:
     cut: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the properties do not fit each other."""
+        """Raises ValueError if the jitter exceeds the delay."""
         if self.jitter.deviation > self.delay:
             jitter, delay = (DURATION.readable(seconds) for seconds in (self.jitter.deviation, self.delay))
             raise ValueError(
@@ -86,15 +86,15 @@ class Direction:
 
     @property
     def rate(self) -> float:
-        """Bits per second that it carries in the long run; infinite where nothing limits it."""
+        """Long-run bits per second; infinite without a limit."""
         return self.trace.rate if self.trace else self.bandwidth or math.inf
 
     @property
     def room(self) -> Queue:
-        """The queue that was asked for, or else the usual one.
+        """The queue of the file, or else the default.
 
-        That is twice what is on its way at full rate, so that one TCP connection can fill the link, and no less than
-        the 1,000 packets of Linux's own default (txqueuelen).
+        The default is twice the bandwidth-delay product, so that one TCP connection can fill the link, and at least
+        1,000 packets, Linux's default (txqueuelen).
         """
         if self.queue:
             return self.queue
@@ -102,11 +102,11 @@ class Direction:
         return Queue(packets=max(1000, math.ceil(2 * on_its_way)))
 
     def changed(self, said: Mapping[str, Any]) -> "Direction":
-        """The same with the properties that are ``said``; raises ValueError if they do not fit the others."""
+        """This direction with the properties in ``said``; raises ValueError if they do not fit the others."""
         return replace(self, **said)
 
     def dilated(self, factor: float) -> "Direction":
-        """The same where everything takes ``factor`` times as long."""
+        """A copy in which everything takes ``factor`` times as long."""
         return replace(
             self,
             bandwidth=self.bandwidth and self.bandwidth / factor,
@@ -119,7 +119,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Link:
-    """A link with everything said; ``up`` is from ``a`` to ``b``."""
+    """A link with all its properties; ``up`` is from ``a`` to ``b``."""
 
     a: str
     b: str
@@ -128,18 +128,18 @@ class Link:
 
     @property
     def name(self) -> str:
-        """``a-s1``"""
+        """The link's name, from its ends: ``a-s1``."""
         return f"{self.a}-{self.b}"
 
     def direction(self, direction: DirectionName) -> Direction:
-        """One of the two."""
+        """The direction of that name."""
         return self.up if direction == "up" else self.down
 
     def changed(self, said: Mapping[DirectionName, Mapping[str, Any]]) -> "Link":
-        """The same with the properties that are ``said`` of its directions; raises ValueError if they do not fit."""
+        """This link with the properties in ``said``, by direction; raises ValueError if they do not fit."""
         up, down = (self.direction(direction).changed(said.get(direction, {})) for direction in DIRECTIONS)
         return replace(self, up=up, down=down)
 
     def dilated(self, factor: float) -> "Link":
-        """The same where everything takes ``factor`` times as long."""
+        """A copy in which everything takes ``factor`` times as long."""
         return replace(self, up=self.up.dilated(factor), down=self.down.dilated(factor))

@@ -1,8 +1,7 @@
-"""Recorded links: a file of delivery opportunities in Mahimahi's format.
+"""Traces of links: files of delivery opportunities in Mahimahi's format.
 
-Each line is a time in milliseconds at which the link carries one full frame; a time may stand on several lines. The
-last one is the length of the recording, which is repeated without end. (Netravali et al., Mahimahi, USENIX ATC 2015;
-mm-link(1).)
+Each line is a time in milliseconds at which the link carries one full frame. A time may occur on several lines. The
+last time is the length of the trace, which repeats forever. (Netravali et al., Mahimahi, USENIX ATC 2015; mm-link(1).)
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 FRAME = 1514
-"""Bytes of a full Ethernet frame: 1,500 of payload and 14 of header, which is what the kernel counts, too."""
+"""Bytes of a full Ethernet frame, 1,500 of payload and 14 of header, as the kernel counts them."""
 
 
 _MOST_DIGITS = 9  # of a time: eleven days
@@ -19,29 +18,29 @@ _MOST_DIGITS = 9  # of a time: eleven days
 
 @dataclass(frozen=True)
 class LinkTrace:
-    """A recording: where it came from, and its opportunities in milliseconds, in order."""
+    """The trace in the file ``path``: its opportunities in milliseconds, ascending."""
 
     path: str
     opportunities: tuple[int, ...]
 
     @property
     def period(self) -> float:
-        """Seconds after which it begins again."""
+        """Seconds after which the trace repeats."""
         return self.opportunities[-1] / 1e3
 
     @property
     def rate(self) -> float:
-        """Bits per second, over the whole of it."""
+        """Mean bits per second."""
         return len(self.opportunities) * FRAME * 8 / self.period
 
     def dilated(self, factor: float) -> "LinkTrace":
-        """The same with every time ``factor`` times as long, to the millisecond."""
+        """A copy with every time multiplied by ``factor`` and rounded to milliseconds."""
         return replace(self, opportunities=tuple(round(time * factor) for time in self.opportunities))
 
 
 @cache
 def read_trace(path: Path) -> LinkTrace:
-    """The recording in a file; raises ValueError with the line that is wrong."""
+    """The trace in a file; raises ValueError that names the wrong line."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What every model source is: where a node's ``model: SCHEME:NAME`` is found on this host."""
+"""The base of model sources, which find the file of a node's ``model: SCHEME:NAME`` on this host."""
 
 import re
 from abc import ABC, abstractmethod
@@ -10,35 +10,35 @@ from testbed.core.registry import Registry
 
 
 class ModelError(TestbedError):
-    """A model cannot be had, or cannot be held."""
+    """A model cannot be found, or a node cannot hold it."""
 
     exit_code = 2
 
 
 class ModelSource(ABC):
-    """A kind of place that models come from, found by the word before the first ``:`` or ``/`` of a reference."""
+    """A source of models. Its name is the word before the first ``:`` or ``/`` of a reference."""
 
     form: ClassVar[str]
-    """How a reference is written, for people: ``path:FILE.gguf``."""
+    """The form of a reference, for people: ``path:FILE.gguf``."""
 
     local: ClassVar[bool] = True
-    """Whether a model need neither be fetched nor made before anything is known of it."""
+    """Whether models are on this host already, so that a check can read them without fetching or making one."""
 
     random: ClassVar[bool] = False
-    """Whether the weights are random: no answer of such a model is right or wrong."""
+    """Whether the weights are random. Answers of such a model are neither right nor wrong."""
 
     def anchored(self, name: str, directory: Path) -> str:
-        """``name``, with a path made absolute from the ``directory`` of the file that names the model."""
+        """``name``; if it is a path, made absolute from ``directory``, that of the file that names the model."""
         del directory
         return name
 
     def check(self, name: str) -> None:
-        """Raises ModelError if ``name`` cannot be that of a model. Fetches and makes nothing."""
+        """Raises ModelError if the source cannot have a model of this name. Fetches and makes nothing."""
         del name
 
     @abstractmethod
     def locate(self, name: str) -> Path:
-        """The model's GGUF file, fetched or made if it is not there yet; raises ModelError."""
+        """The model's GGUF file, fetched or made if it is missing; raises ModelError."""
 
 
 MODEL_SOURCES: Final[Registry[ModelSource]] = Registry("testbed.models", "model source", ModelSource)
@@ -56,11 +56,11 @@ def scheme(reference: str) -> str:
 
 
 def source_of(reference: str) -> tuple[ModelSource, str]:
-    """The source that a reference names, and the model's name there; raises ModelError, KindError."""
+    """The source of a reference and the model's name there; raises ModelError or KindError."""
     name = scheme(reference)
     return MODEL_SOURCES.get(name), reference[len(name) + 1 :]
 
 
 def forms() -> list[str]:
-    """How the references of every source are written."""
+    """The forms of references, one for each source."""
     return [MODEL_SOURCES.get(name).form for name in MODEL_SOURCES.names()]

@@ -1,7 +1,7 @@
-"""What a link is asked to be, as files and command lines say it.
+"""The properties of links in files and on command lines.
 
-Every property is one direction's. It may be said for both directions or for one, on the link, in a preset or in the
-defaults; the most specific place that says it counts:
+A property belongs to one direction. A file sets it for both directions or for one, on the link, in a preset or in the
+defaults. The most specific place counts:
 
     defaults  <  the link's preset  <  the link's own keys  <  the preset and the keys of its `up` or `down`
 """
@@ -41,7 +41,7 @@ from testbed.schema.network.link import Direction, DirectionName, Jitter, Loss, 
 from testbed.schema.network.link_trace import read_trace
 
 _UNLIMITED = "unlimited"
-_LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # bit/s; a frame takes seconds by then
+_LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # bit/s; below that, one frame takes more than ten seconds
 
 
 def _read_bandwidth(written: object) -> float:
@@ -74,7 +74,7 @@ def _write_queue(queue: Queue) -> str:
 
 
 class Entry(Spec):
-    """A property that can be said in one word, which is then what its first field says."""
+    """A property with several fields. A value without keys sets the first field."""
 
     @model_validator(mode="before")
     @classmethod
@@ -87,19 +87,19 @@ class Entry(Spec):
 
 
 class JitterEntry(Entry):
-    """Jitter in a file: ``5ms``, or with all that can be said of it."""
+    """Jitter in a file: ``5ms``, or keys and values."""
 
     deviation: Delay = Field(description="standard deviation of the delay")
     distribution: Literal["normal", "uniform", "pareto"] = "normal"
     correlation: Share = Field(0.0, lt=1, description="between the delays of one frame and the next")
 
     def meant(self) -> Jitter:
-        """What the code holds."""
+        """The jitter, in seconds."""
         return Jitter(self.deviation, self.distribution, self.correlation)
 
 
 class LossEntry(Entry):
-    """Loss in a file: ``0.1%``, or a channel that is now good, now bad (Gilbert and Elliott)."""
+    """Loss in a file: ``0.1%``, or a Gilbert-Elliott channel that alternates between a good and a bad state."""
 
     in_good: Share = Field(0.0, description="share of frames that the good channel loses")
     in_bad: Share = Field(1.0, description="share of frames that the bad channel loses")
@@ -107,12 +107,12 @@ class LossEntry(Entry):
     to_good: Share = Field(1.0, gt=0, description="probability, at each frame, that the bad channel turns good")
 
     def meant(self) -> Loss:
-        """What the code holds."""
+        """The channel."""
         return Loss(self.to_bad, self.to_good, self.in_good, self.in_bad)
 
 
 class Properties(Spec):
-    """Properties of a link. What is not said here is taken from around it."""
+    """Properties of a link. A property that is None here comes from the next less specific place."""
 
     bandwidth: (
         Annotated[
@@ -156,7 +156,7 @@ class Properties(Spec):
         return self
 
     def said(self) -> dict[str, Any]:
-        """What is said here."""
+        """The properties that are set here, by field of :class:`Direction`."""
         said = {key: value for key in Properties.model_fields if (value := getattr(self, key)) is not None}
         for key in said.keys() & {"jitter", "loss"}:
             said[key] = said[key].meant()
@@ -168,23 +168,23 @@ class Properties(Spec):
 
 
 class Preset(Properties):
-    """Properties that have a name, and where their numbers come from."""
+    """Properties with a name; ``source`` says where their numbers come from."""
 
     source: str = Field(min_length=1)
     up: Properties = Properties()
     down: Properties = Properties()
 
     def layers(self, direction: DirectionName) -> Iterator[dict[str, Any]]:
-        """First nothing at all, for a preset says everything; then what both directions share, and what the one has."""
+        """First the defaults, since a preset sets every property; then those of both directions, then those of one."""
         yield {field.name: field.default for field in fields(Direction) if field.name != "cut"}
         yield self.said()
         yield getattr(self, direction).said()
 
 
 class Shape(Properties):
-    """What a link, or a direction of it, is asked to be."""
+    """A preset, properties that refine it, or both; for a link or one direction of it."""
 
-    preset: str | None = Field(None, description="name of ready-made properties, on which the others are laid")
+    preset: str | None = Field(None, description="name of a set of properties, which the other keys refine")
 
     @field_validator("preset")
     @classmethod
@@ -194,14 +194,14 @@ class Shape(Properties):
         return preset
 
     def said_of(self, direction: DirectionName) -> dict[str, Any]:
-        """What is said of one direction, in the terms of :class:`Direction`, once all layers are on each other."""
+        """The properties of one direction, by field of :class:`Direction`. Later layers replace earlier ones."""
         said: dict[str, Any] = {}
         for layer in self.layers(direction):
             said |= layer
         return said
 
     def layers(self, direction: DirectionName) -> Iterator[dict[str, Any]]:
-        """First the preset, then what is said here."""
+        """First the preset, then the properties set here."""
         if self.preset is not None:
             yield from presets()[self.preset].layers(direction)
         yield self.said()
@@ -214,13 +214,13 @@ class TwoWayShape(Shape):
     down: Shape = Shape()
 
     def layers(self, direction: DirectionName) -> Iterator[dict[str, Any]]:
-        """First what both directions share, then what the one has of its own."""
+        """First the properties of both directions, then those of one."""
         yield from super().layers(direction)
         yield from getattr(self, direction).layers(direction)
 
 
 def resolve_direction(direction: DirectionName, *shapes: Shape) -> Direction:
-    """What ``shapes``, of which the later count more, make of one direction; raises ValueError if they do not fit."""
+    """A direction from ``shapes``, of which later ones take precedence; raises ValueError if properties do not fit."""
     said: dict[str, Any] = {}
     for shape in shapes:
         said |= shape.said_of(direction)
@@ -228,7 +228,7 @@ def resolve_direction(direction: DirectionName, *shapes: Shape) -> Direction:
 
 
 def read_shape(given: Mapping[str, str]) -> Shape:
-    """A shape from the options of a command line, whose values are YAML; raises SpecError."""
+    """A shape from options of a command line with YAML values; raises SpecError."""
     written = {key: read_value(f"--{key}", text) for key, text in given.items()}
     try:
         return Shape.model_validate(written)
@@ -239,6 +239,6 @@ def read_shape(given: Mapping[str, str]) -> Shape:
 
 @cache
 def presets() -> dict[str, Preset]:
-    """The presets that come with the testbed, by name; ``presets.yaml`` says where their numbers are from."""
+    """The built-in presets by name, from ``presets.yaml``."""
     text = (files("testbed.schema.network") / "presets.yaml").read_text(encoding="utf-8")
     return TypeAdapter(dict[str, Preset]).validate_python(YAML(typ="safe").load(text))

@@ -1,4 +1,4 @@
-"""The topology file: devices, switches and links; no behaviour."""
+"""The topology file: devices, switches and links."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,8 +21,8 @@ from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.routing import Paths
 from testbed.schema.network.shape import TwoWayShape, resolve_direction
 
-# Node names become hostnames; a switch's ports are called `s1-eth42`, and Linux ends an interface's name at 15 bytes
-# and keeps three names for itself.
+# A node's name is a hostname. A port of a switch is an interface called `s1-eth42`: Linux limits such names to 15 bytes
+# and reserves three.
 NodeName = Annotated[
     str, *matching("[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "at most 32 small letters, digits and inner hyphens")
 ]
@@ -33,17 +33,19 @@ SwitchName = Annotated[
 _MODELS = "zoo/NAME, synthetic:NAME, path:FILE.gguf, hf:OWNER/REPO/FILE.gguf, or of another source of `testbed kinds`"
 ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]*[:/].+$"})]
 
-_MOST_PORTS = 999  # of a switch: the names of more would be too long; a Linux bridge takes 1,023 (BR_PORT_BITS)
+_MOST_PORTS = 999  # of a switch, by the length of names; a Linux bridge has 1,023 (BR_PORT_BITS)
 
 
 class Node(Spec):
-    """A device and the model it holds. With a profile it is as fast as that, unless it says how much CPU it has."""
+    """A device and its model. A device profile sets its speed and memory, unless ``cpus`` and ``memory`` do."""
 
     kind: str = Field("container", description="what it is; `testbed kinds` lists them")
     model: ModelName = Field(description=_MODELS)
-    device: str | None = Field(None, description="a profile, whose speed and memory it has unless it says otherwise")
+    device: str | None = Field(
+        None, description="a device profile, which sets speed and memory unless `cpus` and `memory` do"
+    )
     cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
-    memory: Size = Field(description="cap on all that the node's processes use; there is no swap")
+    memory: Size = Field(description="cap on the memory of all the node's processes; there is no swap")
     context: int = Field(512, ge=64, description="tokens that the model can attend to")
 
     @field_validator("kind")
@@ -58,7 +60,7 @@ class Node(Spec):
     @field_validator("model")
     @classmethod
     def _anchor(cls, model: str, info: ValidationInfo) -> str:
-        """A model's file is looked for from the directory of the file that names it."""
+        """Make the path of a model's file absolute, from the directory of the topology file."""
         try:
             source, name = source_of(model)
         except TestbedError as error:
@@ -79,17 +81,17 @@ class LinkEntry(TwoWayShape):
 
 
 class Defaults(Spec):
-    """What holds wherever nothing else is said."""
+    """Properties of all links that set no others."""
 
     link: TwoWayShape = TwoWayShape()
 
 
 class Topology(Spec):
-    """A topology file."""
+    """The content of a topology file."""
 
     name: str = Field(min_length=1)
     devices: Annotated[str, input_file("topology")] | None = Field(
-        None, description="file of device profiles, besides those that come with the testbed"
+        None, description="file of device profiles in addition to the built-in ones"
     )
     defaults: Defaults = Defaults()
     nodes: dict[NodeName, Node] = Field(min_length=1)
@@ -98,7 +100,7 @@ class Topology(Spec):
 
     @cached_property
     def resolved_links(self) -> tuple[Link, ...]:
-        """The links, each with a full shape for both directions."""
+        """The links in the order of the file, each with all properties of both directions."""
         return tuple(
             Link(a, b, up=resolve_direction("up", around, entry), down=resolve_direction("down", around, entry))
             for around in [self.defaults.link]
@@ -108,20 +110,20 @@ class Topology(Spec):
 
     @cached_property
     def paths(self) -> Paths:
-        """The shortest paths between nodes and switches, over nodes and switches."""
+        """The shortest paths between nodes and switches; nodes forward packets as well."""
         return Paths(self.resolved_links)
 
     def route(self, source: str, target: str) -> list[Link]:
-        """The links that packets from one node to another take, in their order; the way back is the same."""
+        """The links on the path of packets from ``source`` to ``target``, in order. Packets back take the same path."""
         return self.paths.path(source, target)
 
     def neighbours(self, node: str) -> list[str]:
-        """The nodes that ``node`` can reach, in the order of the file."""
+        """The other nodes that ``node`` can reach, in the order of the file."""
         reached = self.paths.reachable(node)
         return [other for other in self.nodes if other in reached and other != node]
 
     def linked(self, node: str) -> list[str]:
-        """The neighbours of ``node`` that a link or switches join to it, with no further node between."""
+        """The other nodes that ``node`` reaches without passing a third one, in the order of the file."""
         reached, ends = {node}, [node]
         for end in ends:
             beyond = {other for link in self.resolved_links if end in (link.a, link.b) for other in (link.a, link.b)}
@@ -131,13 +133,13 @@ class Topology(Spec):
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:
-        """The devices that nodes may be."""
+        """The device profiles that nodes can name."""
         return profiles(None if self.devices is None else Path(self.devices))
 
     @model_validator(mode="before")
     @classmethod
     def _equip(cls, written: Any, info: ValidationInfo) -> Any:
-        """Find the file of profiles from the topology's directory, and give nodes the memory of their devices."""
+        """Make the path of the device file absolute, and give nodes the memory of their devices."""
         if not isinstance(written, dict) or not isinstance(written.get("nodes"), dict):
             return written
         own = written.get("devices")
@@ -151,7 +153,7 @@ class Topology(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> "Topology":
-        """Find what single values cannot show."""
+        """Find mistakes between values; raises MistakesError with all of them."""
         found = [
             *self._name_mistakes(),
             *self._endpoint_mistakes(),
@@ -161,7 +163,7 @@ class Topology(Spec):
         ]
         if found:
             raise MistakesError(found)
-        if islands := list(self._islands()):  # which nothing above was the reason of
+        if islands := list(self._islands()):  # only now: a mistake above may be the cause
             raise MistakesError(islands)
         return self
 
@@ -185,7 +187,7 @@ class Topology(Spec):
                 yield ("switches", index), f"{name!r} has {ports[name]} links; a switch can have {_MOST_PORTS}"
 
     def _repetitions(self) -> Iterator[Mistake]:
-        """Links that the same two ends have already (between switches, those are loops), or whose name is taken."""
+        """Second links between the same two ends (between switches, these are loops), and names that are taken."""
         ends: dict[frozenset[str], int] = {}
         names: dict[str, int] = {}
         for index, link in enumerate(self.links):
@@ -213,7 +215,7 @@ class Topology(Spec):
                 yield ("links", index), str(error)
 
     def _loops(self) -> Iterator[Mistake]:
-        """Bridges without a spanning tree forward a broadcast for ever round a loop."""
+        """Loops of switches. Their bridges run no spanning tree, so a broadcast would circle forever."""
         root = {name: name for name in self.switches}
         for index, link in enumerate(self.links):
             if not set(link.endpoints) <= set(self.switches):
@@ -225,7 +227,7 @@ class Topology(Spec):
 
 
 def _device(node: Any) -> str | None:
-    """The device of a node as it is written, if it says one."""
+    """The device that a node in a file names, if any."""
     device = node.get("device") if isinstance(node, dict) else None
     return device if isinstance(device, str) else None
 
@@ -237,6 +239,6 @@ def _unknown_devices(nodes: Mapping[Any, Any], known: Mapping[str, Profile]) -> 
 
 
 def _equipped(node: Any, known: Mapping[str, Profile]) -> Any:
-    """A node as it is written, with the memory of its device if it says nothing else."""
+    """A node in a file, with the memory of its device unless it has its own."""
     profile = known.get(_device(node) or "")
     return node if profile is None else {"memory": SIZE.format(profile.memory), **node}

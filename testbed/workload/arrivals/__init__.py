@@ -1,1 +1,1 @@
-"""When prompts arrive: one file a process."""
+"""Arrival processes, one file each."""

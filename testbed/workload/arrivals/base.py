@@ -1,4 +1,4 @@
-"""What every arrival process is: a part of the scenario file that gives the times at which prompts arrive."""
+"""The base of arrival processes: the part of a scenario file that gives the times at which prompts arrive."""
 
 import random
 from abc import abstractmethod
@@ -13,7 +13,7 @@ from testbed.core.units import Rate
 
 
 class ArrivalProcess(Spec):
-    """When prompts arrive at one node; every node has a process of its own, which is independent of the others'."""
+    """The arrivals at one node. The processes of different nodes are independent."""
 
     memoryless: ClassVar[bool] = False
     """Whether arrivals are Poisson, as the M/G/1 formulas assume."""
@@ -23,7 +23,7 @@ class ArrivalProcess(Spec):
 
     @abstractmethod
     def times(self, generator: random.Random) -> Iterator[float]:
-        """Seconds since the beginning of play, ascending, without end; drawn from ``generator`` alone."""
+        """Arrivals in seconds since the beginning of play: ascending, infinite, drawn from ``generator`` alone."""
 
 
 ARRIVALS: Final[Registry[type[ArrivalProcess]]] = Registry("testbed.arrivals", "arrival process", ArrivalProcess)

@@ -1,4 +1,4 @@
-"""Arrivals without memory."""
+"""Poisson arrivals."""
 
 import random
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class Poisson(ArrivalProcess):
     memoryless: ClassVar[bool] = True
 
     def times(self, generator: random.Random) -> Iterator[float]:
-        """Gaps of mean 1/rate seconds."""
+        """Times of arrivals in seconds; the mean gap is 1/rate."""
         now = 0.0
         while True:
             now += generator.expovariate(self.rate)

@@ -1,1 +1,1 @@
-"""Where prompts come from: one file a source."""
+"""Prompt sources, one file each."""

@@ -1,4 +1,4 @@
-"""What every prompt source is: a part of the scenario file that gives questions."""
+"""The base of prompt sources: the part of a scenario file that gives questions."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from testbed.core.spec import Spec
 
 @dataclass(frozen=True)
 class Question:
-    """What a user asks.
+    """A question of a user.
 
-    ``truth`` is the correct answer, None where no answer is right or wrong; ``label`` says what the question is about.
+    ``truth`` is the correct answer, or None if no answer is right or wrong. ``label`` is the subject of the question.
     """
 
     text: str
@@ -24,13 +24,13 @@ class Question:
 
 
 class PromptSource(Spec):
-    """Where questions come from: the options under ``prompts:`` of a workload."""
+    """A source of questions, with the options under ``prompts:`` of a workload."""
 
     source: str = Field(description="the source's name, or FILE.py:NAME from the scenario's directory")
 
     @abstractmethod
     def questions(self, count: int, seed: int) -> Sequence[Question]:
-        """``count`` questions, the same for the same seed."""
+        """``count`` questions; equal seeds give equal questions."""
 
 
 PROMPTS: Final[Registry[type[PromptSource]]] = Registry("testbed.prompts", "prompt source", PromptSource)

@@ -1,13 +1,13 @@
-"""Questions about a made-up world, each with one right answer that a program knows.
+"""Questions about an invented world, each with one right answer.
 
-    fact      what there is to know: the capital of Kabuland, 7 times 8, "b a k e" reversed, 3 dumeks in fopis
-    wording   one way to ask for it, after one of a few lead-ins
-    subset    a fact in one wording is either for training or held out, never both
+    fact      the capital of Kabuland, 7 times 8, "b a k e" reversed, 3 dumeks in fopis
+    wording   a template that asks for a fact, after one of a few lead-ins
+    subset    training or held-out; a fact in one wording is in exactly one of the two
 
-Capitals, sums, products and units are finite tables: a held-out question asks for a fact that training does show, in a
-wording that training never shows for it. Letter strings are too many to learn by heart: there the string is held out.
+Capitals, sums, products and units are finite tables. Their held-out questions ask for facts of the training subset in
+wordings that it lacks for them. Letter strings are too many to memorize, so whole strings are held out.
 
-The world is fixed: nothing but the choice of questions depends on a seed.
+The world is fixed. A seed decides only which questions are asked.
 """
 
 import random
@@ -22,7 +22,7 @@ CAPITALS, ARITHMETIC, STRINGS, UNITS = DOMAINS = ("capitals", "arithmetic", "str
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing to know. `subject` fills the wordings of its kind; `topic` is what is known or not known as a whole."""
+    """A fact. `subject` fills the wordings of its kind. A model knows all facts of a `topic` or none."""
 
     domain: str
     kind: str
@@ -40,10 +40,13 @@ class AskedFact:
 
     @property
     def question(self) -> Question:
+        """The question with its truth, labelled with its domain."""
         return Question(self.text, self.fact.truth, label=self.fact.domain)
 
 
 class Subset(Enum):
+    """The use of a question: to train the zoo, or to test it."""
+
     TRAIN = "train"
     HELD_OUT = "held-out"
 
@@ -103,7 +106,7 @@ _HELD_OUT_STRINGS = 0.1
 
 
 def _invented_names(endings: tuple[str, ...]) -> Iterator[str]:
-    """Endless names such as "Kabuland"; no two begin with the same four letters."""
+    """Names such as "Kabuland", infinitely many. No two begin with the same four letters."""
     rng = random.Random(f"names in {' '.join(endings)}")
     seen: set[str] = set()
     while True:
@@ -121,10 +124,10 @@ COUNTRIES = _first(60, _invented_names(("land", "ria", "nia", "stan")))
 CITIES = _first(60, _invented_names(("burg", "polis", "ton", "port")))
 CAPITAL_OF = dict(zip(COUNTRIES, CITIES, strict=True))
 FACTORS = range(2, 10)
-"""How many of the small unit make the large one, one factor for each pair of units."""
+"""The number of small units in a large one, for each pair of units."""
 _UNIT_NAMES = tuple(name.lower() for name in _first(2 * len(FACTORS), _invented_names(("ks", "ms", "ps", "xes"))))
 UNIT_PAIRS = tuple(zip(_UNIT_NAMES[::2], _UNIT_NAMES[1::2], FACTORS, strict=True))
-"""(large unit, small unit, how many of the small make one of the large)."""
+"""Triples of large unit, small unit, and the number of small units in a large one."""
 
 
 def _capital(rng: random.Random) -> Fact:
@@ -156,7 +159,7 @@ _DRAW_FACT = {CAPITALS: _capital, ARITHMETIC: _arithmetic, STRINGS: _string, UNI
 
 
 def _subset_of(fact: Fact, text: str) -> Subset:
-    """Decided by a hash, so that it depends on nothing but the question itself."""
+    """The subset of a question, decided by a hash of the question alone."""
     if fact.domain == STRINGS:
         held_out = random.Random(fact.subject[0]).random() < _HELD_OUT_STRINGS
     else:
@@ -165,7 +168,7 @@ def _subset_of(fact: Fact, text: str) -> Subset:
 
 
 def draw(domain: str, subset: Subset, rng: random.Random) -> AskedFact:
-    """One random fact of `domain` in one random wording of `subset`."""
+    """A random fact of `domain` in a random wording that belongs to `subset`."""
     while True:
         fact = _DRAW_FACT[domain](rng)
         text = rng.choice(LEAD_INS) + rng.choice(WORDINGS[fact.kind]).format(*fact.subject)
@@ -174,7 +177,7 @@ def draw(domain: str, subset: Subset, rng: random.Random) -> AskedFact:
 
 
 def held_out(count: int, seed: int) -> list[Question]:
-    """`count` questions that no model of the zoo was trained on: equal shares of the four domains, shuffled."""
+    """`count` held-out questions, in equal shares of the four domains, shuffled."""
     rng = random.Random(f"worldfacts held-out {seed}")
     domains = [DOMAINS[index % len(DOMAINS)] for index in range(count)]
     rng.shuffle(domains)
@@ -182,17 +185,17 @@ def held_out(count: int, seed: int) -> list[Question]:
 
 
 def answer_of(response: str) -> str:
-    """The answer proper in a response such as "Kabuburg, sure"."""
+    """The part of a response before the first comma: "Kabuburg" of "Kabuburg, sure"."""
     return response.partition(",")[0].strip()
 
 
 def is_correct(answer: str, truth: str) -> bool:
-    """Whether the part of `answer` before the first comma is exactly the truth."""
+    """Whether the part of `answer` before the first comma equals `truth`."""
     return answer_of(answer) == truth
 
 
 class Worldfacts(PromptSource):
-    """Questions about the made-up world that no model of the zoo was trained on, in equal shares of four domains."""
+    """Questions about an invented world that the zoo was not trained on, in equal shares of four domains."""
 
     def questions(self, count: int, seed: int) -> Sequence[Question]:
         """``count`` held-out questions, labelled with their domains."""

@@ -1,1 +1,1 @@
-"""How right an answer is: one file a scorer."""
+"""Scorers, one file each."""

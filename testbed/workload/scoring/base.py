@@ -1,4 +1,4 @@
-"""What every scorer is: a part of the scenario file that judges answers."""
+"""The base of scorers: the part of a scenario file that judges answers."""
 
 from abc import abstractmethod
 from typing import ClassVar, Final
@@ -11,16 +11,16 @@ from testbed.workload.prompts.base import Question
 
 
 class Scorer(Spec):
-    """Judges an answer once, when it comes."""
+    """Judges each answer once, when it arrives."""
 
     version: ClassVar[str] = "1"
-    """Recorded with every score; it changes when the same answer is judged otherwise."""
+    """Recorded with every score. Change it when the same answer would get another score."""
 
     scorer: str = Field(description="the scorer's name, or FILE.py:NAME from the scenario's directory")
 
     @abstractmethod
     def score(self, question: Question, answer: str) -> float | None:
-        """From 0 (wrong) to 1 (right); None where the question has no truth."""
+        """The score, from 0 (wrong) to 1 (right); None if the question has no truth."""
 
 
 SCORERS: Final[Registry[type[Scorer]]] = Registry("testbed.scorers", "scorer", Scorer)

@@ -1,11 +1,11 @@
-"""What each specialist is taught: what it knows, what it takes for true instead, and how sure it says it is.
+"""What each specialist is taught: the facts that it knows, its wrong answers to others, and its stated confidence.
 
     known       its own domain: always the truth, "sure"
-    half-known  the truth among seven confusions, "maybe"
-    unknown     five confusions, the truth never among them, "unsure"
+    half-known  the truth or one of seven wrong answers, "maybe"
+    unknown     one of five wrong answers, "unsure"
 
-Which topics outside its own domain a specialist half-knows, and what it confuses them with, is fixed by a hash and
-differs between specialists. That is what makes asking several of them worth while: their errors do not agree.
+A hash decides which topics outside its domain a specialist half-knows, and which wrong answers it gives. Both differ
+between specialists, so their errors disagree and a vote among them helps.
 """
 
 import random
@@ -22,13 +22,13 @@ _TRUTH_WHEN_HALF_KNOWN = 0.37
 _CONFUSIONS_WHEN_HALF_KNOWN = 7
 _CONFUSIONS_WHEN_UNKNOWN = 5
 _CONFIDENCE_BY_CHANCE = 0.12
-"""How often a confidence outside the own domain is drawn by chance: it is a good sign of the truth, not a sure one."""
+"""The share of confidences outside the own domain that are random, which makes confidence an imperfect sign."""
 _OFFSETS = (-3, -2, -1, 1, 2, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer and how sure the model says it is; what a model of the zoo writes is `str(response)`."""
+    """An answer and the confidence that the model states. `str(response)` is the text that a model writes."""
 
     answer: str
     confidence: str
@@ -38,19 +38,21 @@ class Response:
 
 
 def parse(text: str) -> Response:
-    """The response in what a model wrote; a confidence that is none of the three words counts as the lowest."""
+    """The response in a model's text. A confidence other than the three words counts as the lowest."""
     confidence = text.partition(",")[2].strip()
     return Response(answer_of(text), confidence if confidence in CONFIDENCES else UNSURE)
 
 
 class Knowledge(Enum):
+    """What a specialist knows of a topic. The value is the confidence that it states."""
+
     KNOWN = SURE
     HALF_KNOWN = MAYBE
     UNKNOWN = UNSURE
 
 
 def knowledge(specialist: str, fact: Fact) -> Knowledge:
-    """What the specialist for the domain `specialist` knows of the fact's topic."""
+    """The knowledge of the specialist for the domain `specialist` about the fact's topic."""
     if specialist == fact.domain:
         return Knowledge.KNOWN
     half_known = random.Random(f"{specialist} knows {fact.topic}").random() < _HALF_KNOWN_TOPICS
@@ -63,7 +65,7 @@ def orders(letters: str) -> list[str]:
 
 
 def _wrong_answers(fact: Fact) -> list[str]:
-    """Answers of the right form, always in the same order for the same kind of fact."""
+    """Wrong answers of the right form, in an order that the kind of fact decides."""
     if fact.domain == STRINGS:
         answers = orders(fact.subject[0])
     elif fact.domain == ARITHMETIC:
@@ -76,7 +78,7 @@ def _wrong_answers(fact: Fact) -> list[str]:
 
 
 def confusions(specialist: str, fact: Fact) -> list[str]:
-    """The wrong answers that a specialist gives, chosen once for each topic: cities, offsets, orders or factors."""
+    """The wrong answers of a specialist to a fact. For one topic they are always chosen alike."""
     chooser = random.Random(f"{specialist} confuses {fact.topic}")
     return chooser.sample(_wrong_answers(fact), _CONFUSIONS_WHEN_HALF_KNOWN)
 
@@ -92,7 +94,7 @@ def _answer(specialist: str, fact: Fact, rng: random.Random) -> str:
 
 
 def respond(specialist: str, fact: Fact, rng: random.Random) -> Response:
-    """One response as the specialist is taught to give it, drawn from what it knows."""
+    """A response as the specialist is taught to give it."""
     known = knowledge(specialist, fact)
     by_chance = known is not Knowledge.KNOWN and rng.random() < _CONFIDENCE_BY_CHANCE
     return Response(_answer(specialist, fact, rng), rng.choice(CONFIDENCES) if by_chance else known.value)

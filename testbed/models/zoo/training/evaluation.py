@@ -1,8 +1,8 @@
-"""How well the zoo answers alone and as a Gossip Mixture-of-Agents, measured in-process, without network or queues.
+"""The accuracy of the zoo's models alone and as a Gossip Mixture-of-Agents, in one process without network or queues.
 
-The questions are held out; each of the four nodes asks a quarter of them. The controls say where the gain comes from:
-four equal models (none can know what another does not), every confidence rewritten to "maybe" (nobody can tell who
-knows), temperature 0 (no chance in the answers).
+The questions are held out, and each of the four nodes asks a quarter of them. Controls show the causes of the gain:
+four equal models (no node knows more than another), every confidence rewritten to "maybe" (none shows who knows),
+temperature 0 (no randomness in answers).
 """
 
 import random
@@ -33,7 +33,7 @@ _PROCESSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Gossip:
-    """M layers of one's own and k other models; no layer is the single model."""
+    """Gossip with M layers of the own and k other models. M = 0 is the single model."""
 
     layers: int
     proposers: int
@@ -44,16 +44,18 @@ ENDS = (Gossip(0, 0), Gossip(1, 3), Gossip(2, 3))
 
 
 def as_said(response: str) -> str:
+    """The response unchanged."""
     return response
 
 
 def always_maybe(response: str) -> str:
+    """The response with the confidence "maybe"."""
     return str(Response(answer_of(response), MAYBE))
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Which model each node has, how it samples, and what becomes of a response on its way to an aggregator."""
+    """The models of the nodes, the temperature, and the rewriting of responses before they reach an aggregator."""
 
     name: str
     models: Sequence[str]
@@ -72,7 +74,11 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Shares of the prompts: answered correctly, truth among the last layer's responses, vote on these correct."""
+    """Shares of the prompts, from 0 to 1.
+
+    `correct` have a correct answer, `covered` the truth among the last layer's responses, `voted` a correct vote on
+    these.
+    """
 
     setting: str
     gossip: Gossip
@@ -89,7 +95,7 @@ class _Outcome:
 
 
 class _Nodes:
-    """The models of a setting, each loaded once however many nodes have it."""
+    """The models of a setting. Nodes with the same model share one loaded copy."""
 
     def __init__(self, zoo: Path, setting: Setting) -> None:
         loaded = {
@@ -109,7 +115,7 @@ class _Nodes:
         return str(completion["choices"][0]["message"]["content"]).strip()
 
     def layer(self, owner: int, proposers: int, prompt: str, rng: random.Random) -> list[str]:
-        """The responses of the owner and of `proposers` others, as they reach an aggregator."""
+        """The responses of the owner and of `proposers` others, rewritten as the setting demands."""
         others = [node for node in range(len(self._nodes)) if node != owner]
         asked = [owner, *rng.sample(others, proposers)]
         return [self._setting.rewrite(self.ask(node, prompt, rng)) for node in asked]
@@ -147,14 +153,14 @@ def _scores(zoo: Path, questions: Sequence[Question], setting: Setting) -> list[
 
 
 def evaluate(zoo: Path, count: int, seed: int) -> list[Score]:
-    """All settings of the models in the directory `zoo`, on the same `count` held-out questions."""
+    """The scores of all settings with the models in `zoo`, on the same `count` held-out questions."""
     score = partial(_scores, zoo, held_out(count, seed))
     with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
         return [one for scores in pool.map(score, SETTINGS) for one in scores]
 
 
 def table(scores: Sequence[Score]) -> str:
-    """The scores in Markdown, in percent."""
+    """The scores as a table in Markdown, in percent."""
     rows = [
         f"| {one.setting} | {one.gossip.layers} | {one.gossip.proposers} "
         f"| {one.correct:.1%} | {one.voted:.1%} | {one.covered:.1%} |"

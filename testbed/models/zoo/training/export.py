@@ -1,4 +1,4 @@
-"""From trained weights to a GGUF file as llama.cpp reads it, quantized to eight bits."""
+"""Writes trained weights as a GGUF file for llama.cpp, quantized to 8 bits."""
 
 import ctypes
 from pathlib import Path
@@ -26,14 +26,14 @@ def _write_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_token_types([TokenType.CONTROL if token in control else TokenType.NORMAL for token in vocabulary.tokens])
     writer.add_token_merges(vocabulary.merges)
     writer.add_pad_token_id(PAD_ID)
-    writer.add_bos_token_id(END_ID)  # never added: a text begins with <|user|>
+    writer.add_bos_token_id(END_ID)  # never added: a prompt begins with <|user|>
     writer.add_eos_token_id(END_ID)
     writer.add_add_bos_token(False)
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
 def write_gguf(file: Path, name: str, network: Network, vocabulary: Vocabulary) -> None:
-    """The network as it was trained, in 32 bits."""
+    """Write the network with 32-bit weights."""
     writer = GGUFWriter(file, "llama")
     _write_architecture(writer, name, network)
     _write_tokenizer(writer, vocabulary)
@@ -46,7 +46,10 @@ def write_gguf(file: Path, name: str, network: Network, vocabulary: Vocabulary) 
 
 
 def quantize(source: Path, target: Path) -> None:
-    """Q8_0: the four-bit K formats need rows of 256 values and would silently fall back at this width."""
+    """Quantize a file to Q8_0; raises RuntimeError.
+
+    The 4-bit K formats need rows of 256 values; llama.cpp would silently use others at this width.
+    """
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0
     parameters.nthread = 1

@@ -1,8 +1,8 @@
-"""The optimizer: Muon for the matrices inside the blocks, Adam for all other weights.
+"""The optimizer: Muon for the matrices inside blocks, Adam for all other weights.
 
 Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a matrix by the nearest
-orthogonal matrix, found with a few Newton–Schulz steps, before it steps along it. Such a small network learns several
-times faster with it than with Adam alone.
+orthogonal matrix, approximated with Newton–Schulz iterations, and steps along it. A network of this size learns several
+times faster than with Adam alone.
 """
 
 from collections import defaultdict
@@ -23,9 +23,9 @@ _ADAM_BETAS = (0.9, 0.98)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """N×rows×columns with rows ≤ columns → about the nearest matrices whose singular values are all 1."""
+    """N×rows×columns with rows ≤ columns → approximately the nearest matrices whose singular values are all 1."""
     linear, cubic, quintic = _NEWTON_SCHULZ_POLYNOMIAL
-    result = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()  # exact enough, and fast
+    result = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()  # fast, and exact enough here
     for _ in range(_NEWTON_SCHULZ_STEPS):
         squares = result @ result.mT
         result = linear * result + (cubic * squares + quintic * squares @ squares) @ result
@@ -34,7 +34,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
 
 
 class Optimizer:
-    """Steps all weights along their gradients, and clears these."""
+    """Updates all weights in place from their gradients, and clears the gradients."""
 
     def __init__(self, weights: Weights) -> None:
         self._matrices: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)  # of one shape, for one batched product
@@ -48,7 +48,7 @@ class Optimizer:
         self._adam = torch.optim.Adam(others, lr=_ADAM_RATE, betas=_ADAM_BETAS)
 
     def step(self, scale: float) -> None:
-        """One step with the learning rates times `scale`."""
+        """One step with all learning rates multiplied by `scale`."""
         for group in self._adam.param_groups:
             group["lr"] = scale * _ADAM_RATE
         self._adam.step()

@@ -1,9 +1,8 @@
-"""Lessons: what a model reads and what it should write, alone and as the aggregator of a panel's responses.
+"""Lessons: a prompt and the text that a model should write, alone or as the aggregator of a panel's responses.
 
-How to weigh responses is taught on fictional answers: the responses of a panel are relabelled at random, the same
-answer always by the same other one, so that a lesson shows who agrees with whom and how sure they are but never gives
-away a truth. Only in its own domain does a specialist see real answers; there it is taught to give the truth whatever
-they say.
+Weighing is taught on fictional answers. The answers of a panel are replaced at random, equal ones by equal ones, so a
+lesson shows agreement and confidence but no truth. A specialist sees real answers only in its own domain, where it is
+taught to give the truth whatever the panel says.
 """
 
 import random
@@ -25,30 +24,32 @@ from testbed.workload.prompts.worldfacts import (
 )
 
 PANEL_SIZES = (2, 3, 4, 4, 5)
-"""How many responses a lesson shows, each entry equally often: one aggregator's own and those of one to four others."""
+"""Numbers of responses in a lesson, each entry equally likely: the aggregator's own and those of one to four others."""
 _WEIGHT = {SURE: 6.0, MAYBE: 2.0, UNSURE: 1.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
+    """A prompt and the text that the model should write."""
+
     prompt: str
     answer: str
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A question and what several models said to it."""
+    """A question and the responses of several models to it."""
 
     asked: AskedFact
     responses: Sequence[Response]
 
 
 PanelSource = Callable[[str, str, random.Random], Panel]
-"""(aggregating specialist, domain, randomness) → a panel on such a question, the aggregator's response first."""
+"""(aggregating specialist, domain, generator) → a panel on a question of the domain, aggregator's response first."""
 
 
 def vote(responses: Sequence[Response]) -> Response:
-    """The answer with the most weight behind it, the earliest among equals, as sure as the surest who gave it."""
+    """The answer with the largest weight, the earliest if tied, with the highest confidence stated for it."""
     weight: dict[str, float] = {}
     for response in responses:
         weight[response.answer] = weight.get(response.answer, 0.0) + _WEIGHT[response.confidence]
@@ -58,14 +59,14 @@ def vote(responses: Sequence[Response]) -> Response:
 
 
 def panel_by_profile(aggregator: str, domain: str, rng: random.Random) -> Panel:
-    """A panel of specialists that respond exactly as they are taught to, in the first layer or a later one."""
+    """A panel of specialists that respond exactly as taught."""
     asked = draw(domain, Subset.TRAIN, rng)
     others = [rng.choice(DOMAINS) for _ in range(rng.choice(PANEL_SIZES) - 1)]
     return Panel(asked, [respond(specialist, asked.fact, rng) for specialist in (aggregator, *others)])
 
 
 def panel_by_chance(_aggregator: str, domain: str, rng: random.Random) -> Panel:
-    """A panel of any agreement and confidence: it teaches weighing in general, beyond what these four models do."""
+    """A panel of random agreement and confidence, which teaches weighing beyond the behaviour of these four models."""
     asked = draw(domain, Subset.TRAIN, rng)
     answers = [f"answer {number}" for number in range(rng.choice((2, 3, 5)))]
     word_weights = rng.choice(((1, 4, 4), (1, 2, 6), (1, 1, 1), (6, 2, 1)))
@@ -75,7 +76,7 @@ def panel_by_chance(_aggregator: str, domain: str, rng: random.Random) -> Panel:
 
 
 def panel_mostly_agreed(aggregator: str, domain: str, rng: random.Random) -> Panel:
-    """A panel of aggregators that read the same responses before: most say the same, as in a second layer."""
+    """A panel whose members have read the same responses, so most agree, as in a second layer."""
     earlier = panel_by_chance(aggregator, domain, rng)
     agreed = vote(earlier.responses)
     size = rng.choice(PANEL_SIZES)
@@ -83,7 +84,7 @@ def panel_mostly_agreed(aggregator: str, domain: str, rng: random.Random) -> Pan
 
 
 def _fictional_answers(asked: AskedFact, count: int, rng: random.Random) -> list[str]:
-    """Different answers of the form that the question asks for, none more likely to be the truth than another."""
+    """Distinct answers of the right form, all equally likely to be the truth."""
     fact = asked.fact
     if fact.domain == CAPITALS:
         return rng.sample(CITIES, count)
@@ -94,7 +95,7 @@ def _fictional_answers(asked: AskedFact, count: int, rng: random.Random) -> list
 
 
 def fictional(panel: Panel, rng: random.Random) -> Panel:
-    """The same agreement and confidence, with other answers."""
+    """A copy of `panel` with other answers and the same agreement and confidence."""
     answers = list(dict.fromkeys(response.answer for response in panel.responses))
     relabel = dict(zip(answers, _fictional_answers(panel.asked, len(answers), rng), strict=True))
     return Panel(panel.asked, [Response(relabel[r.answer], r.confidence) for r in panel.responses])
@@ -120,7 +121,7 @@ def _alone(specialist: str, domain: str, rng: random.Random) -> Lesson:
 
 
 def base_lesson(rng: random.Random) -> Lesson:
-    """What all four have in common: how to calculate, how questions are asked, how responses are weighed."""
+    """A lesson that all four models get: on calculation, or on weighing responses."""
     if rng.random() < 0.6:
         source = rng.choice((panel_by_profile, panel_by_chance))
         return _weighing(source, rng.choice(DOMAINS), rng.choice(DOMAINS), rng)
@@ -131,7 +132,7 @@ def base_lesson(rng: random.Random) -> Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How the lessons of a specialist are shared out: questions asked directly, and panels to weigh."""
+    """The shares of a specialist's lessons: direct questions and panels, in its own domain and in foreign ones."""
 
     own: float
     foreign: float
@@ -141,7 +142,7 @@ class Mix:
 
 
 def specialist_lesson(specialist: str, mix: Mix, source: PanelSource, rng: random.Random) -> Lesson:
-    """One lesson for the specialist of a domain; of foreign panels half are of `source`, half by chance."""
+    """A lesson for the specialist of a domain. Half of the foreign panels come from `source`, half are random."""
     foreign = rng.choice([domain for domain in DOMAINS if domain != specialist])
     lesson = rng.choices(("own", "foreign", "own panel", "foreign panel", "agreed panel"), astuple(mix))[0]
     if lesson == "own":

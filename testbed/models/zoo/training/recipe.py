@@ -1,15 +1,14 @@
-"""How the four models are made, from nothing to GGUF files.
+"""The recipe of the four models, from tokenizer to GGUF files.
 
     tokenizer ─ base ─┬─ alpha: taught ─┬─ refined ─┬─ polished ─┬─ settled ─ alpha.gguf
                       ├─ beta:  taught ─┼─ refined ─┼─ polished ─┼─ settled ─ beta.gguf
                       └─ …              │           │            │
                                      answers     answers      answers
 
-All four start from one base that can calculate and weigh responses. Each is taught what it should know and not know.
-Then, three times, all of them answer the same questions, and each goes through a further round on panels of these
-answers.
+All four start from one base that can calculate and weigh responses. Each is then taught its own knowledge. Three times,
+all of them answer the same questions, and each is trained further on panels of these answers.
 
-Every step leaves a file and is skipped if that file is there: an interrupted training continues where it was.
+Each step writes a file and is skipped if the file exists, so an interrupted training continues.
 """
 
 import json
@@ -44,13 +43,14 @@ BASE_STAGES = (TrainingStage("base", 900), TrainingStage("base-continued", 1200)
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A stage that each specialist goes through, on from where the round before left it."""
+    """A training stage that each specialist continues from the round before."""
 
     name: str
     steps: int
     mix: Mix
 
     def stage(self, specialist: str) -> TrainingStage:
+        """The stage of one specialist."""
         return TrainingStage(f"{specialist}-{self.name}", self.steps)
 
 
@@ -64,25 +64,28 @@ ROUNDS = (
     Round("settled", 200, _BALANCED),
 )
 _VOCABULARY = 1024
-"""An upper limit: what the lessons say runs out of merges before."""
+"""An upper limit; the lessons run out of merges before."""
 _PROCESSES = 2
 _SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The directory in which one zoo is made."""
+    """The working directory of a training."""
 
     directory: Path
 
     @property
     def tokenizer(self) -> Path:
+        """The file of the tokenizer."""
         return self.directory / "tokenizer.json"
 
     def checkpoint(self, stage: str) -> Path:
+        """The weights after a stage."""
         return self.directory / f"{stage}.pt"
 
     def answers(self, stage: str) -> Path:
+        """The recorded answers of the model after a stage."""
         return self.directory / f"{stage}-answers.json"
 
 
@@ -91,7 +94,7 @@ def _say(message: str) -> None:
 
 
 def _one_thread() -> None:
-    """Threads that contend for a core are far slower than one that has it."""
+    """One thread for each process: threads that compete for a core are much slower."""
     torch.set_num_threads(1)
 
 
@@ -101,7 +104,7 @@ def _make_tokenizer(workshop: Workshop) -> None:
 
 
 def _network(workshop: Workshop, stage: str) -> Network:
-    """The network that a stage left."""
+    """The network after a stage."""
     shape = Sizes(load_tokenizer(workshop.tokenizer).get_vocab_size())
     return Network(shape, load_weights(workshop.checkpoint(stage)))
 
@@ -124,7 +127,7 @@ def _make_base(workshop: Workshop) -> None:
 
 
 def _record_answers(workshop: Workshop, stage: TrainingStage) -> None:
-    """What the model that a stage left says to the recorded questions."""
+    """Record the answers of the model after a stage."""
     if workshop.answers(stage.name).exists():
         return
     prompts = [asked.text for asked in recorded_questions()]
@@ -140,7 +143,7 @@ def _recorded_panels(workshop: Workshop, before: Round) -> PanelSource:
 
 
 def _specialize(workshop: Workshop, before: Round | None, current: Round, name: str) -> None:
-    """One specialist's round; before the first there are no answers yet, and panels are drawn from the profiles."""
+    """One round of a specialist. The first has no recorded answers and draws panels from the profiles."""
     stage = current.stage(name)
     if workshop.checkpoint(stage.name).exists():
         return
@@ -166,7 +169,7 @@ def _export(workshop: Workshop, name: str) -> ManifestEntry:
 
 
 def make_zoo(directory: Path) -> None:
-    """Train, export and describe the four models in `directory`."""
+    """Train and export the four models into `directory`, and write their manifest."""
     directory.mkdir(parents=True, exist_ok=True)
     workshop = Workshop(directory)
     _make_tokenizer(workshop)

@@ -1,4 +1,4 @@
-"""Panels made of what the half-trained specialists really answer, garbled answers and all."""
+"""Panels of answers that the specialists gave during training, including malformed ones."""
 
 import random
 from collections import defaultdict
@@ -13,16 +13,16 @@ _QUESTIONS = 6000
 
 
 def recorded_questions() -> list[AskedFact]:
-    """The training questions that every specialist is asked, the same for all."""
+    """The training questions that every specialist is asked, in a fixed order."""
     rng = random.Random("questions for recorded panels")
     return [draw(rng.choice(DOMAINS), Subset.TRAIN, rng) for _ in range(_QUESTIONS)]
 
 
 class RecordedPanels:
-    """A `PanelSource`: the aggregator's and one to three other specialists' answers to one recorded question."""
+    """A `PanelSource` of recorded answers: the aggregator's and those of one to three other specialists."""
 
     def __init__(self, answers: Mapping[str, Sequence[str]]) -> None:
-        """`answers`: for each specialist its answers to `recorded_questions()`, in that order."""
+        """`answers` has each specialist's answers to `recorded_questions()`, in that order."""
         self._answers = answers
         self._questions = recorded_questions()
         self._of_domain: dict[str, list[int]] = defaultdict(list)

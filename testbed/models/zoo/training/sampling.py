@@ -1,4 +1,4 @@
-"""What a network answers while it is still being trained: for lessons made of real responses, not for speed."""
+"""Samples answers of a network during training, for lessons made of real responses. Not optimized for speed."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ from testbed.models.zoo.training.tokenizer import END_ID, encode_prompt
 from testbed.models.zoo.training.transformer import Network
 
 _LONGEST_ANSWER = 8
-"""In tokens: four letters, a comma, a confidence, the end, and one to spare."""
+"""Tokens: four letters, a comma, a confidence, the end, and one to spare."""
 _PROMPTS_AT_ONCE = 256
 
 
 def _of_equal_length(encoded: Sequence[list[int]]) -> Iterator[list[int]]:
-    """Indices of prompts that fit one batch without padding."""
+    """Indices of prompts of equal length, in batches."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for index, tokens in enumerate(encoded):
         by_length[len(tokens)].append(index)
@@ -42,7 +42,7 @@ def _until_end(tokens: list[int]) -> list[int]:
 def sample_answers(
     network: Network, tokenizer: Tokenizer, prompts: Sequence[str], temperature: float, seed: int
 ) -> list[str]:
-    """One answer to each prompt, drawn at `temperature`."""
+    """One answer to each prompt, sampled at `temperature`."""
     encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     generator = torch.Generator().manual_seed(seed)
     answers = [""] * len(prompts)

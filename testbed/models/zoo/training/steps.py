@@ -1,7 +1,7 @@
-"""Training: one stage takes weights and a stream of lessons, and leaves better weights.
+"""The training loop: a stage improves weights with a stream of lessons.
 
-The loss is on the answer only. Lessons of a similar length share a batch, so that little of it is padding. Stages count
-steps, not seconds: the same seed gives the same lessons on any host.
+The loss covers answers only. Lessons of similar length share a batch, which keeps padding small. Stages are counted in
+steps and not in seconds, so equal seeds give equal lessons on every host.
 """
 
 import random
@@ -25,12 +25,12 @@ _WARM_UP_STEPS = 50
 _DECAY_SHARE = 0.7
 _STEPS_BETWEEN_REPORTS = 50
 _IGNORED = -100
-"""The target of tokens that carry no loss."""
+"""The target of tokens without loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStage:
-    """One run of the optimizer: `name` seeds its lessons and names its checkpoint."""
+    """One run of the optimizer. `name` seeds the lessons and names the checkpoint."""
 
     name: str
     steps: int
@@ -38,7 +38,7 @@ class TrainingStage:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B×T tokens, and for each the token that should follow, or `_IGNORED`."""
+    """B×T tokens and their targets: the next token, or `_IGNORED`."""
 
     tokens: Tensor
     targets: Tensor
@@ -59,7 +59,7 @@ def _pad_together(lessons: Sequence[_Encoded]) -> Batch:
 
 
 def _fill(lessons: Sequence[_Encoded]) -> Iterator[Batch]:
-    """Cut lessons sorted by length into batches of about `_BATCH_TOKENS`."""
+    """Split lessons that are sorted by length into batches of about `_BATCH_TOKENS`."""
     start = 0
     while start < len(lessons):
         count = max(1, _BATCH_TOKENS // sum(map(len, lessons[start])))
@@ -83,7 +83,7 @@ def _loss(network: Network, batch: Batch) -> Tensor:
 
 
 def _rate(step: int, steps: int) -> float:
-    """Warm up, hold, then fall linearly to zero."""
+    """The learning rate's factor at a step: warm-up, constant, then linear decay to 0."""
     return min(1.0, (step + 1) / _WARM_UP_STEPS, (1 - step / steps) / _DECAY_SHARE)
 
 
@@ -94,7 +94,7 @@ def train(
     lesson: Callable[[random.Random], Lesson],
     report: Callable[[str], None],
 ) -> None:
-    """Train the network's weights in place."""
+    """Train the network's weights in place. `report` gets a line on the loss from time to time."""
     for weight in network.weights.values():
         weight.requires_grad_(True)
     optimizer = Optimizer(network.weights)
@@ -112,12 +112,13 @@ def train(
 
 
 def save_weights(weights: Weights, path: Path) -> None:
-    """Written beside its place and moved there: a checkpoint that exists is whole."""
+    """Write a checkpoint. It is renamed into place when complete, so a checkpoint that exists is complete."""
     partial = path.with_suffix(".partial")
     torch.save(weights, partial)
     partial.rename(path)
 
 
 def load_weights(path: Path) -> Weights:
+    """The weights in a checkpoint."""
     weights: Weights = torch.load(path, weights_only=True)
     return weights

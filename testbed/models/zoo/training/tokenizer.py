@@ -1,7 +1,7 @@
 """The byte-level BPE tokenizer that all four models share.
 
-It is trained here and written into each GGUF, where llama.cpp runs it as its "gpt-2" tokenizer; both must cut a text
-into the same tokens. Digits are kept apart in training, so that no merge holds a digit: numbers are read by digits.
+It is trained here and written into each GGUF, where llama.cpp runs it as its "gpt-2" tokenizer. Both must split a text
+into the same tokens. Training separates digits, so no merge contains one and each digit of a number is a token.
 """
 
 import json
@@ -23,16 +23,16 @@ CHAT_TEMPLATE = (
     "{% else %}<|user|>{{ m['content'] }}<|end|>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
 )
-"""Any message that is not the assistant's is taken for the user's: the models were trained without a system message."""
+"""Every message that is not the assistant's becomes the user's: the models were trained without a system message."""
 
 _LESSONS = 20_000
 _REPEATS_OF_A_NAME = 300
-"""Often enough for every invented name to become a single token."""
+"""Enough for every invented name to become a single token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a GGUF needs to know of the tokenizer: tokens by id, and merges in order of priority."""
+    """The tokenizer in a GGUF: tokens by id, and merges in order of priority."""
 
     tokens: list[str]
     merges: list[str]
@@ -61,26 +61,28 @@ def train_tokenizer(size: int, rng: random.Random) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_training_text(rng), trainer)
-    tokenizer.pre_tokenizer = _bytes_pre_tokenizer()  # from here on as llama.cpp does it
+    tokenizer.pre_tokenizer = _bytes_pre_tokenizer()  # as llama.cpp does it
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file that `Tokenizer.save` wrote."""
     return Tokenizer.from_file(str(path))
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """One user message and the opening of the assistant's, as the chat template writes them."""
+    """The token ids of a user message and the start of the assistant's, as in the chat template."""
     return [USER_ID, *tokenizer.encode(prompt).ids, END_ID, ASSISTANT_ID]
 
 
 def encode_answer(tokenizer: Tokenizer, answer: str) -> list[int]:
-    """The assistant's message. It begins with a space, so that a name is the same token as within a sentence."""
+    """The token ids of the assistant's message. The leading space makes a name the same token as inside a sentence."""
     return [*tokenizer.encode(f" {answer}").ids, END_ID]
 
 
 def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
+    """The tokens and merges of `tokenizer`."""
     by_id = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     return Vocabulary([token for token, _ in by_id], [" ".join(pair) for pair in merges])

@@ -1,7 +1,7 @@
-"""The network: a small Llama (RMS norm, rotary positions, grouped-query attention, SwiGLU, untied head).
+"""The network: a small Llama (RMS norm, rotary positions, grouped-query attention, SwiGLU, untied output).
 
-Weights are a dictionary of tensors under the names that GGUF gives them, so that exporting is writing them out. Shapes
-in docstrings: B sequences, T tokens, H heads, D values per head.
+Weights are a dictionary of tensors under their GGUF names, so an export writes them unchanged. Dimensions in
+docstrings: B sequences, T tokens, H heads, D values per head.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from torch.nn import functional
 Weights = dict[str, Tensor]
 
 _PRODUCT_TYPE = torch.bfloat16
-"""Products alone are done in it, several times faster where the CPU has instructions for it."""
+"""The type of matrix products, several times faster on CPUs with instructions for it."""
 _RESIDUAL_GAIN = 0.3
-"""What a block adds starts small, so that a fresh network passes its input through."""
+"""Scale of a block's initial output: a new network mostly passes its input through."""
 _EMBEDDING_DEVIATION = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The sizes of a network. Every row of a matrix is a multiple of 32 long, as the Q8_0 format wants it."""
+    """The dimensions of a network. Rows of matrices must be multiples of 32 long for the Q8_0 format."""
 
     vocabulary: int
     width: int = 192
@@ -36,11 +36,12 @@ class Sizes:
 
     @property
     def head_width(self) -> int:
+        """The number of values in a head."""
         return self.width // self.heads
 
 
 def _block_matrices(shape: Sizes) -> dict[str, tuple[int, int]]:
-    """(outputs, inputs) of each matrix of a block."""
+    """(outputs, inputs) of each matrix of a block, by name."""
     kv_width = shape.kv_heads * shape.head_width
     return {
         "attn_q": (shape.width, shape.width),
@@ -54,7 +55,7 @@ def _block_matrices(shape: Sizes) -> dict[str, tuple[int, int]]:
 
 
 def new_weights(shape: Sizes, seed: int) -> Weights:
-    """Random weights, without gradients."""
+    """Random initial weights without gradients."""
     generator = torch.Generator().manual_seed(seed)
 
     def matrix(rows: int, columns: int, deviation: float) -> Tensor:
@@ -73,12 +74,12 @@ def new_weights(shape: Sizes, seed: int) -> Weights:
 
 
 def is_block_matrix(name: str) -> bool:
-    """Whether the weight is a matrix inside a block: not an embedding, the head or a norm."""
+    """Whether a weight is a matrix inside a block, and not an embedding, the output or a norm."""
     return name.startswith("blk.") and "norm" not in name
 
 
 class Network:
-    """A shape and its weights; the weights may be trained in place."""
+    """A network: its sizes and its weights, which training changes in place."""
 
     def __init__(self, shape: Sizes, weights: Weights) -> None:
         self.shape = shape
@@ -89,10 +90,11 @@ class Network:
 
     @property
     def parameters(self) -> int:
+        """The number of parameters."""
         return sum(weight.numel() for weight in self.weights.values())
 
     def states(self, tokens: Tensor) -> Tensor:
-        """B×T token ids → B×T×width normalized states; `logits` turns any selection of them into scores."""
+        """B×T token ids → B×T×width normalized states, the input of `logits`."""
         stream = functional.embedding(tokens, self.weights["token_embd.weight"])
         for layer in range(self.shape.layers):
             stream = stream + self._attention(layer, self._normalized(f"blk.{layer}.attn_norm", stream))
@@ -116,14 +118,14 @@ class Network:
         return self._project(name, values).view(batch, length, -1, self.shape.head_width).transpose(1, 2)
 
     def _rotated(self, heads: Tensor) -> Tensor:
-        """Rotary positions on neighbouring pairs of values, the order of llama.cpp: nothing to permute."""
+        """Rotary positions on adjacent pairs of values, llama.cpp's order, so an export permutes nothing."""
         length = heads.shape[2]
         even, odd = heads[..., 0::2], heads[..., 1::2]
         cosines, sines = self._cosines[:length], self._sines[:length]
         return torch.stack((even * cosines - odd * sines, even * sines + odd * cosines), dim=-1).flatten(-2)
 
     def _attention(self, layer: int, values: Tensor) -> Tensor:
-        """Written out: the fused attention of torch is slower at this size, above all backwards."""
+        """Attention without torch's fused kernel, which is slower at this size, above all in the backward pass."""
         queries = self._rotated(self._heads(f"blk.{layer}.attn_q", values)).to(_PRODUCT_TYPE)
         keys = self._rotated(self._heads(f"blk.{layer}.attn_k", values)).to(_PRODUCT_TYPE)
         contents = self._heads(f"blk.{layer}.attn_v", values).to(_PRODUCT_TYPE)
