@@ -12,7 +12,7 @@ A metric is a function over a part of a run, registered under its name::
         ...
 
 ``part`` is a :class:`testbed.analysis.measurements.Part`. The function returns None where there is nothing to compute
-from. One that raises, or returns NaN, counts as None, and the summary of the run says why.
+from. One that raises, or returns NaN or an infinity, counts as None, and the summary of the run says why.
 
 For an experiment no package is needed: an expectation can name a metric of one file, like ``./energy.py:mean: "< 3"``.
 """
@@ -85,11 +85,12 @@ class Metric:
         """The value for a part of a run, and why there is none if the function failed."""
         try:
             value = self.measure(part)
+            number = value if value is None or isinstance(value, int) else float(value)
         except Exception as error:  # whatever the code of another package raises
             return None, f"{type(error).__name__}: {error}"
-        if value is not None and math.isnan(value):
-            return None, "is not a number (NaN)"
-        return value, None
+        if number is not None and not math.isfinite(number):
+            return None, f"the value is {number}"
+        return number, None
 
 
 def metric(

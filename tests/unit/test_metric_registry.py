@@ -62,7 +62,7 @@ def test_a_metric_of_another_package_is_in_the_summary_with_its_unit(tmp_path: P
 def test_one_that_fails_or_is_not_a_number_is_null_with_the_reason(tmp_path: Path) -> None:
     summary = _summary(played(scenario(), tmp_path / "run"))
     assert (summary["metrics"]["broken"], summary["metrics"]["undefined"]) == (None, None)
-    assert summary["failed_metrics"] == {"broken": "KeyError: 'no such key'", "undefined": "is not a number (NaN)"}
+    assert summary["failed_metrics"] == {"broken": "KeyError: 'no such key'", "undefined": "the value is nan"}
 
 
 def test_an_expectation_can_name_a_metric_of_one_file(files: Any, tmp_path: Path) -> None:
@@ -95,6 +95,20 @@ def test_metrics_are_the_same_when_the_directory_is_read_again(tmp_path: Path) -
     recorded = _summary(directory)["metrics"]
     again = RunFiles.load(directory).measured.metrics()
     assert {name: recorded[name] for name in again} == again
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        (None, (None, None)),
+        (3, (3, None)),
+        (0.5, (0.5, None)),
+        (math.inf, (None, "the value is inf")),
+        ("much", (None, "ValueError: could not convert string to float: 'much'")),
+    ],
+)
+def test_only_finite_numbers_are_values(value: Any, outcome: tuple[float | None, str | None]) -> None:
+    assert metric()(lambda _: value)(None) == outcome
 
 
 def test_a_run_is_read_where_the_package_of_its_metric_is_missing(tmp_path: Path, request: Any) -> None:
