@@ -1,4 +1,4 @@
-"""A topology that stands: its containers and the network between them."""
+"""A running world: the nodes of a topology, and the network between them."""
 
 import subprocess
 from collections import defaultdict
@@ -31,24 +31,23 @@ from testbed.world.nodes.waiting import of_all
 from testbed.world.plan import Plan
 
 LINKS: Final = "links"
-"""The directory of a run's links, in its own."""
-
+"""The directory of a run's links, within the run's."""
 
 SHARED: Final = Path("/run/testbed")
-"""Where runs keep what hosts and nodes both see. The path is short, as a Unix socket's must be below 108 bytes."""
+"""The directory of what host and nodes share, by run. The path of a Unix socket in it may have 107 bytes."""
 
 LOADING: Final = 600.0
 """Seconds of the host's clock that nodes have for loading their models: several at once, from a slow disk."""
 
 REACHING: Final = 600.0
-"""Seconds of the run's clock that nodes have for reaching each other; to tune a slow ring takes minutes of them."""
+"""Seconds of the run's clock that nodes have for reaching each other. The tuning of a slow ring takes minutes."""
 
 Step = Callable[[str], AbstractContextManager[None]]
-"""What a step of the work is done within; it is told the step's name."""
+"""Makes the context in which a step is done, given the step's name."""
 
 
 def running_links(run: str) -> RunningLinks:
-    """The links of a run that goes on or was kept; raises SpecError if there is none."""
+    """The links of a run that is playing or was kept; raises SpecError if the run has none."""
     try:
         return RunningLinks.attach(SHARED / run / LINKS)
     except FileNotFoundError:
@@ -57,10 +56,10 @@ def running_links(run: str) -> RunningLinks:
 
 
 class World:
-    """The nodes of a run. Whoever builds one undoes its journal afterwards, whatever happened."""
+    """The nodes, links and network of a run. The builder of a world undoes its journal, also if building fails."""
 
     def __init__(self, plan: Plan, journal: Journal, step: Step) -> None:
-        """Start every container, which takes the longest, and make the network while the agents load their models."""
+        """Start all nodes, and make the network while they load their models; raises WorldError."""
         self.plan = plan
         self.clock = plan.clock
         self._directory = SHARED / journal.run
@@ -73,17 +72,20 @@ class World:
 
     @property
     def link_events(self) -> Path:
-        """The file that those who change links note it in."""
+        """The file in which every change of a link is noted, also one by another process (``testbed link``)."""
         return self._directory / LINKS / EVENTS
 
     def wait_until_ready(self) -> None:
-        """Wait for every node to have its model loaded, and its CPU capped; raises WorldError."""
+        """Wait until every node has loaded its model, and has its CPU capped.
+
+        Raises WorldError if a node ends, or does not get ready in ``LOADING`` seconds.
+        """
         REAL_TIME.run(of_all(self.nodes.values(), _ready, LOADING, "load its model"))
 
     def reach_neighbours(self) -> None:
         """Have every node fill its tables of addresses and open the connections that prompts will use.
 
-        Raises WorldError if a node ends meanwhile, cannot reach a neighbour, or does not come to an end.
+        Raises WorldError if a node ends, cannot reach a neighbour, or is not done in ``REACHING`` seconds.
         """
         reached = self.clock.run(of_all(self.nodes.values(), _reach, REACHING, "reach its neighbours"))
         for name, seconds in reached.items():
@@ -91,7 +93,7 @@ class World:
                 raise WorldError(f"node {name!r} cannot reach {neighbour!r} over the emulated network")
 
     def evenly_capped(self) -> bool:
-        """Whether nodes still get their CPU evenly: where that needs a metronome, it has not ended."""
+        """Whether CPU caps are kept evenly: the metronome has not ended, or this kernel needs none."""
         return self._metronome is None or self._metronome.poll() is None
 
     def original_link(self, name: str) -> Link:
@@ -99,33 +101,36 @@ class World:
         return next(link for link in self.plan.scenario.topology.resolved_links if link.name == name)
 
     def change_link(self, name: str, said: Mapping[DirectionName, Mapping[str, Any]]) -> Link:
-        """Give a link the properties that are said of each direction; the link as it is then."""
+        """Give a link the properties that ``said`` has for each direction; returns the changed link."""
         return self.links.change(name, said)
 
     def original_condition(self, name: str) -> Condition:
-        """The condition of a node that no fault has: as its device is."""
+        """The condition of a node without any fault: the CPU and memory of its device."""
         device = self.plan.devices[name]
         return Condition(device.cpus, device.memory)
 
     def change_condition(self, name: str, before: Condition, after: Condition) -> None:
-        """Change what differs. A node that has ended otherwise, by running out of memory, needs no change."""
+        """Bring a node from one condition into another; raises WorldError. Called in a thread of its own.
+
+        A node that ended by itself, for example out of memory, stays as it is.
+        """
         node = self.nodes[name]
         if after.running and not before.running:
             self._restart(node)
-            # Nobody knows with which caps it was started; all else went with its processes and its network.
+            # Its caps after a restart are unknown, and all other changes went with its processes and its network.
             before = Condition(cpus=0, memory=0, slowness=before.slowness)
         if after.running and not node.ended and after.deaf_to != before.deaf_to:
             self.network.deafen(name, before.deaf_to, after.deaf_to)
         node.change(before, after)
 
     def _restart(self, node: NodeHandle) -> None:
-        """Start a node that has ended, in a network as before; raises WorldError."""
+        """Start a node that has ended, with the interfaces, address and routes that it had; raises WorldError."""
         process = node.start_again()
         if process is not None:
             self.network.move(node.name, process)
 
     def close(self) -> None:
-        """Let go of the world, which goes on until its journal is undone."""
+        """Release what this process holds of the world, which runs on until its journal is undone."""
         self.network.stop()
         for node in self.nodes.values():
             node.close()
@@ -169,7 +174,7 @@ class World:
         )
 
     def _start_metronome(self, journal: Journal) -> "subprocess.Popen[bytes] | None":
-        """On the cores that nodes may run on, if the kernel needs one."""
+        """Start a metronome on the cores that nodes may run on; None if this kernel needs none."""
         if not metronome.needed():
             return None
         cores = frozenset[int]().union(*(node.cores for node in self.nodes.values()))
@@ -191,7 +196,7 @@ class World:
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn what engine and kernel refuse into a sentence."""
+    """Turn errors of the engine and the kernel into a WorldError that begins with ``what``."""
     try:
         yield
     except (DockerException, NetlinkError, OSError, RuntimeError) as error:
@@ -208,4 +213,5 @@ async def _reach(node: NodeHandle) -> Mapping[str, float | None]:
         try:
             return await session.reach()
         except NodeGoneError as error:
-            raise WorldError(f"node {node.name!r} ended before play ({node.exit() or error})") from error
+            became = "ended" if node.ended else "does not answer"
+            raise WorldError(f"node {node.name!r} {became} before play ({node.exit() or error})") from error

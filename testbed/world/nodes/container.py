@@ -98,7 +98,10 @@ class ContainerNode:
             return None
 
     def change(self, before: Condition, after: Condition) -> None:
-        """Change what differs. A node that has ended otherwise, by running out of memory, needs no change."""
+        """Change what differs between the conditions; raises WorldError.
+
+        A container that ended by itself, for example out of memory, stays as it is.
+        """
         if after.slowness != before.slowness:  # of a node that has ended, too: it holds when it is started again
             self.slow_down(after.slowness)
         if before.running and not after.running:
@@ -125,14 +128,14 @@ class ContainerNode:
         return self.pid
 
     def cap_cpu(self, cpus: float, period: float = CFS_PERIOD) -> None:
-        """Let it use ``cpus`` cores' worth of time in every ``period`` seconds of its clock from now on."""
+        """Cap its CPU time at ``cpus`` cores, enforced in every ``period`` seconds of its clock; raises WorldError."""
         share = cpus / self._clock.dilation
         microseconds = round(1e6 * cap_period(share, self._clock.real(period)))
         with self._running():
             self._container.update(cpu_period=microseconds, cpu_quota=round(microseconds * share))
 
     def cap_memory(self, cap: int) -> None:
-        """Let it use ``cap`` bytes of memory from now on; a process is killed if that is not enough.
+        """Cap its memory at ``cap`` bytes; raises WorldError. A process is killed if the cap is too low for it.
 
         Cgroups of version 1 take no cap below what is in use (memory.limit_in_bytes). There the cap becomes a little
         more than what is in use, and then more is used: so the kernel finds the container out of memory, as it does on
@@ -146,7 +149,7 @@ class ContainerNode:
                 self._container.exec_run(_USE_MEMORY, detach=True)
 
     def pause(self, paused: bool) -> None:
-        """Freeze all processes, or let them go on."""
+        """Freeze all processes, or thaw them."""
         with self._running():
             if not paused:
                 self._container.unpause()
@@ -156,13 +159,13 @@ class ContainerNode:
                 self._container.pause()
 
     def hang(self, hanging: bool) -> None:
-        """Stop the agent with its sockets open, or let it go on. Its parent, the container's init, goes on."""
+        """Stop the agent (SIGSTOP) with its sockets open, or continue it. The container's init process runs on."""
         with self._running():
             for pid in set(Cgroup(self.pid).processes()) - {self.pid}:
                 os.kill(pid, signal.SIGSTOP if hanging else signal.SIGCONT)
 
     def slow_down(self, slowness: float) -> None:
-        """Let its model take so many times as long from its next token on, whether its agent runs now or not."""
+        """Make its model ``slowness`` times as slow from the next token on, also if the agent does not run now."""
         told = self.shared / places.SLOWNESS
         if slowness == 1:
             told.unlink(missing_ok=True)
@@ -173,7 +176,7 @@ class ContainerNode:
         new.replace(told)
 
     def kill(self) -> None:
-        """End all processes at once, unless they have ended; returns when they have."""
+        """Kill all processes (SIGKILL); returns once they have ended."""
         with self._running():
             Cgroup(self.pid).uncap_cpu()  # behind its cap a process takes a tenth of a second to give back its memory
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
@@ -181,7 +184,7 @@ class ContainerNode:
                 self._container.kill()
 
     def close(self) -> None:
-        """Let go of the container, which goes on."""
+        """Release the descriptor of its process. The container runs on."""
         os.close(self._process)
 
     def _start(self) -> None:
@@ -204,7 +207,7 @@ class ContainerNode:
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """Let a change of the container fail without a word if that has ended."""
+        """Ignore errors within if the container has ended: the change has no effect then."""
         try:
             yield
         except ENGINE_ERRORS as error:

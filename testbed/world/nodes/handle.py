@@ -155,7 +155,7 @@ class NodeHandle(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the node, which goes on."""
+        """Release what this process holds of the node, which runs on."""
 
 
 @dataclass(frozen=True)
