@@ -1,0 +1,124 @@
+"""Play and recording know nodes by their protocol alone: here they are no containers, and there is no network."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from testbed.core.clock import REAL_TIME
+from testbed.faults.api import Condition
+from testbed.host.namespace import Namespace
+from testbed.record.directory import RunDirectory
+from testbed.record.recording import Recording
+from testbed.run.play import play
+from testbed.world.nodes.handle import ClockOffset, Event, Exit, NodeGoneError, NodeHandle, Session, Usage
+
+
+@dataclass
+class Server:
+    """A node that is somebody else's server: it tells no memory, prints nothing, and answers with the prompt's text.
+
+    It ends at the first prompt that it is ``mortal`` for.
+    """
+
+    name: str
+    mortal: bool = False
+    namespace: Namespace = field(default_factory=lambda: Namespace(Path("/nowhere")))
+    cores: frozenset[int] = frozenset()
+    clock_offset: ClockOffset = field(default_factory=lambda: ClockOffset(0.0, 0.001))
+    exits: list[Exit] = field(default_factory=list)
+    seen: "list[Event]" = field(default_factory=list)
+    taken: int = 0
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        yield self
+
+    async def ready(self) -> None:
+        return
+
+    async def reach(self) -> Mapping[str, float | None]:
+        return {}
+
+    async def answer(self, prompt: str, text: str) -> str:
+        self._emit("arrival", prompt=prompt, text=text)
+        if self.mortal:
+            self.exits = [Exit("unplugged")]
+            raise NodeGoneError
+        self._emit("answer", prompt=prompt, text=text)
+        return text
+
+    async def events(self, every: float) -> AsyncGenerator[Sequence[Event], None]:
+        while True:
+            if new := await self.last_events():
+                yield new
+            await asyncio.sleep(every)
+
+    async def last_events(self) -> Sequence[Event]:
+        new = self.seen[self.taken :]
+        self.taken += len(new)
+        return new
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.exits)
+
+    def exit(self) -> Exit | None:
+        return self.exits[-1] if self.exits else None
+
+    def logs(self) -> bytes:
+        return b""
+
+    def usage(self) -> Usage | None:
+        return None
+
+    def change(self, before: Condition, after: Condition) -> None:
+        raise NotImplementedError
+
+    def start_again(self) -> int | None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        return
+
+    def _emit(self, event: str, **fields: Any) -> None:
+        self.seen.append({"t": REAL_TIME.now(), "node": self.name, "event": event, **fields})
+
+
+def _played(files: Any, tmp_path: Path, *nodes: Server) -> list[Event]:
+    """The events that a run with such nodes records."""
+    scenario = files.load("workload.arrivals.rate=200/s")
+    handles: Sequence[NodeHandle] = nodes
+    world: Any = SimpleNamespace(
+        plan=SimpleNamespace(scenario=scenario, synthetic=()),
+        clock=REAL_TIME,
+        nodes={node.name: node for node in handles},
+        network=SimpleNamespace(traffic=dict),
+        link_events=tmp_path / "links.jsonl",
+    )
+    recording = Recording(world)
+    play(world, recording, lambda *_: None)
+    return list(recording.write(RunDirectory(tmp_path)).events)
+
+
+def test_every_event_of_every_node_is_recorded_once_and_no_memory_is_made_up(files: Any, tmp_path: Path) -> None:
+    a, b = Server("a"), Server("b")
+    events = _played(files, tmp_path, a, b)
+    for node in (a, b):
+        recorded = [(event["event"], event["prompt"]) for event in events if event["node"] == node.name]
+        assert recorded == [(event["event"], event["prompt"]) for event in node.seen]
+    assert sum(event["event"] == "answer" for event in events) == 6
+    assert sum(event["event"] == "score" for event in events) == 6
+
+
+def test_prompts_of_a_node_that_ended_are_lost_with_its_own_reason(files: Any, tmp_path: Path) -> None:
+    events = _played(files, tmp_path, Server("a"), Server("b", mortal=True))
+    ended = [(event["who"], event["reason"]) for event in events if event["event"] == "exited"]
+    assert ended == [("b", "unplugged")]
+    of_b = {event["prompt"] for event in events if event["event"] == "prompt" and event["owner"] == "b"}
+    assert {event["prompt"]: event["reason"] for event in events if event["event"] == "lost"} == dict.fromkeys(
+        of_b, "b: unplugged"
+    )
