@@ -123,8 +123,9 @@ class Recording:
         self._log.catch_up()
         events = self._log.ordered(self.zero)
         write_events(events, directory.events)
-        self._sampler.write(directory.samples, self.zero)
-        return Measurements(events, self._sampler.peaks, self._world.plan.scenario.metric_files)
+        measurements = Measurements(events, self._sampler.peaks, self._world.plan.scenario.metric_files)
+        self._sampler.write(directory.samples, self.zero, measurements.queue_steps)
+        return measurements
 
     @property
     def host_load(self) -> HostLoad | None:

@@ -1,7 +1,9 @@
 """Samples at fixed intervals during play: memory, CPU and queue of each node, traffic of each link."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from testbed.analysis.board import NodeBoard
+from testbed.analysis.measurements import Steps
 from testbed.world.nodes.handle import Usage
 from testbed.world.world import World
 
@@ -17,14 +20,14 @@ SCHEMA: Final = pa.schema(
         pa.field("t", pa.float64(), metadata={"unit": "s", "meaning": "since the beginning of play"}),
         pa.field("node", pa.string(), metadata={"meaning": "null in a link's row"}),
         pa.field("link", pa.string(), metadata={"meaning": "null in a node's row"}),
-        pa.field("rss", pa.int64(), metadata={"unit": "B", "source": "psutil, all processes of the container"}),
+        pa.field("rss", pa.int64(), metadata={"unit": "B", "source": "psutil, all processes of the node"}),
         pa.field("memory", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
         pa.field("memory_peak", pa.int64(), metadata={"unit": "B", "source": "cgroup"}),
         pa.field(
-            "cpu", pa.float64(), metadata={"unit": "s of a core", "source": "cgroup, since the container's first start"}
+            "cpu", pa.float64(), metadata={"unit": "s of a core", "source": "cgroup, since the node's first start"}
         ),
         pa.field("throttled", pa.float64(), metadata={"unit": "s", "source": "cgroup"}),
-        pa.field("queue", pa.int32(), metadata={"meaning": "jobs that wait or are at work, as far as events had come"}),
+        pa.field("queue", pa.int32(), metadata={"meaning": "jobs that wait or are at work", "source": "events"}),
         pa.field("up", pa.int64(), metadata={"unit": "B", "meaning": "carried from the first end to the second"}),
         pa.field("down", pa.int64(), metadata={"unit": "B"}),
     ]
@@ -52,7 +55,7 @@ class Sampler:
         for name, node in self._world.nodes.items():
             if usage := node.usage():
                 self._note(name, usage)
-                self._rows.append({"t": now, "node": name, **asdict(usage), "queue": self._boards[name].queue})
+                self._rows.append({"t": now, "node": name, **asdict(usage)})
         for name, traffic in self._world.network.traffic().items():
             self._rows.append({"t": now, "link": name, **asdict(traffic)})
 
@@ -61,7 +64,19 @@ class Sampler:
         self.peaks[name] = max(usage.memory_peak, self.peaks.get(name, 0))  # a restart begins with a new cgroup
         self.throttled[name] = usage.throttled - self._throttled_before.setdefault(name, usage.throttled)
 
-    def write(self, path: Path, zero: float) -> None:
-        """Write all samples to a Parquet file, with times counted from ``zero``."""
+    def write(self, path: Path, zero: float, queues: Mapping[str, Steps]) -> None:
+        """Write all samples to a Parquet file, with times counted from ``zero``.
+
+        The lengths of ``queues`` are added here: an event reaches the host some time after it happened in its node.
+        """
         rows = [{**row, "t": row["t"] - zero} for row in self._rows]
+        for node, steps in queues.items():
+            _add_lengths([row for row in rows if row.get("node") == node], steps)
         pyarrow.parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), path, compression="zstd")
+
+
+def _add_lengths(rows: list[dict[str, Any]], steps: Steps) -> None:
+    """Add the length of a node's queue to its rows."""
+    times, lengths = [t for t, _ in steps], [0, *accumulate(change for _, change in steps)]
+    for row in rows:
+        row["queue"] = lengths[bisect_right(times, row["t"])]

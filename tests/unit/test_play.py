@@ -45,9 +45,13 @@ class Server:
 
     async def answer(self, prompt: str, text: str) -> str:
         self._emit("arrival", prompt=prompt, text=text)
+        job = f"{prompt}.1@{self.name}"
+        self._emit("enqueue", job=job, prompt=prompt, layer="1", owner=self.name)
         if self.mortal:
             self.exits = [Exit("unplugged")]
             raise NodeGoneError
+        self._emit("start", job=job)
+        self._emit("end", job=job, tokens=1, prompt_tokens=1, text=text, stopped=True)
         self._emit("answer", prompt=prompt, text=text)
         return text
 
@@ -108,8 +112,8 @@ def test_every_event_of_every_node_is_recorded_once_and_no_memory_is_made_up(fil
     a, b = Server("a"), Server("b")
     events = _played(files, tmp_path, a, b)
     for node in (a, b):
-        recorded = [(event["event"], event["prompt"]) for event in events if event["node"] == node.name]
-        assert recorded == [(event["event"], event["prompt"]) for event in node.seen]
+        recorded = [(event["event"], event.get("prompt")) for event in events if event["node"] == node.name]
+        assert recorded == [(event["event"], event.get("prompt")) for event in node.seen]
     assert sum(event["event"] == "answer" for event in events) == 6
     assert sum(event["event"] == "score" for event in events) == 6
 
