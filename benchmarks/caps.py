@@ -1,14 +1,14 @@
-"""How exact caps of CPU are: sudo .venv/bin/python benchmarks/caps.py --out caps.json
+"""Measures how exactly caps of CPU are kept: sudo .venv/bin/python benchmarks/caps.py --out caps.json
 
-A node computes without a pause: bare work, a model of real size whose token takes a core about 10 ms, and a tiny one.
-Its cap is 0.1 to 0.9 of a core, kept as the testbed does, by the kernel alone, and as Docker does by default. In
-between it has a core of its own, since no host is as fast all the time. What is measured:
+A node computes without pauses: hashes, a model of real size that needs about 10 ms of a core for a token, or a tiny
+model. Its cap is 0.1 to 0.9 cores, kept by the testbed, by the kernel alone, or with Docker's default period. The node
+has a full core between caps, because the speed of a host varies. Measured are:
 
-- the CPU time that it gets, beside its cap,
-- its tokens a second, beside the cap times those of a core of its own,
-- the least and the most that it does in any 100 ms, beside the mean,
-- the longest hole: the longest time between two tokens, less what one takes a core,
-- how long it takes for what a core does in 14 ms.
+- the CPU time as a share of the cap,
+- the tokens per second as a share of the cap times those with a full core,
+- the least and the most work in any 100 ms as a share of the mean,
+- the longest hole: the longest time between two tokens, less the time of a token on a full core,
+- the time of the work that a full core does in 14 ms.
 """
 
 import argparse
@@ -46,18 +46,18 @@ WRITERS: Final = (WORK, "synthetic:microllama-300m-q4_0", "zoo/alpha")
 NODE: Final = "a"
 WINDOW: Final = 0.1  # seconds
 TOKEN: Final = 0.014  # seconds of a core
-FEWEST: Final = 5  # tokens in a window, to tell how even it is
+FEWEST: Final = 5  # tokens in a window that evenness can be measured with
 ROUNDS: Final = 6
 FULL_SECONDS: Final = 0.4
 SETTLED: Final = 0.2  # seconds after a change of the cap
 
 Times = NDArray[np.float64]
-"""When tokens were drawn, in seconds."""
+"""The times at which tokens were sampled, in seconds."""
 
 
 @dataclass(frozen=True)
 class Keeper:
-    """Who keeps a cap: in periods of so many seconds, with the metronome or without."""
+    """What keeps a cap: the CFS period in seconds, and whether the metronome runs."""
 
     name: str
     period: float
@@ -72,8 +72,8 @@ KEEPERS: Final = (
 
 
 @dataclass(frozen=True)
-class Watch:
-    """A node that was watched from ``begin`` to ``end``, with the times of its tokens until a little later, and the
+class Measurement:
+    """A measurement of a node from ``begin`` to ``end``: the times of its tokens, until slightly after the end, and the
     seconds of a core that it used."""
 
     times: Times
@@ -88,17 +88,17 @@ class Watch:
         return float(done[1] - done[0]) / (self.end - self.begin)
 
     def progress(self, t: Times) -> Times:
-        """How many tokens had been written at some times, in fractions of tokens."""
+        """The tokens written until each time in ``t``, interpolated."""
         done: Times = np.interp(t, self.times, np.arange(len(self.times)))
         return done
 
     def shares(self) -> Times:
-        """What it did in all times of a tenth of a second, beside the mean."""
+        """The work in windows of 100 ms, as shares of the mean."""
         starts = np.linspace(self.begin, self.end - WINDOW, 4 * len(self.times))
         return (self.progress(starts + WINDOW) - self.progress(starts)) / (self.rate * WINDOW)
 
     def took(self, tokens: float) -> Times:
-        """How long it took for so many tokens, from several of them on."""
+        """Seconds of ``tokens`` consecutive tokens, from many starting points."""
         begins = np.arange(0, len(self.times) - 1 - tokens, tokens / 3)
         numbers = np.arange(len(self.times))
         took: Times = np.interp(begins + tokens, numbers, self.times) - np.interp(begins, numbers, self.times)
@@ -107,11 +107,11 @@ class Watch:
 
 @dataclass(frozen=True)
 class Result:
-    """What a node with a cap was seen to do, in seconds and in shares.
+    """The measurements of one writer with one cap, in seconds and shares.
 
-    ``cpu`` is the CPU time that it got, beside its cap; ``speed`` are its tokens a second, beside the cap times those
-    of a core of its own just then, ``full``. ``least`` and ``most`` are of what it did in any 100 ms, beside the mean;
-    they and the longest hole are None where tokens are too far apart to tell.
+    ``cpu`` is the CPU time as a share of the cap. ``speed`` is the rate of tokens as a share of the cap times ``full``,
+    the rate with a full core at that time. ``least`` and ``most`` are the work in any 100 ms as a share of the mean;
+    they and the longest hole are None if tokens are too sparse.
     """
 
     writer: str
@@ -127,8 +127,8 @@ class Result:
     token_p99: float
 
     @classmethod
-    def of(cls, writer: str, cap: float, keeper: str, rounds: Sequence[tuple[Watch, float]]) -> "Result":
-        """From several times that it was watched, each with the tokens a second of a core of its own."""
+    def of(cls, writer: str, cap: float, keeper: str, rounds: Sequence[tuple[Measurement, float]]) -> "Result":
+        """From measurements, each with the tokens per second on a full core around it."""
         watches = [watch for watch, _ in rounds]
         cpu = sum(watch.cpu for watch in watches) / sum(watch.end - watch.begin for watch in watches)
         full = median(full for _, full in rounds)
@@ -143,7 +143,7 @@ class Result:
 
 
 class Bench:
-    """A node that computes without a pause, into the file ``times``."""
+    """A node that computes without pauses and writes the times of its tokens to the file ``times``."""
 
     def __init__(self, node: ContainerNode, metronome: psutil.Process | None, times: Path) -> None:
         self._node = node
@@ -151,17 +151,17 @@ class Bench:
         self._times = times
 
     def full(self) -> float:
-        """Tokens a second with a core of its own."""
+        """Tokens per second with a full core."""
         Cgroup(self._node.pid).uncap_cpu()
         return self._watch(FULL_SECONDS).rate
 
-    def capped(self, cap: float, keeper: Keeper, seconds: float) -> Watch:
-        """What it does with a cap."""
+    def capped(self, cap: float, keeper: Keeper, seconds: float) -> Measurement:
+        """A measurement with a cap."""
         self._node.cap_cpu(cap, keeper.period)
         with nullcontext() if keeper.metronome or self._metronome is None else _suspended(self._metronome):
             return self._watch(seconds)
 
-    def _watch(self, seconds: float) -> Watch:
+    def _watch(self, seconds: float) -> Measurement:
         before = self._written()
         time.sleep(SETTLED)
         begin, used = time.monotonic(), self._cpu()
@@ -169,7 +169,7 @@ class Bench:
         end, used = time.monotonic(), self._cpu() - used
         while not len(times := self._since(before)) or times[-1] < end:
             time.sleep(0.01)
-        return Watch(times, begin, end, used)
+        return Measurement(times, begin, end, used)
 
     def _cpu(self) -> float:
         return Cgroup(self._node.pid).read().cpu
@@ -195,7 +195,7 @@ def _suspended(process: psutil.Process) -> Iterator[None]:
 
 @contextmanager
 def computing_node(writer: str) -> Iterator[Bench]:
-    """A node of a run, with the writer in it beside the agent, which has nothing to do."""
+    """A node of a run with the writer in it; its agent is idle."""
     scenario = Scenario.model_validate(
         {
             "name": "caps",
@@ -226,7 +226,7 @@ def _model(writer: str) -> str:
 
 
 def _start(container: Container, writer: str, shared: Path) -> Path:
-    """Start the writer, and wait for its first token; where it notes them."""
+    """Start the writer, wait for its first token, and return the file of times."""
     program = Path(__file__).with_name("caps_writer.py").read_text()
     what = WORK if writer == WORK else str(places.MODEL)
     container.exec_run(["python3", "-c", program, what, str(places.SHARED / "times")], detach=True)
@@ -237,7 +237,7 @@ def _start(container: Container, writer: str, shared: Path) -> Path:
 
 
 def measure(writer: str, seconds: float) -> Iterator[Result]:
-    """Every cap, kept by each, in turns with a core of its own."""
+    """A result for each cap and keeper, measured alternately with a full core."""
     with computing_node(writer) as bench:
         full = bench.full()
         for cap, keeper in product(CAPS, KEEPERS):
@@ -253,7 +253,7 @@ def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where to store all figures as JSON")
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long each cap is watched, six times")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of each of the six measurements of a cap")
     parser.add_argument("--writers", nargs="+", default=WRITERS, help="models, or work")
     chosen = parser.parse_args()
     results = [result for writer in chosen.writers for result in measure(writer, chosen.seconds)]

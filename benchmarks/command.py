@@ -1,4 +1,4 @@
-"""What the long benchmarks have in common: how they end, and what they note of where they were made."""
+"""Shared by the long benchmarks: exit codes, and the commit that is recorded."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ from testbed.core.errors import TestbedError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call ``main``: what a user can be told is one sentence and its exit code, and an interrupt is 130."""
+    """Call ``main``. A TestbedError ends with its sentence and exit code, an interrupt with 130."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         main()
@@ -22,6 +22,6 @@ def run(main: Callable[[], None]) -> None:
 
 
 def commit() -> str:
-    """The commit that is measured, with whether it was changed since."""
+    """The checked-out commit, with ``-dirty`` if files differ from it."""
     describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"

@@ -1,9 +1,9 @@
-"""How often `testbed compare` is right: sudo .venv/bin/python benchmarks/comparison.py --out DIR
+"""Measures how often `testbed compare` is right: sudo .venv/bin/python benchmarks/comparison.py --out DIR
 
-It plays sets of runs, all with the same seeds: equal ones, and ones in which a node has a fifth less CPU. Each equal
-set is held against the one before it, where any difference is a false alarm; each slowed set against the equal one
-before it, where the slower node must be found. All sets take turns, a run each, so that a host that changes in the
-course of an hour changes all of them. Runs that DIR holds already are not played again.
+It plays sets of runs with the same seeds: equal ones, and slowed ones in which a node has 20 % less CPU. Each equal set
+is compared with the one before it, where any difference is a false alarm. Each slowed set is compared with the equal
+one before it, where the slower node must be found. The sets take turns, one run each, so that a slow change of the host
+affects all of them alike. Runs that are in DIR already are not played again.
 """
 
 import argparse
@@ -29,26 +29,26 @@ _TESTBED: Final = (sys.executable, "-m", "testbed")
 
 @dataclass(frozen=True)
 class Set:
-    """Runs of one kind, in a directory of their own."""
+    """Runs with the same options, in a directory of their own."""
 
     directory: Path
     options: Sequence[str]
 
     def play(self, seed: int) -> None:
-        """One run of it, unless that was done."""
+        """Play the run with this seed, unless it exists."""
         run = self.directory / f"seed-{seed}"
         if run.exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [*_TESTBED, "run", str(SCENARIO), "--seed", str(seed), "--out", str(run), *assigned(self.options)]
         with run.with_suffix(".log").open("w") as output:
-            # A run that fails its expectations is one to compare all the same.
+            # Runs that fail their expectations are compared as well.
             subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a comparison of two sets found."""
+    """The result of a comparison: metrics that differ, with their verdicts."""
 
     base: str
     new: str
@@ -56,7 +56,7 @@ class Answer:
 
     @classmethod
     def of(cls, base: Set, new: Set) -> "Answer":
-        """Ask `testbed compare`."""
+        """Run `testbed compare`."""
         command = [*_TESTBED, "compare", str(base.directory), str(new.directory), "--json"]
         (comparison,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
         verdicts = {metric: change["verdict"] for metric, change in comparison["metrics"].items()}
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _in_turn(equal: Sequence[Set], slowed: Sequence[Set]) -> Iterator[Set]:
-    """Each slowed set after the equal one that it is held against."""
+    """The sets in order of play: each slowed one after the equal one that it is compared with."""
     step = max(1, len(equal) // max(1, len(slowed)))
     for number, one in enumerate(equal):
         yield one

@@ -1,8 +1,8 @@
-"""Whether devices are as fast as was published: sudo .venv/bin/python benchmarks/devices.py --out DIR
+"""Compares emulated devices with their published speed: sudo .venv/bin/python benchmarks/devices.py --out DIR
 
-A node stands for each device, and has a model of the shape and about the size of that which the device was measured
-with. It writes an answer, as slowly as it takes for any host (`dilation: auto`); how fast stands in the run's summary.
-Each is played three times, in turns, since no host is as fast all the time.
+Each device is emulated by a node with a model of the dimensions, and about the size, of the one in the published
+measurement. The node writes one answer with `dilation: auto`, so that any host is fast enough. The run's summary has
+its speed. Each device is played three times, alternating with the others, because the speed of a host varies.
 """
 
 import argparse
@@ -21,7 +21,7 @@ ROUNDS: Final = 3
 
 
 def scenario(device: str, number: int) -> dict[str, Any]:
-    """One prompt for one node."""
+    """A scenario with one prompt at one node."""
     return {
         "name": f"{device}-{number}",
         "topology": {"name": "one", "nodes": {"a": {"device": device, "model": MODEL}}},
@@ -33,7 +33,7 @@ def scenario(device: str, number: int) -> dict[str, Any]:
 
 
 def seen(device: str, number: int, out: Path) -> dict[str, Any]:
-    """What the device was asked to be, and how fast it wrote."""
+    """The device's published speed and the measured one, in tokens per second."""
     found = summary(played(scenario(device, number), out))
     node = found["nodes"]["a"]
     return {**node["device"], "dilation": found["dilation"], "writing_rate": node["writing_rate"]}

@@ -1,8 +1,8 @@
-"""Whether a run in slow motion tells the same: sudo .venv/bin/python benchmarks/dilation.py --out DIR
+"""Compares dilated runs with undilated ones: sudo .venv/bin/python benchmarks/dilation.py --out DIR
 
-Two scenarios are played at dilation 1 and at 4, in turns, with several seeds: `gossip_moa.yaml` at a low load, and
-`queue_stability.yaml` at a high one. Each seed gives a pair of runs with the same arrivals; what the second measured is
-divided by what the first did. The table has the means of these ratios and their 95 % intervals (Student's t).
+Two scenarios are played alternately at dilation 1 and 4 with several seeds: `gossip_moa.yaml` at low load and
+`queue_stability.yaml` at high load. Each seed gives a pair of runs with the same arrivals, and each metric the ratio of
+the second run to the first. The table has the means of these ratios and their 95 % intervals (Student's t).
 """
 
 import argparse
@@ -24,12 +24,12 @@ FACTOR: Final = 4
 METRICS: Final = ("latency.mean", "queue.mean", "tokens_per_second")
 
 Measured = dict[str, float]
-"""The metrics of a run, and the mean time of an ``inference``."""
+"""The metrics of a run by name, and the mean seconds of an ``inference``."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """So many pairs of short runs of a scenario, with prompts at ``rate``, per second and node."""
+    """``pairs`` pairs of short runs of a scenario, with ``rate`` prompts per second and node."""
 
     scenario: str
     rate: float
@@ -37,7 +37,7 @@ class Case:
     pairs: int
 
     def pair(self, seed: int, out: Path) -> tuple[Measured, Measured]:
-        """What was measured at 1 and at the factor."""
+        """The metrics at dilation 1 and at the larger one."""
         return self._measured(seed, 1, out), self._measured(seed, FACTOR, out)
 
     def _measured(self, seed: int, dilation: int, out: Path) -> Measured:
@@ -61,7 +61,7 @@ CASES: Final = (
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a metric at the factor compares with that at 1: the means of both, and the ratio of each pair."""
+    """A metric at both dilations: its means, and the ratio of each pair."""
 
     case: str
     metric: str
@@ -70,25 +70,25 @@ class Agreement:
 
     @classmethod
     def of(cls, case: Case, metric: str, pairs: Sequence[tuple[Measured, Measured]]) -> "Agreement":
-        """Between the runs of each pair."""
+        """The agreement of ``metric`` within ``pairs``."""
         means = mean(fast[metric] for fast, _ in pairs), mean(slow[metric] for _, slow in pairs)
         return cls(case.scenario, metric, means, [slow[metric] / fast[metric] for fast, slow in pairs])
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the mean ratio."""
+        """The 95 % interval of the mean ratio."""
         interval = Estimate.of(self.ratios).interval
         assert interval is not None, "there are at least two pairs"
         return interval
 
     def row(self) -> list[str]:
-        """Of the table."""
+        """A row of the table."""
         low, high = self.interval
         numbers = (f"{value:.3f}" for value in (*self.means, mean(self.ratios)))
         return [self.case, self.metric, *numbers, f"{low:.3f} to {high:.3f}"]
 
     def as_dict(self) -> dict[str, Any]:
-        """To store."""
+        """For JSON."""
         return {**vars(self), "interval": self.interval}
 
 

@@ -1,10 +1,10 @@
-"""Holds links against what is asked of them, with public tools, and against Mininet's TCLink where there is netem.
+"""Measures links with public tools: against what was asked, and against Mininet's TCLink where the kernel has netem.
 
     sudo .venv/bin/python benchmarks/links.py --quick
     sudo .venv/bin/python benchmarks/links.py --backends userspace kernel tclink --out benchmarks/results/links.jsonl
 
-It measures cell after cell, every backend in turn, and writes each result to the file at once; started again on the
-same file, it goes on where it was. docs/benchmarks.md says what is measured and how.
+It measures each cell with every backend in turn and writes each result at once. With an existing file it continues.
+docs/benchmarks.md describes the method.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from testbed.core.errors import HostError, SpecError
 _RESULTS = Path(__file__).parent / "results" / "links.jsonl"
 
 Step = Callable[[], Sequence[Result]]
-"""Measures something, and gives what came out."""
+"""A measurement, which returns its results."""
 
 
 def main() -> None:
-    """Measure what is not in the file yet, then print the table and keep it beside the file."""
+    """Measure what the file lacks, then print the table and write it beside the file."""
     arguments = _arguments()
     _check_host(arguments.out)
     contenders = _contenders(arguments.backends)
@@ -65,7 +65,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _check_host(out: Path) -> None:
-    """Raises TestbedError for what cannot be had."""
+    """Raises TestbedError if this host lacks something."""
     if os.geteuid() != 0:
         raise HostError("namespaces and links need root; say: sudo .venv/bin/python benchmarks/links.py")
     if missing := missing_packages():
@@ -75,7 +75,7 @@ def _check_host(out: Path) -> None:
 
 
 def _contenders(names: Sequence[str] | None) -> list[str]:
-    """Those named, or else those that this host can have; raises TestbedError if one that is named cannot be had."""
+    """The contenders named, by default all that this host supports; raises TestbedError if one is not supported."""
     if names is None:
         return [name for name, contender in CONTENDERS.items() if contender.missing() is None]
     for name in names:
@@ -87,7 +87,7 @@ def _contenders(names: Sequence[str] | None) -> list[str]:
 
 
 def _steps(store: Store, contenders: Sequence[str], quick: bool) -> Iterator[Step]:
-    """What is still to be measured: cell after cell, in each all contenders one after the other, then the cases."""
+    """The missing measurements: for each cell all contenders in turn, then the cases."""
     done = {(result.contender, result.case) for result in store.cases}
     for cell in QUICK if quick else TABLE:
         for name in contenders:

@@ -1,7 +1,7 @@
-"""Four nodes under load fall apart into two pairs: sudo .venv/bin/python benchmarks/partition.py --out DIR
+"""Partitions four nodes under load into two pairs: sudo .venv/bin/python benchmarks/partition.py --out DIR
 
-Each pair's answers per second while they are parted, beside what the two nodes give alone; whether every prompt ended,
-and within its timeouts; and how soon after the healing all were neighbours again. Times are in seconds.
+It compares each pair's answers per second during the partition with those of two nodes alone. It checks that every
+prompt ended within its timeouts, and measures the seconds from the end of the partition until all are neighbours again.
 """
 
 import argparse
@@ -25,7 +25,7 @@ PERIOD: Final = 0.5  # of the heartbeats
 
 
 def scenario(nodes: Sequence[str], rate: float, seed: int, parted: bool) -> dict[str, Any]:
-    """Nodes on one switch, for so long that the partition is over well before the last prompt."""
+    """A scenario of nodes on one switch, long enough that prompts still arrive after the partition."""
     return {
         "name": f"parted-{''.join(nodes)}",
         "topology": {
@@ -56,23 +56,23 @@ def scenario(nodes: Sequence[str], rate: float, seed: int, parted: bool) -> dict
 
 @dataclass(frozen=True)
 class Played:
-    """A run directory."""
+    """A run, read from its directory."""
 
     path: Path
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:
-        """All of them, in the order of time."""
+        """The run's events in order of time."""
         return [json.loads(line) for line in (self.path / "events.jsonl").read_text().splitlines()]
 
     def answered(self, nodes: Sequence[str]) -> float:
-        """Answers per second of these nodes while the network is, or would be, parted."""
+        """Answers per second of ``nodes`` in the time of the partition, whether there is one or not."""
         times: list[float] = [e["t"] for e in self.events if e["event"] == "answer" and e["node"] in nodes]
         return sum(BEGIN <= t < BEGIN + LASTS for t in times) / LASTS
 
     @property
     def unended(self) -> set[str]:
-        """The prompts that neither were answered nor failed."""
+        """The prompts that were neither answered nor failed."""
         begun, ended = (
             {event["prompt"] for event in self.events if event["event"] in kinds}
             for kinds in (("prompt",), ("answer", "failed", "lost"))
@@ -81,7 +81,7 @@ class Played:
 
     @property
     def longest_asking(self) -> float:
-        """The most seconds that a neighbour was waited for."""
+        """The longest wait for a neighbour's response, in seconds."""
         sent: dict[tuple[str, str], float] = {}
         ended: dict[tuple[str, str], float] = {}
         for event in self.events:
@@ -93,7 +93,7 @@ class Played:
 
     @property
     def reunited(self) -> float:
-        """Seconds from the healing until the last neighbour was back."""
+        """Seconds from the end of the partition until the last neighbour was back."""
         back: list[float] = [event["t"] for event in self.events if event["event"] == "neighbour_back"]
         healed: float = next(event["t"] for event in self.events if event["event"] == "fault_end")
         return max(back) - healed

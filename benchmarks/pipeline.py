@@ -1,10 +1,10 @@
-"""Holds rings against their steady-state law, against each other and against llama.cpp's RPC backend.
+"""Compares rings with their steady-state law, with each other, and with llama.cpp's RPC backend.
 
     sudo .venv/bin/python benchmarks/pipeline.py
     sudo .venv/bin/python benchmarks/pipeline.py --part law schedules --out FILE.json
 
-It takes a quarter of an hour, and the first time ten minutes more, in which llama.cpp is built with that backend. What
-a part measures replaces what the file holds of it. docs/benchmarks.md says what is measured and how.
+It takes about 15 minutes. The first run builds llama.cpp with that backend, in about 10 minutes more. Results of a part
+replace those in the file. docs/benchmarks.md describes the method.
 """
 
 import argparse
@@ -34,7 +34,7 @@ _RESULTS: Final = Path(__file__).parent / "results" / "pipeline.json"
 
 
 def main() -> None:
-    """Measure part after part, then print the table and keep it beside the file."""
+    """Measure the parts, then print the table and write it beside the file."""
     asked = _arguments()
     require_root()
     results = Results.load(asked.out)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _measured(part: str, results: Results, quick: bool) -> Results:
-    """The results with those of a part anew."""
+    """``results`` with new ones of ``part``."""
     begin, found, console = time.monotonic(), [], Console(stderr=True)
     with console.status(part):
         for result in PARTS[part](quick):

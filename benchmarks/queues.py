@@ -1,9 +1,9 @@
-"""Queues on both sides of saturation, beside theory: sudo .venv/bin/python benchmarks/queues.py --out DIR
+"""Compares queues below and above saturation with theory: sudo .venv/bin/python benchmarks/queues.py --out DIR
 
-First runs at several rates of prompts say what load each makes: it does not rise in proportion, since a node that is
-seldom busy is faster. `testbed sweep` then visits the rates at which that makes the loads asked for, each with three
-seeds; what DIR holds already is not played again. Alone, a node's jobs come independently of each other, as in the
-queueing model; with neighbours they come in bursts.
+First, runs at several rates measure the load of each. Load is not proportional to the rate, because a rarely busy node
+is faster. Then `testbed sweep` visits the rates of the wanted loads with three seeds each. Runs that are in DIR already
+are not played again. The jobs of a node alone arrive independently, as in the queueing model; with neighbours they
+arrive in bursts.
 """
 
 import argparse
@@ -24,19 +24,21 @@ from rundirs import PROJECT, assigned, summary
 from testbed.analysis.comparison.visits import Estimate
 from testbed.schema.points import Point
 
-LOADS: Final = (0.5, 0.8, 2.0)  # the last beyond saturation by more than a host becomes faster between two runs
-MEASURED: Final = 0.8  # up to this load first runs say which rate makes it; above, rates are in proportion
+LOADS: Final = (0.5, 0.8, 2.0)  # the last stays above saturation even if the host gets faster between runs
+MEASURED: Final = 0.8  # up to this load the first runs decide the rate; above it, rates are extrapolated in proportion
 SEEDS: Final = 3
 CPUS: Final = 0.3  # of a node
 
 Queue = Mapping[str, Any]
-"""What ``summary.json`` says of a node's queue."""
+"""The figures of a node's queue in ``summary.json``."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """So many layers and proposers; how many prompts make a run long enough; and the rates, in prompts per second and
-    node, of the first runs, from a low load to beyond saturation."""
+    """A number of layers and proposers, the prompts of a run, and the rates of the first runs.
+
+    Rates are in prompts per second and node, from low load to beyond saturation.
+    """
 
     layers: int
     proposers: int
@@ -45,11 +47,11 @@ class Case:
 
     @property
     def name(self) -> str:
-        """``M=1,k=3``"""
+        """The case's name: ``M=1,k=3``."""
         return f"M={self.layers},k={self.proposers}"
 
     def sweep(self, rates: Sequence[float], prompts: int, seeds: int, out: Path) -> list[list[Queue]]:
-        """At each rate, the queues of all nodes in all runs."""
+        """The queues of all nodes in all runs, by rate."""
         settings = {
             "pattern.layers": self.layers,
             "pattern.proposers": self.proposers,
@@ -64,7 +66,7 @@ class Case:
         return [_queues(out / point.directory) for point in points]
 
     def rates(self, out: Path) -> list[float]:
-        """Those that should make the loads asked for, by what first runs measured."""
+        """The rates of the wanted loads, estimated from the first runs."""
         seen = self.sweep(self.first, self.prompts // 3, seeds=1, out=out / f"{self.name}-first")
         loads = [0.0, *(fmean(queue["utilisation"] for queue in queues) for queues in seen)]
         measured = np.interp(np.minimum(LOADS, MEASURED), loads, [0.0, *self.first])
@@ -78,8 +80,8 @@ CASES: Final = (
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What came of one case at one load."""
+class LoadResult:
+    """The results of one case at one load."""
 
     case: Case
     load: float
@@ -87,13 +89,13 @@ class Finding:
     queues: Sequence[Queue]
 
     def mean(self, figure: str) -> float | None:
-        """Over nodes and runs; None where any has none."""
+        """The mean of ``figure`` over nodes and runs; None if one has no value."""
         values = [queue[figure] for queue in self.queues]
         return None if None in values else fmean(values)
 
     @property
     def ratio(self) -> Estimate | None:
-        """The queues measured as a share of the model's, with the interval that follows from the runs."""
+        """The ratio of measured queues to those of the model, with its interval over the runs."""
         if self.mean("model") is None:
             return None
         nodes = len(self.queues) // SEEDS
@@ -102,17 +104,17 @@ class Finding:
 
     @property
     def growing(self) -> int:
-        """How many queues grew."""
+        """The number of queues that grew until the end."""
         return sum(queue["verdict"] == "unstable" for queue in self.queues)
 
     def as_dict(self) -> dict[str, Any]:
-        """To store."""
+        """For JSON."""
         kept = ("utilisation", "offered", "theorem", "mean_under_load", "model", "trend", "verdict")
         queues = [{figure: queue[figure] for figure in kept} for queue in self.queues]
         return {"case": self.case.name, "load": self.load, "rate": self.rate, "queues": queues}
 
     def row(self) -> list[str]:
-        """Of the table."""
+        """A row of the table."""
         model, ratio = self.mean("model"), self.ratio
         chances = [queue["trend"]["p"] for queue in self.queues]
         return [
@@ -129,7 +131,7 @@ class Finding:
 
 
 def _queues(directory: Path) -> list[Queue]:
-    """Those of all nodes, run after run."""
+    """The queues of all nodes of the runs in ``directory``."""
     runs = [summary(path.parent) for path in sorted(directory.glob("*/summary.json"))]
     return [node["queue"] for run in runs for node in run["nodes"].values()]
 
@@ -147,7 +149,7 @@ def main() -> None:
     for case in CASES:
         rates = case.rates(out)
         seen = case.sweep(rates, case.prompts, SEEDS, out / case.name)
-        findings += [Finding(case, *found) for found in zip(LOADS, rates, seen, strict=True)]
+        findings += [LoadResult(case, *found) for found in zip(LOADS, rates, seen, strict=True)]
     table = Table(title="Queues and theory")
     for heading in ("", "load", "rate", "utilisation", "mean queue", "model", "as its share", "growing", "p"):
         table.add_column(heading, no_wrap=True)

@@ -1,4 +1,4 @@
-"""Runs that benchmarks play and look at."""
+"""Plays and reads the runs of benchmarks."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ PROJECT: Final = Path(__file__).parents[1]
 
 
 def played(scenario: dict[str, Any], out: Path, *options: str) -> Path:
-    """The directory, under ``out``, of a run of the scenario; it is played, with ``options``, unless that was done."""
+    """The directory of a run of ``scenario`` under ``out``, played with ``options`` unless it exists."""
     directory: Path = (out / scenario["name"]).absolute()
     if not directory.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -23,11 +23,11 @@ def played(scenario: dict[str, Any], out: Path, *options: str) -> Path:
 
 
 def assigned(settings: Iterable[str]) -> list[str]:
-    """The options of a verb that set keys of a scenario, each as ``key=value``."""
+    """The options of a verb for ``settings``, keys of a scenario like ``key=value``."""
     return [part for setting in settings for part in ("--set", setting)]
 
 
 def summary(directory: Path) -> dict[str, Any]:
-    """What came of a run."""
+    """The content of a run's ``summary.json``."""
     found: dict[str, Any] = json.loads((directory / "summary.json").read_text())
     return found

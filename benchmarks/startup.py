@@ -1,11 +1,11 @@
-"""How fast worlds stand: sudo .venv/bin/python benchmarks/startup.py --out startup.json
+"""Measures how fast worlds start: sudo .venv/bin/python benchmarks/startup.py --out startup.json
 
-Three comparisons, both sides of each in one go on one host:
+Three comparisons, both sides of each measured alternately on one host:
 
-- 200 links between light hosts, which are namespaces without a container, as a star and as a line: the testbed's
-  network against Mininet with its own hosts, Linux bridges and TCLink (bandwidth alone: not every kernel has netem).
-- 32 containers, each with a link to one switch, until every agent answers, against the same without a network.
-- the same containers and links, against as many of the node image that do nothing, started by the engine's API alone.
+- 200 links between light hosts, namespaces without a container, as a star and as a line: the testbed's network against
+  Mininet with its own hosts, Linux bridges and TCLink (bandwidth only, since not every kernel has netem).
+- 32 containers, each linked to one switch, until every agent answers; against the same without a network.
+- the same containers and links, against idle containers of the node image that the engine's API starts alone.
 """
 
 import argparse
@@ -47,7 +47,7 @@ _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 def topology(shape: str, links: int) -> Topology:
-    """A ``star`` or a ``line`` of so many links of 10 Mbit/s."""
+    """A ``star`` or a ``line`` of ``links`` links of 10 Mbit/s."""
     ends = [["s1", f"h{n}"] if shape == "star" else [f"h{n}", f"h{n + 1}"] for n in range(links)]
     names = sorted({end for pair in ends for end in pair} - {"s1"}, key=lambda name: int(name[1:]))
     return Topology.model_validate(
@@ -62,7 +62,7 @@ def topology(shape: str, links: int) -> Topology:
 
 
 def measure_ours(shape: str, links: int) -> dict[str, float]:
-    """Seconds that light hosts with their links take to stand and to be gone."""
+    """Seconds to build and to stop light hosts with their links."""
     asked = topology(shape, links)
     begin = time.perf_counter()
     journal = Journal.begin()
@@ -97,7 +97,7 @@ def measure_ours(shape: str, links: int) -> dict[str, float]:
 
 
 def _new_namespaces(count: int) -> list[int]:
-    """Descriptors of new network namespaces, made by a thread that leaves one for the next."""
+    """Descriptors of new network namespaces, which a thread of their own makes by leaving one for the next."""
     descriptors = []
 
     def make() -> None:
@@ -114,21 +114,21 @@ def _new_namespaces(count: int) -> list[int]:
 
 
 def measure_mininet(shape: str, links: int) -> dict[str, float]:
-    """The same of Mininet, in a process and a namespace that end with it."""
+    """Seconds of Mininet for the same, in a process and a network namespace of its own."""
     command = ["unshare", "--net", sys.executable, __file__, "--mininet", shape, str(links)]
     result: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return result
 
 
 def run_mininet(shape: str, links: int) -> None:
-    """Build and stop a network of Mininet's own, and print how long both took."""
+    """Build and stop a Mininet network, and print the seconds of both as JSON."""
     from mininet.link import TCLink
     from mininet.log import setLogLevel
     from mininet.net import Mininet
     from mininet.nodelib import LinuxBridge
 
     setLogLevel("error")
-    Mininet.inited = True  # else it raises limits and sysctls of the whole host
+    Mininet.inited = True  # otherwise it raises limits and sysctls of the whole host
     asked = topology(shape, links)
     begin = time.perf_counter()
     network = Mininet(controller=None, switch=LinuxBridge, link=TCLink, build=False)
@@ -146,10 +146,10 @@ def run_mininet(shape: str, links: int) -> None:
 
 
 class NoNetwork:
-    """What a world without links has in place of a network."""
+    """Stands in for the network of a world without links."""
 
     def stop(self) -> None:
-        """There is nothing to stop."""
+        """Does nothing."""
 
 
 class Unlinked(World):
@@ -161,7 +161,7 @@ class Unlinked(World):
 
 
 def measure_world(kind: type[World]) -> dict[str, float]:
-    """Seconds until the containers run, and until every agent answers; and what the network took in between."""
+    """Seconds until containers run and until every agent answers, and those of the network in between."""
     asked = topology("star", CONTAINERS)
     scenario = Scenario.model_validate(
         {
@@ -195,7 +195,7 @@ def measure_world(kind: type[World]) -> dict[str, float]:
 
 
 def measure_engine() -> dict[str, float]:
-    """Seconds that the engine takes to start as many containers, one after the other, which do nothing."""
+    """Seconds of the engine to start the same number of idle containers, one after the other."""
     client = connect_docker()
     image = ensure_image(client, lambda _: None)
     journal = Journal.begin()
@@ -215,7 +215,7 @@ def measure_engine() -> dict[str, float]:
 def compare(
     rounds: int, ours: Callable[[], dict[str, float]], theirs: Callable[[], dict[str, float]]
 ) -> dict[str, Any]:
-    """The medians of both, measured in turns."""
+    """The medians of both sides, measured alternately."""
     pairs = [(ours(), theirs()) for _ in range(rounds)]
     sides = {"ours": [pair[0] for pair in pairs], "theirs": [pair[1] for pair in pairs]}
     return {

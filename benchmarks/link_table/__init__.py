@@ -1,1 +1,1 @@
-"""The table that holds the testbed's links against what was asked of them, and against Mininet's own TCLink."""
+"""The parts of benchmarks/links.py."""

@@ -1,4 +1,4 @@
-"""Rows beside the table: jitter, what peers test of their links, and how much a backend carries at what price."""
+"""Cases besides the cells: jitter, tests of other projects, and the throughput and CPU time of a backend."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from testbed.schema.network.link import Direction, Jitter
 
 @dataclass(frozen=True)
 class Number:
-    """One number that a case measured, in its unit, and the bounds that it has to keep: None where there is none."""
+    """A number measured by a case, in its unit, with its bounds; None is no bound."""
 
     what: str
     unit: str
@@ -33,7 +33,7 @@ Case = Callable[[BackendBench], Iterator[Number]]
 
 
 def run_case(contender: Contender[BackendBench], name: str) -> list[CaseResult]:
-    """The numbers of the case called ``name``; a single one that says why, if there are none."""
+    """The numbers of the case ``name``; if it fails, a single one with the reason."""
     try:
         with contender.bench() as bench:
             return [CaseResult(contender.name, name, **vars(number)) for number in CASES[name](bench)]
@@ -42,13 +42,13 @@ def run_case(contender: Contender[BackendBench], name: str) -> list[CaseResult]:
 
 
 def cases_of(contender: str, quick: bool) -> list[str]:
-    """The names of a backend's cases: what the relay carries and costs can be said of the userspace links alone."""
+    """The names of a backend's cases. Only the userspace backend has a relay to measure."""
     left_out = (set() if contender == "userspace" else _OF_THE_RELAY) | (_SLOW if quick else set())
     return [name for name in CASES if name not in left_out]
 
 
 def _testground(bench: BackendBench) -> Iterator[Number]:
-    """testground's ping-pong: 200 ms, which it accepts up to 215, and 20 ms in place, which it accepts up to 35."""
+    """testground's ping-pong: 200 ms, accepted up to 215 ms, then 20 ms by a change in place, accepted up to 35 ms."""
     pair = bench.join(Direction(delay=0.100), Direction(delay=0.100))
     meet(pair)
     yield Number("RTT of 200 ms", "ms", ping(pair, 20, 0.02).mean * 1e3, 200, 205)
@@ -57,7 +57,7 @@ def _testground(bench: BackendBench) -> Iterator[Number]:
 
 
 def _ipmininet(version: int, bench: BackendBench) -> Iterator[Number]:
-    """ipmininet's: delays within 1.5 ms and bandwidths within 10 %."""
+    """ipmininet's tests: delays within 1.5 ms and bandwidths within 10 %."""
     direction = Direction(bandwidth=10e6, delay=0.015)
     pair = bench.join(direction, direction)
     meet(pair, version)
@@ -67,7 +67,7 @@ def _ipmininet(version: int, bench: BackendBench) -> Iterator[Number]:
 
 
 def _jitter(distribution: str, bench: BackendBench) -> Iterator[Number]:
-    """In one direction alone, so that the round trips deviate as its delays do; far apart, so that none waits."""
+    """Jitter in one direction, so that round trips deviate as its delays do; pings are too far apart to queue."""
     jitter = Jitter(0.005, distribution)  # type: ignore[arg-type] # one of the literals, below
     pair = bench.join(Direction(delay=0.020, jitter=jitter), Direction())
     meet(pair)
@@ -90,7 +90,7 @@ def _unlimited(bench: BackendBench) -> Iterator[Number]:
 
 
 def _ten_links(bench: BackendBench) -> Iterator[Number]:
-    """The relay's share of a core, over 5 s in which TCP fills ten links."""
+    """The relay's CPU time as a share of a core, over 5 s in which TCP fills ten links."""
     direction = Direction(bandwidth=20e6, delay=0.010)
     pairs = [bench.join(direction, direction) for _ in range(10)]
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""Ten thousand random changes to a link that carries numbered datagrams: none may be lost, none overtaken."""
+"""Ten thousand random changes of a link that carries numbered datagrams, none of which may be lost or reordered."""
 
 import random
 import socket
@@ -25,7 +25,7 @@ _PAYLOAD = 200  # bytes; with the headers 3.9 Mbit/s
 _SLOWEST, _FASTEST = 10e6, 1e9  # bit/s: always more than the load
 _LONGEST_DELAY = 0.050
 _SHORTEST_QUEUE, _LONGEST_QUEUE = 1_000, 10_000  # packets: more than the load sends in the longest delay
-_SILENCE = 2.0  # seconds after which nothing is on its way any more
+_SILENCE = 2.0  # seconds without a datagram after which none is in flight
 _PORT = 5001
 _BUFFER = 64 * 2**20
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: without the limit of net.core.rmem_max
@@ -33,8 +33,7 @@ _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: without the limit of net.core.rmem
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many datagrams were sent, were lost, and came after one that was sent later; and the seconds that all but one
-    in a hundred changes took at most."""
+    """Datagrams that were sent, lost, and overtaken; and the 99th percentile of the seconds of a change."""
 
     sent: int
     lost: int
@@ -84,7 +83,7 @@ def _socket(host: Namespace) -> socket.socket:
 
 
 def _send(sender: socket.socket, done: Event) -> int:
-    """Send numbered datagrams until it is done, and say how many."""
+    """Send numbered datagrams until told to stop, and return their number."""
     number = 0
     for number in _paced(None, _DATAGRAM_INTERVAL):
         sender.sendto(number.to_bytes(_PAYLOAD, "big"), (ADDRESSES[4][1], _PORT))
@@ -103,7 +102,7 @@ def _receive(receiver: socket.socket) -> Iterator[int]:
 
 
 def _paced(times: int | None, interval: float) -> Iterator[int]:
-    """Count from 0 up, one number every ``interval`` seconds; those that are late come at once."""
+    """The numbers from 0, one every ``interval`` seconds; late ones follow at once."""
     begin, number = time.monotonic(), 0
     while times is None or number < times:
         time.sleep(max(0.0, begin + number * interval - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What is asked: the cells of the table, and what tools must measure in each."""
+"""The cells of the table, and the values that tools must measure in each."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -20,10 +20,9 @@ TCP_PAYLOAD: Final = 1448
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One link: ``bandwidth`` (bit/s) and ``delay`` (s, one way) in both directions, ``loss`` from a to b alone.
+    """One link: ``bandwidth`` (bit/s) and ``delay`` (s) in each direction, ``loss`` only from a to b.
 
-    Loss in one direction is what a tool can count exactly: of echoes, those that went lost are those that were lost
-    there.
+    With loss in one direction, the number of missing echo replies is exactly the number of lost requests.
     """
 
     bandwidth: float
@@ -32,22 +31,22 @@ class Cell:
 
     @property
     def up(self) -> Direction:
-        """From a to b."""
+        """The direction from a to b."""
         return Direction(self.bandwidth, self.delay, loss=Loss(in_good=self.loss))
 
     @property
     def down(self) -> Direction:
-        """From b to a."""
+        """The direction from b to a."""
         return Direction(self.bandwidth, self.delay)
 
     @property
     def round_trip(self) -> float:
-        """Seconds that a ping must take: the delay of both ways, and both times what its frame takes to be sent."""
+        """Seconds of a ping: the delays of both directions, and the time to send its frame twice."""
         return 2 * (self.delay + PING_FRAME * 8 / self.bandwidth)
 
     @property
     def tcp_rate(self) -> float:
-        """Bits per second of payload that TCP must carry: the bandwidth less the headers."""
+        """Bits per second of TCP payload: the bandwidth without headers."""
         return self.bandwidth * TCP_PAYLOAD / FRAME
 
     def __str__(self) -> str:

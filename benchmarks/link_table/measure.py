@@ -1,4 +1,4 @@
-"""One cell, measured on one contender."""
+"""Measures one cell with one contender."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ from link_table.tools import SMALLEST_FRAME, ToolError, count_echoes, meet, ping
 from testbed.core.errors import TestbedError
 
 TROUBLES = (ToolError, TestbedError, NetlinkError, OSError, RuntimeError, subprocess.SubprocessError)
-"""What a link that a contender cannot make, or that carries nothing, ends in."""
+"""Exceptions of a link that a contender cannot make, or that carries nothing."""
 
 _BURSTS, _PINGS, _PING_INTERVAL = 5, 10, 0.01
 _ECHOES, _ECHO_INTERVAL = 10_000, 0.25e-3
@@ -19,7 +19,7 @@ _LOAD = 0.8  # share of the bandwidth that the echoes take at most, so that none
 
 
 def measure(contender: Contender[Bench], cell: Cell) -> CellResult:
-    """Make the link, measure it, and take it down. What goes wrong is in the result."""
+    """Make the link, measure it and remove it. The result has the reason of a failure."""
     try:
         with contender.bench() as bench:
             return _measure(contender.name, cell, bench.join(cell.up, cell.down))

@@ -1,4 +1,4 @@
-"""Two hosts joined by one link: of a backend of the testbed's, or Mininet's TCLink.
+"""Two hosts joined by one link, of a backend of the testbed or Mininet's TCLink.
 
 namespace a ─ eth0 ══ the link under test ══ eth0 ─ namespace b
   10.0.0.1, fd00::1                           10.0.0.2, fd00::2
@@ -25,7 +25,7 @@ from testbed.world.network.links.kernel import KERNEL
 from testbed.world.network.links.running import RunningLinks
 
 ADDRESSES: Final = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
-"""Of a and b, by the version of IP."""
+"""The addresses of a and b, by version of IP."""
 
 _PREFIX = {4: 24, 6: 64}
 _NO_DUPLICATE_DETECTION = 0x02  # IFA_F_NODAD of linux/if_addr.h: the address can be used at once
@@ -40,10 +40,10 @@ class Pair:
 
 
 class Bench(Protocol):
-    """Where links are made; they go when the bench is left."""
+    """Makes links, which are removed when the context ends."""
 
     def join(self, up: Direction, down: Direction) -> Pair:
-        """Two new hosts, and a link that is ``up`` from a to b and ``down`` back."""
+        """Two new hosts and a link with the properties ``up`` from a to b and ``down`` from b to a."""
 
 
 AnyBench = TypeVar("AnyBench", bound=Bench, covariant=True)
@@ -51,7 +51,7 @@ AnyBench = TypeVar("AnyBench", bound=Bench, covariant=True)
 
 @dataclass(frozen=True)
 class Contender(Generic[AnyBench]):
-    """A way to make links. ``missing`` tells what this host lacks for it, None if nothing."""
+    """An implementation of links. ``missing`` returns what this host lacks for it, or None."""
 
     name: str
     missing: Callable[[], str | None]
@@ -60,7 +60,7 @@ class Contender(Generic[AnyBench]):
 
 @dataclass
 class BackendBench:
-    """Links of a backend of the testbed's."""
+    """Links of a backend of the testbed."""
 
     journal: Journal
     links: RunningLinks
@@ -82,7 +82,7 @@ class BackendBench:
 
 @dataclass
 class MininetBench:
-    """Mininet's TCLinks, each in a process and a namespace of its own."""
+    """Mininet's TCLinks, each in a process and a network namespace of its own."""
 
     journal: Journal
     ending: ExitStack
@@ -105,7 +105,7 @@ class MininetBench:
 
 
 def _in_mininets_words(direction: Direction) -> dict[str, Any]:
-    """Mbit/s, a delay with its unit, and per cent; what is not asked for is not said."""
+    """The arguments of TCLink: Mbit/s, a delay with its unit, and percent; without those that are 0 or None."""
     words = {
         "bw": direction.bandwidth and direction.bandwidth / 1e6,
         "delay": direction.delay and f"{direction.delay * 1e6:.0f}us",
@@ -167,9 +167,9 @@ def _of_backend(backend: LinkBackend) -> Contender[BackendBench]:
 
 
 OWN: Final = {backend.name: _of_backend(backend) for backend in backends()}
-"""The testbed's backends."""
+"""The testbed's backends, by name."""
 
 TCLINK: Final = Contender("tclink", KERNEL.missing, _mininet_bench)
-"""Mininet's own; it needs netem, as the kernel backend does."""
+"""Mininet's TCLink, which needs netem like the kernel backend."""
 
 CONTENDERS: Final[dict[str, Contender[Bench]]] = {**OWN, TCLINK.name: TCLINK}

@@ -1,4 +1,4 @@
-"""What is measured in cells (round trip, TCP's rate, loss): how far off it is, and how far it may be."""
+"""The quantities measured in cells (round trip, TCP rate, loss) and their tolerances."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from testbed.analysis.distributions import wilson_interval
 
 @dataclass(frozen=True)
 class Quantity:
-    """One of the three.
+    """One quantity.
 
-    ``value`` is what was measured, None if nothing was, and ``asked`` what a cell asks for; times ``scale`` they are in
-    ``unit``. ``error`` tells how far off a result is, ``noise`` how much of that may be the measurement's own, both in
-    ``error_unit`` when multiplied by ``error_scale``. ``held`` tells whether it is close enough.
+    ``value`` is the measured value (None without one) and ``asked`` the value of a cell; times ``scale`` they are in
+    ``unit``. ``error`` is the deviation of a result and ``noise`` the uncertainty of the measurement; times
+    ``error_scale`` they are in ``error_unit``. ``held`` is whether the deviation is within the tolerance.
     """
 
     name: str
@@ -32,22 +32,22 @@ class Quantity:
     held: Callable[[CellResult], bool]
 
     def readable_error(self, error: float) -> str:
-        """An error for people, with its unit."""
+        """A deviation with its unit, for people."""
         return f"{error * self.error_scale:.3g} {self.error_unit}"
 
 
 def round_trip(result: CellResult) -> float | None:
-    """Seconds: the median burst's, as a busy host makes single bursts slow and none fast."""
+    """Seconds of the median burst: a busy host makes single bursts slower, but none faster."""
     return median(result.round_trips) if result.round_trips else None
 
 
 def tcp_rate(result: CellResult) -> float | None:
-    """Bits per second over the whole time."""
+    """Mean bits per second."""
     return fmean(result.rates) if result.rates else None
 
 
 def loss(result: CellResult) -> float | None:
-    """The share of frames that was lost."""
+    """The share of frames that were lost, from 0 to 1."""
     return 1 - result.received / result.sent if result.sent else None
 
 
@@ -78,7 +78,7 @@ def _loss_held(result: CellResult) -> bool:
 
 
 def _uncertainty(repeats: list[float]) -> float:
-    """By how much the mean of repeated measurements may be off: twice its standard error."""
+    """The uncertainty of the mean of repeated measurements: twice its standard error."""
     return 2 * stdev(repeats) / sqrt(len(repeats)) if len(repeats) > 1 else 0.0
 
 

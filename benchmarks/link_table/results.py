@@ -1,4 +1,4 @@
-"""What was measured, as JSON lines: a line is written when its measurement is done, so a broken run goes on there."""
+"""Results as JSON lines. Each is written when its measurement is complete, so an interrupted benchmark can continue."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from testbed.core.errors import SpecError
 
 @dataclass(frozen=True)
 class HostNote:
-    """Where and when the measurements that follow were made."""
+    """The host and time of the measurements that follow."""
 
     kernel: str
     cpus: int
@@ -24,10 +24,11 @@ class HostNote:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What one contender made of one cell.
+    """The measurements of one cell with one contender.
 
-    ``round_trips`` (s) are means of bursts of pings, ``rates`` (bit/s) those of half seconds of TCP, measured where
-    there is no loss; ``sent`` echoes and those ``received`` back where there is. ``trouble`` is why there are none.
+    Cells without loss have ``round_trips``, mean seconds of bursts of pings, and ``rates``, mean bits per second of TCP
+    in half seconds. Cells with loss have the echo requests ``sent`` and the replies ``received``. ``trouble`` is the
+    reason if nothing was measured.
     """
 
     contender: str
@@ -42,7 +43,7 @@ class CellResult:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One number that a case measured, and the bounds that it has to keep: None where there is none."""
+    """A number measured by a case, with its bounds; None is no bound."""
 
     contender: str
     case: str
@@ -56,7 +57,7 @@ class CaseResult:
 
     @property
     def held(self) -> bool:
-        """Whether it was measured and keeps its bounds."""
+        """Whether the number was measured and is within its bounds."""
         value = self.measured
         return (
             value is not None
@@ -82,28 +83,28 @@ class Store:
     """A file of results."""
 
     def __init__(self, path: Path) -> None:
-        """Read what there is; raises SpecError if that is something else."""
+        """Read the file if it exists; raises SpecError if it has other content."""
         self._path = path
         self._results = list(_read(path)) if path.exists() else []
 
     def add(self, *results: Result) -> None:
-        """Keep results, now and in the file."""
+        """Append results to the file and to this object."""
         self._results += results
         with self._path.open("a") as file:
             file.writelines(_LINE.dump_json(result).decode() + "\n" for result in results)
 
     @property
     def hosts(self) -> list[HostNote]:
-        """One for each time that the benchmark was started on the file."""
+        """A note for each start of the benchmark with this file."""
         return [result for result in self._results if isinstance(result, HostNote)]
 
     @property
     def cells(self) -> dict[tuple[str, Cell], CellResult]:
-        """By contender and cell."""
+        """The results of cells, by contender and cell."""
         found = (result for result in self._results if isinstance(result, CellResult))
         return {(result.contender, result.cell): result for result in found}
 
     @property
     def cases(self) -> list[CaseResult]:
-        """In the order in which they were measured."""
+        """The results of cases, in order of measurement."""
         return [result for result in self._results if isinstance(result, CaseResult)]

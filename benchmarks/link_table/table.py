@@ -1,4 +1,4 @@
-"""The table and the verdicts as Markdown, which is what is printed, too."""
+"""The table and the verdicts as Markdown."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from link_table.verdict import judge
 
 
 def report(store: Store) -> str:
-    """Everything that is known."""
+    """The whole report."""
     sections = [
         "# Links: asked and measured",
         "\n".join(_hosts(store)),
@@ -47,7 +47,7 @@ def _table(store: Store) -> Iterator[str]:
 
 
 def _heads(quantity: Quantity, contenders: Sequence[str]) -> list[str]:
-    """What is asked, and then each contender; the loss that is asked stands in front already."""
+    """The heads of columns: what is asked, then each contender. The loss asked has a column before these."""
     asked = [] if quantity is LOSS else [quantity.name]
     return asked + [f"{quantity.name}, {contender}" for contender in contenders]
 

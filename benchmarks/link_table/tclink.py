@@ -1,8 +1,8 @@
 """Mininet's TCLink between two hosts, in a process of its own: ``python tclink.py ORDER``.
 
-ORDER is ``{"up": PARAMETERS, "down": PARAMETERS}`` in JSON, in Mininet's words and units. It prints the process ids of
-both hosts, which name their namespaces, and takes everything down when its standard input ends. Start it in a network
-namespace that may be thrown away.
+ORDER is ``{"up": PARAMETERS, "down": PARAMETERS}`` in JSON, with Mininet's names and units. It prints the process ids
+of both hosts, which identify their namespaces, and removes everything when its standard input ends. Start it in a
+network namespace that can be discarded.
 """
 
 import json
@@ -15,9 +15,9 @@ from mininet.net import Mininet
 
 
 def main(up: dict[str, Any], down: dict[str, Any]) -> None:
-    """Stand until the standard input ends."""
+    """Keep the link until standard input ends."""
     setLogLevel("error")
-    Mininet.inited = True  # else its first instance raises limits and sysctls of the whole host
+    Mininet.inited = True  # otherwise its first instance raises limits and sysctls of the whole host
     net = Mininet(controller=None, build=False)
     hosts = [net.addHost(name, ip=f"10.0.0.{number}/24") for number, name in enumerate("ab", start=1)]
     net.addLink(*hosts, cls=TCLink, params1=up, params2=down)

@@ -20,25 +20,25 @@ _SECONDS = 120.0  # after which a tool hangs
 
 
 class ToolError(Exception):
-    """A tool could not measure; the text says what it said."""
+    """A tool failed; the text is its output."""
 
 
 @dataclass(frozen=True)
 class RoundTrips:
-    """What ping says of a burst: mean and standard deviation, in seconds."""
+    """The mean and standard deviation of a burst of pings, in seconds."""
 
     mean: float
     deviation: float
 
 
 def missing_packages() -> list[str]:
-    """What this host lacks of the tools, by their names in Debian and Ubuntu."""
+    """The missing packages with these tools, as named in Debian and Ubuntu."""
     packages = {"ping": "iputils-ping", "fping": "fping", "iperf3": "iperf3"}
     return [package for tool, package in packages.items() if shutil.which(tool) is None]
 
 
 def meet(pair: Pair, version: int = 4) -> None:
-    """Let the hosts find each other's hardware addresses, so that no measured packet waits for that."""
+    """Resolve both hosts' hardware addresses, so that no measured packet waits for ARP."""
     _run(pair.a, "ping", "-q", "-n", "-c", "3", "-i", "0.2", "-W", "3", ADDRESSES[version][1])
 
 
@@ -56,7 +56,7 @@ def ping(pair: Pair, count: int, interval: float, version: int = 4) -> RoundTrip
 
 
 def count_echoes(pair: Pair, count: int, interval: float) -> tuple[int, int]:
-    """How many echo requests of :data:`SMALLEST_FRAME` bytes a sent, one every ``interval`` seconds, and got back."""
+    """The echo requests of :data:`SMALLEST_FRAME` bytes from a, one every ``interval`` seconds, and the replies."""
     period = f"{interval * 1e3:g}"
     payload = str(_SMALLEST_PAYLOAD)
     command = ["fping", "-q", "-c", str(count), "-p", period, "-i", "0.1", "-t", "1000", "-b", payload]
@@ -103,7 +103,7 @@ def _iperf(pair: Pair, omit: int, seconds: int, version: int, block: int) -> lis
 
 
 def _received(report: str, seconds: int) -> list[float]:
-    """The rates of the full half seconds in the server's report; what comes after is the end's."""
+    """The rates of the full half seconds in the server's report, without a partial one at the end."""
     line = r"^\[ *\d+\] +([\d.]+)-([\d.]+) +sec +[\d.]+ \w+ +([\d.]+) Kbits/sec *$"
     found = [tuple(map(float, match)) for match in re.findall(line, report, re.MULTILINE)]
     rates = [rate * 1e3 for begin, end, rate in found if 0.4 < end - begin < 0.6 and end < seconds + 0.1]
@@ -119,7 +119,7 @@ def _limit_buffers(host: Namespace, setting: str, most: float) -> None:
 
 
 def _run(host: Namespace, *command: str) -> str:
-    """What a command says in a host."""
+    """The output of a command in a host; raises ToolError."""
     with host.entered():
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

@@ -1,4 +1,4 @@
-"""What is asked of the links as a whole, held against what was measured."""
+"""The criteria for links as a whole, and whether measurements meet them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from link_table.pairs import TCLINK
 from link_table.quantities import LOSS, RATE, ROUND_TRIP, Quantity
 from link_table.results import CaseResult, CellResult, Store
 
-_AIM: Final = 0.2e-3  # seconds that a round trip over the userspace links may be off, at any delay
-_MISS: Final = 0.05  # probability that a 95 % interval is beside what it is of
+_AIM: Final = 0.2e-3  # seconds of error of a round trip over userspace links, at any delay
+_MISS: Final = 0.05  # probability that a 95 % interval misses its value
 _CELLS_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A criterion for one contender, what was measured, and whether the criterion was held."""
+    """A criterion for one contender, the measured value, and whether it is met."""
 
     contender: str
     criterion: str
@@ -26,7 +26,7 @@ class Verdict:
 
 
 def judge(store: Store) -> Iterator[Verdict]:
-    """Every criterion for every contender that was measured."""
+    """The verdicts on all criteria for all measured contenders."""
     contenders = list(dict.fromkeys(contender for contender, _ in store.cells))
     for contender in contenders:
         results = [result for (name, _), result in store.cells.items() if name == contender]
@@ -72,7 +72,7 @@ def _counted(criterion: str, quantity: Quantity, results: list[CellResult], miss
 
 
 def misses_by_chance(intervals: int) -> int:
-    """How many of so many right 95 % intervals may miss: the 97.5 % quantile of the binomial distribution."""
+    """How many of ``intervals`` correct 95 % intervals may miss: the 97.5 % quantile of the binomial distribution."""
     probability = 0.0
     for misses in range(intervals + 1):
         probability += comb(intervals, misses) * _MISS**misses * (1 - _MISS) ** (intervals - misses)
@@ -89,9 +89,9 @@ def _judge_case(case: CaseResult) -> Verdict:
 
 
 def _compare(contender: str, store: Store) -> Iterator[Verdict]:
-    """No cell worse than TCLink's by more than noise, and a mean error of at most half of its.
+    """No cell is worse than TCLink's beyond noise, and the mean error is at most half of TCLink's.
 
-    Loss is left out of the mean: both throw dice, and the error is how these fell.
+    The mean excludes loss, whose error is random in both.
     """
     for quantity in (ROUND_TRIP, RATE, LOSS):
         pairs = [

@@ -1,4 +1,4 @@
-"""How fast a ring writes in steady state: while all samples that it has places for are written at once."""
+"""The throughput of a ring in steady state, while all its places are occupied."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import numpy as np
 
 from pipeline_table.standing import Played, Standing
 
-_FEWEST: Final = 8  # batches of the last stage, of which a rate can be told
+_FEWEST: Final = 8  # batches of the last stage that a rate needs
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """Tokens a second, the links' bytes for each token, and the mean seconds of a batch at each stage."""
+    """Tokens per second, bytes on all links for each token, and mean seconds of a batch by stage."""
 
     rate: float
     bytes_per_token: float
@@ -22,12 +22,12 @@ class Decoding:
 
 
 def prompts(count: int) -> list[str]:
-    """Short ones, each of its own."""
+    """Short, distinct prompts."""
     return [f"Sample {number}" for number in range(count)]
 
 
 def decode(standing: Standing, samples: int, tokens: int, places: int | None = None) -> Decoding:
-    """Let a ring write so many tokens of so many samples, of which it has ``places`` for some or all at once."""
+    """Let a ring write the tokens of all samples, ``places`` of them at once, and measure the steady state."""
     played = standing.play(prompts(samples), tokens)
     return in_steady_state(played, standing.names, min(samples, places or samples))
 

@@ -1,7 +1,7 @@
-"""What a token costs on a hop, by the interface's counters, and what shorter activations do to the answers.
+"""The bytes of a token on a hop, by interface counters, and the effect of shorter activations on answers.
 
-On a ring of three with a model of the zoo, whose answers mean something, and one sample in flight, so that every token
-has a frame of its own. Counted is what the first node sends to the second: its bytes, and its packets.
+The ring has three nodes, a model of the zoo, whose answers have meaning, and one sample in flight, so that every token
+has a frame of its own. Counted are the bytes and packets that the first node sends to the second.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ class HopResult:
 
 
 def measure(quick: bool) -> Iterator[HopResult]:
-    """One world for each encoding."""
+    """The results, with a world for each encoding."""
     questions = [question.text for question in held_out(_PROMPTS // (2 if quick else 1), seed=7)]
     exact: Sequence[str] | None = None
     for activations in ACTIVATIONS:
@@ -62,7 +62,7 @@ def measure(quick: bool) -> Iterator[HopResult]:
 
 
 def _agreement(exact: Sequence[str], others: Sequence[str]) -> float:
-    """The share of tokens that are the same."""
+    """The share of equal tokens, from 0 to 1."""
     tokenizer = Llama(str(zoo.path(_MODEL)), vocab_only=True, verbose=False)
     pairs = [
         [tokenizer.tokenize(text.encode(), add_bos=False) for text in pair] for pair in zip(exact, others, strict=True)

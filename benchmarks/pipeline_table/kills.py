@@ -1,7 +1,7 @@
-"""Stages that die in the middle: scenarios/pipeline_lost_stage.yaml with kills that a seed draws.
+"""Kills of stages during decoding: scenarios/pipeline_lost_stage.yaml with kills drawn from a seed.
 
-Each run loses one node of the ring once so many tokens have been written, for a second, and must give the answers of a
-run in which nothing happens. The runner counts tokens as answers end; the other samples are anywhere then.
+Each run loses one node of the ring for a second after a number of tokens, and must give the answers of an undisturbed
+run. The runner counts tokens when answers end, so other samples can be at any point then.
 """
 
 import json
@@ -28,7 +28,7 @@ _SEED: Final = 20
 
 @dataclass(frozen=True)
 class KillResult:
-    """One run: ``node`` died after so many ``tokens``, with samples in flight that had to go round ``again``."""
+    """One run: ``node`` was killed after ``tokens`` tokens, and ``again`` samples in flight were repeated."""
 
     node: str
     tokens: int
@@ -37,7 +37,7 @@ class KillResult:
 
 
 def measure(quick: bool) -> Iterator[KillResult]:
-    """The undisturbed run, then the others."""
+    """The results of the kills, compared with an undisturbed run."""
     with tempfile.TemporaryDirectory(prefix="pipeline-kills-") as folder:
         undisturbed = _play(Path(folder, "undisturbed"), [])
         total = sum(event["tokens"] for event in undisturbed if event["event"] == "end")
@@ -59,7 +59,7 @@ def _play(path: Path, timeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _again(events: list[dict[str, Any]]) -> int:
-    """Samples that a ring that was closed again began anew, or that a head took up from its journal."""
+    """Samples that a repaired ring began again, or that a restarted head read from its journal."""
     closed: list[int] = [event["samples"] for event in events if event["event"] == "ring_closed"]
     resumed = [event for event in events if event["event"] == "resumed"]
     return max(closed, default=0) + len(resumed)

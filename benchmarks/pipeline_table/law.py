@@ -1,9 +1,8 @@
 """Throughput against the steady-state law: tokens/s = min(1 / max cᵢ, S / Σ(cᵢ + dᵢ)).
 
-Every sample travels alone, in a group of its own. cᵢ is the mean time that stage i took for a token in the same seconds
-in which the tokens were counted, as it traced it (`computed`), waiting behind its cap included. dᵢ is the link's: its
-delay, and the bytes of the frame with the headers of its packets divided by its rate. What comes on top of these
-(sockets, event loops, the links' relay) is not in the law, and is what a ring falls short of it.
+Every sample is in a group of its own. cᵢ is the mean time of stage i for a token while tokens were counted, from its
+events (`computed`), including waits for its CPU cap. dᵢ is the time on link i: its delay, and the frame with packet
+headers divided by its rate. The law omits sockets, event loops and the links' relay, which make a ring slower.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,8 @@ SAMPLES: Final = (1, 2, 4, 8, 16)
 NODES: Final = (1, 2, 3, 4)
 DELAYS: Final = (0.0, 0.01, 0.05)
 
-_FRAME: Final = 29  # bytes beside the hidden row of a token that travels alone
-_HOME: Final = 37  # bytes of a token that goes home
+_FRAME: Final = 29  # bytes of a frame besides the hidden row of a single token
+_HOME: Final = 37  # bytes of a token on its last hop, to the head
 
 
 @dataclass(frozen=True)
@@ -38,31 +37,31 @@ class LawCell:
 
     @property
     def by_stages(self) -> float:
-        """What the slowest stage can do."""
+        """Tokens per second of the slowest stage."""
         return 1 / max(self.stages)
 
     @property
     def by_round(self) -> float:
-        """What is in flight."""
+        """Tokens per second that the samples in flight allow."""
         return self.samples / (sum(self.stages) + sum(self.links))
 
     @property
     def law(self) -> float:
-        """Tokens a second by the law."""
+        """Tokens per second by the law."""
         return min(self.by_stages, self.by_round)
 
     @property
     def ratio(self) -> float:
-        """The ring's, of the law's."""
+        """The ring's tokens per second divided by the law's."""
         return self.rate / self.law
 
 
 def measure(quick: bool) -> Iterator[LawCell]:
-    """All cells, one world for each number of nodes, whose links are changed in place."""
+    """The cells, with one world for each number of nodes, whose links are changed in place."""
     for nodes in NODES:
         setup = Setup.ring(nodes, {"schedule": "microbatch", "samples": max(SAMPLES), "groups": max(SAMPLES)})
         with standing(setup) as world:
-            decode(world, 2, 16)  # connections, caches and the windows of TCP are warm after that
+            decode(world, 2, 16)  # warms up connections, caches and TCP windows
             for delay in DELAYS[: 1 if nodes == 1 else None]:
                 world.set_delay(delay)
                 for samples in SAMPLES:
@@ -82,12 +81,12 @@ def measure(quick: bool) -> Iterator[LawCell]:
 
 
 def _tokens(samples: int) -> int:
-    """Of each sample: as many as make a few seconds."""
+    """The tokens of each sample that take a few seconds."""
     return 48 if samples <= 4 else 32
 
 
 def link_seconds(nodes: int, delay: float) -> list[float]:
-    """What each link takes for a token that travels alone; a node by itself has none."""
+    """Seconds of a token by link; empty for a single node."""
     if nodes == 1:
         return [0.0]
     sizes: Sequence[int] = [4 * WIDTH + _FRAME] * (nodes - 1) + [_HOME]

@@ -1,4 +1,4 @@
-"""What a node's memory is made of: base + a·layers + b·samples·context·layers."""
+"""A model of a node's memory: base + a·layers + b·samples·context·layers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from pipeline_table.standing import Setup, standing
 
 _SPLIT: Final = (1, 3, 5, 7)
 _LOADS: Final = ((1, 256), (16, 256), (4, 1024), (16, 768))  # samples and context
-_EVEN: Final = (1, 2, 3)  # nodes among which the layers are spread evenly, as in MDI-LLM's table
+_EVEN: Final = (1, 2, 3)  # numbers of nodes with equal stages, as in MDI-LLM's table
 
 
 @dataclass(frozen=True)
 class MemoryPoint:
-    """A node and its bytes: resident in its processes, and by its cgroup, which counts files that it read."""
+    """A node's bytes: resident in its processes, and by its cgroup, which includes cached files."""
 
     nodes: int
     layers: int
@@ -37,7 +37,7 @@ class Fit:
 
 
 def measure(quick: bool) -> Iterator[MemoryPoint]:
-    """Uneven rings of four for the fit, even ones beside MDI-LLM's."""
+    """The points: uneven rings of four nodes for the fit, even rings to compare with MDI-LLM's."""
     for samples, context in _LOADS[: 2 if quick else None]:
         yield from _points(_SPLIT, samples, context)
     for nodes in _EVEN:
@@ -55,7 +55,7 @@ def _points(split: Sequence[int], samples: int, context: int) -> Iterator[Memory
 
 
 def fit(points: Sequence[MemoryPoint]) -> Fit:
-    """By least squares, of what is resident."""
+    """A least-squares fit of the resident bytes."""
     terms = np.array([[1, one.layers, one.samples * one.context * one.layers] for one in points], float)
     memory = np.array([one.resident for one in points], float)
     scale = terms.max(axis=0)

@@ -1,4 +1,4 @@
-"""What was measured, as one JSON file, which is written anew after each part."""
+"""Results in one JSON file, which is rewritten after each part."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ from testbed.core.errors import SpecError
 
 
 class HostNote(BaseModel):
-    """Where and when a part was measured, and how long that took in seconds."""
+    """The host and time of a part's measurement, and its duration in seconds."""
 
     kernel: str
     cpus: int
@@ -28,7 +28,7 @@ class HostNote(BaseModel):
 
     @classmethod
     def now(cls, seconds: float) -> "HostNote":
-        """This host, where something has just taken so long."""
+        """The note of a measurement of ``seconds`` seconds that ends now."""
         begin = datetime.fromtimestamp(datetime.now(UTC).timestamp() - seconds, UTC)
         return cls(
             kernel=platform.release(),
@@ -40,7 +40,7 @@ class HostNote(BaseModel):
 
 
 class Results(BaseModel):
-    """All parts, of which some may not have been measured; ``hosts`` says where each was."""
+    """The results of all parts, empty if not measured; ``hosts`` has the note of each part."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,7 +54,7 @@ class Results(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> "Results":
-        """What a file holds, nothing if it is not there; raises SpecError if it holds something else."""
+        """The results in a file, empty if there is none; raises SpecError if it has other content."""
         if not path.exists():
             return cls()
         try:
@@ -63,5 +63,5 @@ class Results(BaseModel):
             raise SpecError.of(path, "holds no results of this benchmark; name another file") from None
 
     def write(self, path: Path) -> None:
-        """Write the file."""
+        """Write the results to a file."""
         path.write_text(self.model_dump_json(indent=1) + "\n")

@@ -1,8 +1,8 @@
-"""llama.cpp's own way to spread a model over nodes, its RPC backend, on the same nodes, caps and links.
+"""llama.cpp's RPC backend, its own distribution of a model over nodes, on the same nodes, caps and links.
 
-A node's server lends its CPU out; the client, on the first node, ships the weights over the links and then, for every
-token, the hidden rows to each server and back. The release is the testbed's, built once more with `-DGGML_RPC=ON` into
-a folder of its own, which the nodes see read-only. Beside it each node runs an agent that has nothing to do.
+A server on each node offers its CPU. The client on the first node sends the weights over the links and then, for every
+token, the hidden rows to each server and back. The release is the testbed's, built with `-DGGML_RPC=ON` into a separate
+folder that the nodes see read-only. Each node also runs an idle agent.
 """
 
 import json
@@ -39,7 +39,7 @@ _LOOK: Final = 0.1  # seconds between two looks at whether a server listens
 
 @dataclass(frozen=True)
 class Settings:
-    """Which nodes serve, and how many layers they hold between them, the output matrix counted as one."""
+    """The nodes that serve and the layers that they hold in total, with the output matrix counted as a layer."""
 
     name: str
     servers: tuple[str, ...]
@@ -50,7 +50,7 @@ CHOICES: Final = (
     Settings("4 layers in the client, the others on 3 servers", NAMES[1:], 13),
     Settings("all layers on 4 servers, one beside the client", NAMES, _LAYERS + 1),
 )
-"""Both are measured; the better one of each number of samples counts."""
+"""Both are measured; for each number of samples the better one counts."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class RpcResult:
 
 
 def measure(quick: bool) -> Iterator[RpcResult]:
-    """Each choice of settings in a world of its own; the model is loaded once for all numbers of samples."""
+    """The results, with a world for each settings, where the model is loaded once for all numbers of samples."""
     packages = _packages()
     files = {
         _INSIDE / "packages": packages,
@@ -96,7 +96,7 @@ def _played(world: Standing, settings: Settings) -> Iterator[RpcResult]:
 
 
 def _serve(world: Standing, node: str) -> None:
-    """Start a node's server; returns when it listens."""
+    """Start a node's server, and return when it listens."""
     api = world.plan.docker.api
     command = _command("serve", str(_PORT))
     server = api.exec_create(world.container(node).id, command, environment=_ENVIRONMENT)["Id"]
@@ -108,7 +108,7 @@ def _serve(world: Standing, node: str) -> None:
 
 
 def _listens(world: Standing, node: str) -> bool:
-    """Whether somebody listens at the port (proc(5), /proc/PID/net/tcp; 0A is TCP_LISTEN)."""
+    """Whether a process listens at the port (proc(5), /proc/PID/net/tcp; 0A is TCP_LISTEN)."""
     with world.world.nodes[node].namespace.entered():
         lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
     sockets = [line.split() for line in lines]
@@ -116,7 +116,7 @@ def _listens(world: Standing, node: str) -> bool:
 
 
 def _decode(world: Standing, layers: int, servers: str) -> Iterator[dict[str, float]]:
-    """Run the client in the first node, and give what it tells as it comes; raises HostError where it fails."""
+    """Run the client in the first node and yield its reports; raises HostError if it fails."""
     samples = ",".join(map(str, SAMPLES))
     command = _command("decode", str(_INSIDE / "model.gguf"), str(layers), servers, samples, str(_TOKENS))
     api = world.plan.docker.api
@@ -135,7 +135,7 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _packages() -> Path:
-    """The folder with llama-cpp-python and its RPC backend, which is built if it is not there: some ten minutes."""
+    """The folder with llama-cpp-python and its RPC backend, built if it is missing, in about ten minutes."""
     folder = cache_folder() / "rpc" / _LOCK.read_text().split()[0]
     if not folder.exists():
         with appearing(folder) as unfinished, tempfile.TemporaryDirectory(dir=folder.parent) as build:

@@ -1,9 +1,8 @@
-"""The schedules beside each other on four nodes: without delay and with 10 ms a link, and with a larger model.
+"""A comparison of schedules on four nodes: without delay, with 10 ms on each link, and with a larger model.
 
-A node's cap acts in periods of 10 ms. A stage of a few milliseconds that has a whole period to itself, as in a ring
-with one sample in flight, is done before its cap is felt; the same stage with no rest between is as slow as its cap. So
-what compares one sample with several is measured with a model of 1.1 billion parameters on nodes with a tenth of a core
-as well, where a stage takes many periods, and the links take next to nothing beside it.
+A CPU cap acts in periods of 10 ms. With one sample in flight, a stage of a few milliseconds ends before its cap acts.
+The same stage without idle time is as slow as its cap. So one sample and several are also compared with a model of 1.1
+billion parameters on nodes with 0.1 cores, where a stage takes many periods and the links' time is negligible.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from pipeline_table.standing import CPUS, Setup, standing
 NODES: Final = 4
 LARGE: Final = "synthetic:tinyllama-1.1b-q4_0"
 SLOW: Final = 0.1
-"""The CPU of the nodes that hold it."""
+"""Cores of each node that holds it."""
 
 _TOKENS: Final = 48  # of each sample
 _FEWER: Final = 16  # of those of the large model
@@ -24,7 +23,7 @@ _FEWER: Final = 16  # of those of the large model
 
 @dataclass(frozen=True)
 class Contender:
-    """A schedule, as ``options`` of the pattern; of so many ``samples`` it writes ``at_once``."""
+    """A schedule, given as ``options`` of the pattern, with ``at_once`` of ``samples`` samples in flight."""
 
     options: Mapping[str, str | int]
     samples: int
@@ -36,7 +35,7 @@ class Contender:
 
     @property
     def setup(self) -> Setup:
-        """What it runs on."""
+        """The nodes and links that the schedule runs on."""
         ring = Setup.ring(NODES, self.options, delay=self.delays[0])
         return replace(ring, cpus=self.cpus, model=self.model)
 
@@ -71,7 +70,7 @@ class ScheduleResult:
 
     @property
     def name(self) -> str:
-        """Its options, without the samples."""
+        """The schedule's options without the number of samples."""
         return ", ".join(
             str(value) if key == "schedule" else f"{key} {value}"
             for key, value in self.options.items()
@@ -80,7 +79,7 @@ class ScheduleResult:
 
 
 def measure(quick: bool) -> Iterator[ScheduleResult]:
-    """Each in a world of its own, in which the links are changed in place."""
+    """The results, with a world for each schedule, whose links are changed in place."""
     for one in CONTENDERS:
         with standing(one.setup) as world:
             decode(world, one.at_once, 12)

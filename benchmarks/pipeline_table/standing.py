@@ -1,4 +1,4 @@
-"""Nodes that stand on real links while they are measured: up to four, with a link between any two."""
+"""A running world for measurements: up to four nodes with a link between any two."""
 
 import asyncio
 import itertools
@@ -44,7 +44,7 @@ _SEGMENT: Final = 1448  # bytes of TCP's content in a full frame
 
 
 def wire_bytes(size: int) -> int:
-    """What a message of ``size`` bytes takes on a link, with the headers of its packets."""
+    """The bytes of a message of ``size`` bytes on a link, with packet headers."""
     return size + _HEADERS * -(-size // _SEGMENT)
 
 
@@ -64,12 +64,12 @@ class Setup:
 
     @property
     def names(self) -> Sequence[str]:
-        """The nodes' names."""
+        """The names of the nodes."""
         return NAMES[: self.nodes]
 
     @classmethod
     def ring(cls, nodes: int, options: Mapping[str, Any], delay: float = 0.0, context: int = 256) -> "Setup":
-        """A pipeline with these ``options``."""
+        """A ring over all nodes with these ``options``."""
         return cls(nodes, {"kind": "pipeline", "ring": list(NAMES[:nodes]), **options}, delay, context)
 
     def scenario(self) -> Scenario:
@@ -99,18 +99,18 @@ class Setup:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a node has sent on one link."""
+    """The traffic of a node on one link."""
 
     size: int
     packets: int
 
     def since(self, before: "Sent") -> "Sent":
-        """What of it came after."""
+        """The traffic since an earlier reading."""
         return Sent(self.size - before.size, self.packets - before.packets)
 
     @property
     def headers(self) -> int:
-        """Bytes of it that are Ethernet's, IP's and TCP's."""
+        """The bytes of Ethernet, IP and TCP headers."""
         return _HEADERS * self.packets
 
 
@@ -126,17 +126,17 @@ class Played:
     carried: Sequence[tuple[float, int]]
 
     def times(self, kind: str) -> list[float]:
-        """When events of a kind happened."""
+        """The times of events of a kind."""
         return sorted(event["t"] for event in self.events if event["event"] == kind)
 
     def computed(self, node: str) -> list[Event]:
-        """What a node computed, batch by batch."""
+        """The batches that a node computed."""
         return [event for event in self.events if event["event"] == "computed" and event["node"] == node]
 
 
 @dataclass
 class Standing:
-    """A world that stands; ``ready`` is how many seconds that took, from the first container on."""
+    """A running world; ``ready`` is the seconds of its start, from the first container on."""
 
     run: str
     world: World
@@ -146,7 +146,7 @@ class Standing:
     _cgroups: dict[str, Cgroup] = field(default_factory=dict)
 
     def play(self, prompts: Sequence[str], tokens: int) -> Played:
-        """Have the head complete all prompts at once, with up to so many tokens each."""
+        """Submit all prompts to the head at once, with at most ``tokens`` tokens each."""
         self._new_events()
         answers, carried = self.world.clock.run(self._complete(prompts, tokens))
         return Played(answers, sorted(self._new_events(), key=lambda event: event["t"]), carried)
@@ -163,7 +163,7 @@ class Standing:
         return events
 
     def node(self, name: str) -> ContainerNode:
-        """A node, which is a container."""
+        """The container of a node."""
         node = self.world.nodes[name]
         assert isinstance(node, ContainerNode)
         return node
@@ -187,11 +187,11 @@ class Standing:
 
     @property
     def carried(self) -> int:
-        """Bytes that all links have carried so far, both ways."""
+        """Bytes on all links so far, in both directions."""
         return sum(traffic.up + traffic.down for traffic in self.world.network.traffic().values())
 
     def sent(self, source: str, target: str) -> Sent:
-        """What one node has sent on its link to another (proc(5), /proc/PID/net/dev)."""
+        """The traffic from one node on its link to another (proc(5), /proc/PID/net/dev)."""
         topology = self.plan.scenario.topology
         link = next(link for link in topology.resolved_links if {link.a, link.b} == {source, target})
         interface = interface_names(topology)[link.name][0 if link.a == source else 1]
@@ -201,25 +201,25 @@ class Standing:
         return Sent(int(counts[8]), int(counts[9]))
 
     def container(self, node: str) -> Container:
-        """A node's container, to the engine."""
+        """The Docker container of a node."""
         return self.plan.docker.containers.get(container_name(self.run, node))
 
     def set_delay(self, delay: float) -> None:
-        """Change all links in place."""
+        """Change the delay of all links in place."""
         for link in self.plan.scenario.topology.resolved_links:
             self.world.links.change(link.name, {"up": {"delay": delay}, "down": {"delay": delay}})
 
     def resident(self) -> list[int]:
-        """Bytes of memory that each node's processes have resident; pages of files that were read are not among it."""
+        """Resident bytes of each node's processes, without the page cache."""
         processes = [[psutil.Process(pid) for pid in self._cgroup(name).processes()] for name in self.names]
         return [sum(process.memory_info().rss for process in of_node) for of_node in processes]
 
     def memory(self) -> list[int]:
-        """Bytes of memory by each node's cgroup, which counts pages of files as well."""
+        """Bytes of each node's cgroup, including the page cache."""
         return [self._cgroup(name).read().memory for name in self.names]
 
     def cpu(self) -> list[float]:
-        """Seconds of a core that each node has used."""
+        """CPU seconds used by each node."""
         return [self._cgroup(name).read().cpu for name in self.names]
 
     def _cgroup(self, name: str) -> Cgroup:

@@ -1,4 +1,4 @@
-"""What is known, as Markdown, which is what is printed, too."""
+"""The report as Markdown."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -14,7 +14,7 @@ _MDI: Final = (("17.9", "2.15"), ("25.9", "1.76"), ("30.3", "1.34–1.46"))
 
 
 def report(results: Results) -> str:
-    """Everything."""
+    """The whole report."""
     sections = (
         ["# A ring: asked and measured"],
         _hosts(results),

@@ -1,4 +1,4 @@
-"""What is asked of the ring, and what was measured."""
+"""The criteria for rings, and whether measurements meet them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from pipeline_table.rpc import DELAY, SAMPLES, RpcResult
 from pipeline_table.schedules import NODES, SLOW, ScheduleResult
 from pipeline_table.standing import CPUS
 
-NEAR: Final = 0.1  # of the law
+NEAR: Final = 0.1  # largest relative deviation from the law
 TIMES_RPC: Final = {1: 1.6, 8: 4.5, 16: 7.0}
-"""How many times as fast as llama.cpp's RPC, by the number of samples."""
+"""The least speed-up over llama.cpp's RPC backend, by number of samples."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing that is asked, and whether it was ``held``."""
+    """A criterion and whether it is ``held``."""
 
     criterion: str
     asked: str
@@ -28,7 +28,7 @@ class Verdict:
 
 
 def judge(results: Results) -> Iterator[Verdict]:
-    """Of everything that was measured."""
+    """The verdicts on all measurements."""
     if results.law:
         yield _near_law(results.law)
     if results.schedules:
@@ -67,12 +67,12 @@ def _schedules(results: Results) -> Iterator[Verdict]:
 
 
 def best_of_rpc(results: Results, samples: int) -> RpcResult:
-    """At its best settings."""
+    """Tokens per second of the RPC backend with its best settings."""
     return max((one for one in results.rpc if one.samples == samples), key=lambda one: one.rate)
 
 
 def best_of_ring(results: Results, samples: int) -> ScheduleResult:
-    """With links as the RPC backend has them, with the best schedule."""
+    """Tokens per second of the ring with the best schedule, on the links that the RPC backend had."""
     here = (one for one in results.schedules if (one.samples, one.delay, one.cpus) == (samples, DELAY, CPUS))
     return max(here, key=lambda one: one.rate)
 
