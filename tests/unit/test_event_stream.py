@@ -155,6 +155,16 @@ def test_a_node_that_is_not_there_has_no_last_events(tmp_path: Path) -> None:
         _run(play())
 
 
+def test_a_refusal_is_not_taken_for_events(file: Path) -> None:
+    async def play() -> None:
+        async with _serving(EventWriter(file, "a", REAL_TIME)) as socket, AgentClient(socket) as client:
+            file.unlink()
+            await client.last_events()
+
+    with pytest.raises(NodeGoneError):
+        _run(play())
+
+
 @pytest.mark.parametrize("query", ["", "after=x", "after=-1", "after=0", "after=0&every=nan", "after=0&every=-1"])
 def test_a_stream_that_is_asked_for_wrongly_is_refused(file: Path, query: str) -> None:
     async def play() -> tuple[int, str]:

@@ -77,7 +77,7 @@ class AgentClient:
         while True:
             asked: dict[str, str] = {"after": str(self._feed.resume()), "every": str(every)}
             try:
-                async with self._session.get("/events/stream", params=asked) as response:
+                async with self._session.get("/events/stream", params=asked, raise_for_status=True) as response:
                     async for chunk in response.content.iter_any():
                         if events := self._feed.take(chunk):
                             yield events
@@ -87,9 +87,9 @@ class AgentClient:
 
     async def last_events(self) -> Sequence[Event]:
         """All events that are left; raises NodeGoneError."""
-        asked = {"after": str(self._feed.resume())}
+        asked, patience = {"after": str(self._feed.resume())}, ClientTimeout(PATIENCE)
         try:
-            async with self._session.get("/events", params=asked, timeout=ClientTimeout(PATIENCE)) as response:
+            async with self._session.get("/events", params=asked, timeout=patience, raise_for_status=True) as response:
                 return self._feed.take(await response.read())
         except (ClientError, OSError, TimeoutError) as error:
             raise NodeGoneError(str(error)) from error
