@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from caps import Result, Watch
+from caps import Result, Measurement
 
 SECONDS = 3.0
 
@@ -11,7 +11,7 @@ def _seen(cap: float, period: float, token: float = 0.0001) -> Result:
     """A node that has its cap's part of every period at the period's begin, seen from one such to another."""
     core = np.arange(0, (SECONDS + 2) * cap, token)  # when tokens would be drawn on a core of their own
     times = core + np.floor(core / (cap * period) + 1e-9) * (1 - cap) * period
-    watch = Watch(times, 0.6, 0.6 + SECONDS, cpu=cap * SECONDS)
+    watch = Measurement(times, 0.6, 0.6 + SECONDS, cpu=cap * SECONDS)
     return Result.of("work", cap, "it", [(watch, 1 / token)] * 3)
 
 
