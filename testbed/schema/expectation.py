@@ -23,7 +23,7 @@ from testbed.core.units import DURATION, Duration
 from testbed.schema.bound import Bound, bound_on
 from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.fault import node_mistakes
-from testbed.schema.kinds import find
+from testbed.schema.kind_fields import find
 from testbed.schema.metric import METRICS
 from testbed.schema.network.topology import Topology
 from testbed.schema.timeline.entries import Entry

@@ -22,7 +22,7 @@ from testbed.schema.document import Document, override
 from testbed.schema.expectation import Expectation, Expectations
 from testbed.schema.explain import Loc, Mistake, MistakesError
 from testbed.schema.fault import FAULTS
-from testbed.schema.kinds import OfKind
+from testbed.schema.kind_fields import OfKind
 from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES, scheme
 from testbed.schema.network.node_kind import NODE_KINDS

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from caps import Result, Measurement
+from caps import Measurement, Result
 
 SECONDS = 3.0
 
