@@ -12,7 +12,7 @@ import pytest
 from observed import GOSSIP, PROJECT, FinishedRun, run_of, start, wait_for_stage
 
 from testbed.world.nodes.client import AWAY
-from testbed.world.nodes.container import container_name
+from testbed.world.nodes.containers import container_name
 from testbed.world.world import SHARED
 
 Run = Callable[..., FinishedRun]
