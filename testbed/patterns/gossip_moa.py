@@ -27,7 +27,10 @@ INSTRUCTION = "Weigh these responses, some of which may be wrong, and give the b
 
 
 class GossipMoa(Pattern):
-    """``layers`` is the paper's M and ``proposers`` its k; with no layers a node answers alone."""
+    """The owner combines its own answers with those of random neighbours, layer by layer (arXiv 2412.21200).
+
+    ``layers`` is the paper's M and ``proposers`` its k. Without layers the owner answers alone.
+    """
 
     layers: int = Field(ge=0)
     proposers: int = Field(ge=0)

@@ -19,7 +19,10 @@ from testbed.patterns.participant import Call, Participant, Prompt
 
 
 class Pipeline(Pattern):
-    """``ring`` names the nodes in the order of the layers that they hold. All of them name the same model."""
+    """The layers of one model are spread over a ring of nodes, which complete prompts together (arXiv 2505.18164).
+
+    ``ring`` names the nodes in the order of the layers that they hold. All of them name the same model.
+    """
 
     ring: list[str] = Field(min_length=1, description="the nodes that share the model; prompts arrive at the first")
     split: list[Annotated[int, Field(ge=1)]] | None = Field(
