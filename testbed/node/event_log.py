@@ -64,6 +64,6 @@ def _cut_torn_line(path: Path) -> None:
 def _encoded(record: dict[str, object]) -> bytes:
     """As JSON. After an inference caches are cold, and pydantic's encoder takes half the time of Python's own."""
     try:
-        return to_json(record)
+        return to_json(record, inf_nan_mode="null")  # JSON has no infinity
     except PydanticSerializationError:  # half a character, of a model that ended there
         return json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace")

@@ -425,6 +425,17 @@ def test_a_decision_is_an_event(pair: Pair) -> None:
     ]
 
 
+def test_a_score_that_is_no_number_is_null(pair: Pair) -> None:
+    """JSON has no infinity, and readers of events.jsonl stop at one."""
+
+    async def scene(pair: Pair) -> None:
+        pair.participant().decide(B, score=float("-inf"), propensity=float("nan"))
+
+    pair.play(scene)
+    (event,) = pair.events("a", "decision")
+    assert (event["score"], event["propensity"]) == (None, None)
+
+
 def test_log_probabilities_are_summed_up() -> None:
     values = [-0.1 * number for number in range(1, 21)]
     assert LogProbabilities.of(values) == LogProbabilities(
