@@ -37,7 +37,7 @@ def _browse(steps: Callable[[Tab], Awaitable[Result]]) -> Result:
     """Take these steps in a browser; nothing may be complained of there."""
 
     async def take() -> Result:
-        async with asyncio.timeout(120), browser() as tab:
+        async with asyncio.timeout(600), browser() as tab:
             result = await steps(tab)
             assert tab.complaints == []
             return result

@@ -88,7 +88,7 @@ def test_perfetto_takes_in_everything(trace: Path) -> None:
     faults, *nodes = [event["args"]["name"] for event in events if event["name"] == "process_name"]
 
     async def look() -> None:
-        async with asyncio.timeout(120), _perfetto(trace) as address, browser() as tab:
+        async with asyncio.timeout(600), _perfetto(trace) as address, browser() as tab:
             await tab.open(address)
             assert await tab.value(LOADED)
             await tab.value(EXPANDED)

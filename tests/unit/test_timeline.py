@@ -162,7 +162,7 @@ def test_a_trigger_fires_when_what_it_waits_for_has_come_and_not_before(
             await asyncio.sleep(0)
         playing.cancel()
 
-    asyncio.run(asyncio.wait_for(advance(), 10))
+    asyncio.run(asyncio.wait_for(advance(), 60))
 
 
 def test_what_is_left_at_the_end_of_play_is_undone_and_what_never_came_is_told(make: Callable[..., Play]) -> None:
@@ -187,7 +187,7 @@ def test_what_is_left_at_the_end_of_play_is_undone_and_what_never_came_is_told(m
 
 def test_healing_ends_a_fault_by_its_name(make: Callable[..., Play]) -> None:
     play = make("at: 0s, name: split, cut: a-s1", "at: 20ms, heal: split")
-    asyncio.run(asyncio.wait_for(play.until_quiet(), 10))
+    asyncio.run(asyncio.wait_for(play.until_quiet(), 60))
     assert sorted(play.recording.order()) == ["heal-1 begin", "split begin", "split end"]
     assert [said["up"] for _, said in play.links.changes] == [CUT, WHOLE]
 
