@@ -78,8 +78,11 @@ class Tab:
         picture = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
-        path.write_bytes(base64.b64decode(picture["data"]))
-        return path
+        unfinished = (
+            SCREENSHOTS / f"{name}.{os.getpid()}"
+        )  # another session of this checkout may write the same picture
+        unfinished.write_bytes(base64.b64decode(picture["data"]))
+        return unfinished.replace(path)
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A call of the protocol and its result."""
