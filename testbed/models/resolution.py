@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gguf import GGUFReader
 
+from testbed.core.presence import is_file
 from testbed.core.units import SIZE
 from testbed.models import random_weights
 from testbed.schema.network.model_source import ModelError, source_of
@@ -115,7 +116,7 @@ def check_reference(reference: str) -> None:
 def _locate(reference: str) -> Path:
     source, name = source_of(reference)
     path = source.locate(name)
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{reference}: there is no file {path}")
     if not path.stat().st_mode & stat.S_IROTH:
         raise ModelError(f"{reference}: the nodes' user may not read {path}; to mend it: chmod a+r {path}")

@@ -13,6 +13,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from testbed.core.errors import Problem, SpecError
+from testbed.core.presence import is_file
 from testbed.schema.explain import Loc, dotted, explain
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -51,7 +52,7 @@ class Document:
     def include(self, key: str) -> "Document":
         """A copy in which the path under ``key`` is replaced by the content of that file; raises SpecError."""
         path = self.path.parent / self.data[key]
-        if not path.is_file():
+        if not is_file(path):
             raise SpecError([self.problem((key,), f"there is no file {path}")])
         other = Document.load(path)
         self.data[key] = other.data

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from testbed.core.errors import SpecError
 from testbed.core.input_files import anchored
+from testbed.core.presence import is_directory
 from testbed.core.registry import FileOrigin, UsedKind
 from testbed.core.spec import Spec, matching
 from testbed.core.units import Duration
@@ -163,7 +164,7 @@ class Scenario(Spec):
         if baseline is None:
             return None
         path = anchored(baseline, info.context)
-        if not path.is_dir():
+        if not is_directory(path):
             raise ValueError(f"there is no directory {path}; name one that earlier runs have left")
         return str(path)
 

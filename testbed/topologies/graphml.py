@@ -47,7 +47,7 @@ def _read(path: Path) -> Any:
         graph = networkx.read_graphml(path)
     except FileNotFoundError:
         raise SpecError.of(path, "there is no such file") from None
-    except (OSError, ParseError, networkx.NetworkXException, ValueError, KeyError) as error:
+    except (OSError, ParseError, networkx.NetworkXException, ValueError, LookupError) as error:
         raise SpecError.of(path, f"is not GraphML: {error}") from None
     if not graph:
         raise SpecError.of(path, "has no nodes")

@@ -209,6 +209,14 @@ MISTAKES = {
         "topology",
         "there is no file ",
     ),
+    "topology whose name no file can have": (
+        SCENARIO,
+        "topology.yaml",
+        "n" * 300,
+        "nnnn",
+        "topology",
+        "there is no file ",
+    ),
     "topology that is a number": (SCENARIO, "topology.yaml", "7", "topology", "topology", "must hold keys and values"),
     "queue without room": (
         SCENARIO,

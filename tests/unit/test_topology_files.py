@@ -182,6 +182,7 @@ def test_parallel_links_become_one_and_what_is_apart_is_left_out_and_said(tmp_pa
         (["none.yaml"], "there is no such file"),
         (["none.graphml"], "there is no such file"),
         (["bad.graphml"], "is not GraphML"),
+        (["foreign.graphml"], "is not GraphML: unknown encoding: utf-0"),
         (["empty.graphml"], "has no nodes"),
         (["geometric:nodes=1"], "nodes: `1` is wrong: input should be greater than or equal to 2"),
         (["geometric:node=5"], "node: there is no such key here; did you mean `nodes`?"),
@@ -197,6 +198,7 @@ def test_what_cannot_be_drawn_gets_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.graphml").write_text("<graphml>")
+    Path("foreign.graphml").write_text('<?xml version="1.0" encoding="utf-0"?><graphml/>')
     Path("empty.graphml").write_text(GRAPHML.format(""))
     with pytest.raises(SpecError) as refusal:
         _topology(*arguments)
