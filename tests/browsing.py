@@ -78,9 +78,7 @@ class Tab:
         picture = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
-        unfinished = (
-            SCREENSHOTS / f"{name}.{os.getpid()}"
-        )  # another session of this checkout may write the same picture
+        unfinished = SCREENSHOTS / f"{name}.{os.getpid()}"  # another session may write the same picture
         unfinished.write_bytes(base64.b64decode(picture["data"]))
         return unfinished.replace(path)
 
