@@ -108,7 +108,10 @@ def metric(
     return lambda measure: Metric(measure, traits, of_window, of_node, rank)
 
 
-METRICS: Final = Registry[Metric]("testbed.metrics", "metric", Metric)
+EXPECTATION_KEYS: Final = ("during", "after", "within", "from", "begin", "to", "end", "node", "nodes")
+"""The keys of an expectation that are no metric, and the fields that hold them."""
+
+METRICS: Final = Registry[Metric]("testbed.metrics", "metric", Metric, reserved=EXPECTATION_KEYS)
 
 
 def unit_of(name: str) -> str:

@@ -14,7 +14,9 @@ from testbed import cli
 from testbed.core import registry
 from testbed.core.errors import SpecError
 from testbed.core.registry import FileOrigin, KindError, PackageOrigin, Registry, load_from_file
+from testbed.schema.expectation import ExpectationEntry
 from testbed.schema.fault import ENTRY_KEYS, FAULTS, Fault
+from testbed.schema.metric import METRICS
 from testbed.schema.scenario import json_schema
 from testbed.workload.scoring.base import SCORERS, Scorer
 
@@ -100,7 +102,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 def _forget() -> None:
     """Let the registries look again at what is installed; in a process that does not test them, that cannot change."""
     registry._entry_points.cache_clear()
-    for known in (SCORERS, FAULTS):
+    for known in (SCORERS, FAULTS, METRICS):
         known.__dict__.pop("_points", None)
         known._loaded.clear()
 
@@ -169,6 +171,15 @@ def test_a_fault_cannot_have_the_name_of_another_key_of_an_entry(install: Instal
     with pytest.raises(KindError, match=f"clumsy: '{name}' cannot name a fault") as refused:
         faults.names()
     assert _sentence(refused.value)
+
+
+@pytest.mark.parametrize(
+    "key", [key for name, field in ExpectationEntry.model_fields.items() for key in (name, field.alias) if key]
+)
+def test_a_metric_cannot_have_the_name_of_another_key_of_an_expectation(install: Install, key: str) -> None:
+    install("clumsy", "testbed.metrics", f"{key} = nowhere:nothing")
+    with pytest.raises(KindError, match=f"clumsy: '{key}' cannot name a metric"):
+        METRICS.names()
 
 
 def test_what_there_is_instead_is_said_of_a_name_that_there_is_not(scorers: Any, install: Install) -> None:
