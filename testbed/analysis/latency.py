@@ -28,7 +28,7 @@ class Breakdown:
 
     @property
     def total(self) -> float:
-        """The latency."""
+        """The latency, in seconds."""
         return self.queueing + self.inference + self.network + self.other
 
     def __add__(self, more: "Breakdown") -> "Breakdown":
@@ -77,7 +77,7 @@ def _walk(steps: list[_Step], arrival: float, answer: float) -> Breakdown:
 
 
 def _steps(measured: Measurements) -> defaultdict[str, list[_Step]]:
-    """By prompt."""
+    """What the owner of each prompt waited for, by prompt."""
     stays: defaultdict[str, list[JobSpan]] = defaultdict(list)
     steps: defaultdict[str, list[_Step]] = defaultdict(list)
     for job in measured.jobs:

@@ -21,7 +21,6 @@ class Cut(LinkFault):
     )
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One phase."""
         del topology
         directions: Sequence[DirectionName] = DIRECTIONS if self.way == "both" else [self.way]
         yield Phase([change_link(self.link, {direction: {"cut": True} for direction in directions})])

@@ -38,7 +38,6 @@ class Degrade(LinkFault, TwoWayShape):
         return link.changed(self._said) if link.name == self.link else link
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One phase."""
         del topology
         yield Phase([change_link(self.link, self._said)])
 

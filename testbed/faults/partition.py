@@ -42,7 +42,6 @@ class Partition(Fault):
         yield from ((node, "deaf_to") for node in chain.from_iterable(self.groups))
 
     def phases(self, topology: Topology) -> Iterator[Phase]:
-        """One phase."""
         del topology
         everyone = frozenset(chain.from_iterable(self.groups))
         yield Phase([deafen(node, everyone - set(group)) for group in self.groups for node in group])

@@ -120,7 +120,6 @@ class Recipe:
         return sum(tensor.size for tensor in self.tensors())
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         shape = self.shape
         return {
             "reference": self.reference,

@@ -108,7 +108,6 @@ class StageFiles:
     stages: tuple[StageFile, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return {
             "model": self.model.reference,
             "front": {"path": str(self.front), "bytes": self.front.stat().st_size},

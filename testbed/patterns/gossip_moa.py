@@ -49,7 +49,6 @@ class GossipMoa(Pattern):
 
     @property
     def reach(self) -> Literal["all", "linked"]:
-        """``neighbours``"""
         return self.neighbours
 
     @property

@@ -42,7 +42,7 @@ class Recording:
         """The beginning of play on the run's clock, once it has begun."""
 
     def begin(self) -> None:
-        """Play begins."""
+        """Begin to count: time, host load and traffic of play are measured from here."""
         self.zero = self._clock.now()
         self._count_traffic()
         self._host.look()

@@ -88,7 +88,6 @@ class LiveView:
         self._progress.reset(self._waiting, total=None, description=name)
 
     def step(self, what: str) -> None:
-        """Show the step."""
         self._progress.reset(self._waiting, total=None, description=what)
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:

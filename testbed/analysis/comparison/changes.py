@@ -99,7 +99,6 @@ class Comparison:
         return "prompts" if max(len(self.base), len(self.new)) == 1 else "runs, and prompts within them"
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return {
             "scenario": self.scenario,
             "base": [str(run.path) for run in self.base],

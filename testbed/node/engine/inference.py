@@ -32,7 +32,7 @@ class Inference(Protocol):
         """Equal for two models that number the same tokens alike; raises JobError where there is none to compare."""
 
     async def serve(self) -> None:
-        """Work for ever."""
+        """Take jobs and complete them until the task is cancelled."""
 
     async def ready(self) -> None:
         """Wait until jobs can be done. To be called once the network stands."""

@@ -169,7 +169,6 @@ class InferenceQueue(JobQueue):
         """Return at once: the model is in memory."""
 
     def vocabulary(self) -> str:
-        """The model's."""
         return self._model.vocabulary
 
     def _run(self, task: Task) -> Outcome | JobError:

@@ -28,7 +28,7 @@ class Everyone:
         self._neighbours = list(neighbours)
 
     def begin(self) -> None:
-        """Do nothing."""
+        """Nothing to begin: every neighbour counts as present."""
 
     def present(self) -> Sequence[str]:
         """Every neighbour."""

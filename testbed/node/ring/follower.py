@@ -50,7 +50,6 @@ class Follower:
         raise JobError(f"a ring verifies no drafts; {self._seat.config.name} holds a part of a model")
 
     async def serve(self) -> None:
-        """Work for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hop.run())
             tasks.create_task(self._work())

@@ -88,7 +88,6 @@ class Head(JobQueue):
         self._given_up: JobError | None = None
 
     async def serve(self) -> None:
-        """Work for ever."""
         async with asyncio.TaskGroup() as tasks:
             for work in (self._hop.run(), self._admit(), self._feed(), self._mend()):
                 tasks.create_task(work)

@@ -1,4 +1,4 @@
-"""UDP datagrams."""
+"""UDP datagrams between nodes, for heartbeats."""
 
 import asyncio
 from collections.abc import Callable

@@ -107,7 +107,7 @@ class LossEntry(Entry):
     to_good: Share = Field(1.0, gt=0, description="probability, at each frame, that the bad channel turns good")
 
     def meant(self) -> Loss:
-        """The channel."""
+        """The loss process that the written values describe."""
         return Loss(self.to_bad, self.to_good, self.in_good, self.in_bad)
 
 
