@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import psutil
 from pyroute2 import netns
@@ -13,6 +14,9 @@ from pyroute2 import netns
 from testbed.host.machine import connect_docker
 from testbed.world.journal import JOURNALS
 from testbed.world.world import SHARED
+
+_DOCKER_INTERFACE: Final = "veth"
+"""How Docker's interfaces for other users' containers are called. They come and go while a run plays."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Possessions:
         gc.collect()  # objects that only await collection do not count as leaks
         held = [f"an open {_kind(path)}" for path in _open_files()]
         held += [f"the process {child.name()}" for child in psutil.Process().children(recursive=True)]
-        held += [f"the interface {name}" for name in psutil.net_if_addrs()]
+        held += [f"the interface {name}" for name in psutil.net_if_addrs() if not name.startswith(_DOCKER_INTERFACE)]
         return cls(Counter(held))
 
     def leaks(self, run: str) -> list[str]:
