@@ -1,6 +1,7 @@
 """What a run needs of its nodes: that it says why one does not start, whom it waits for, and what one cannot suffer."""
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,27 @@ class TestContainer:
             logs=lambda: b"python3: not found\n",
         )
         with pytest.raises(WorldError, match=r"^node 'a' ended at once with code 127\npython3: not found$"):
+            ContainerNode("a", container, tmp_path, 0.3, REAL_TIME)
+
+    def test_one_that_ends_while_it_is_looked_at_is_told_in_the_same_way(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The agent of a node whose pattern cannot be imported ends a moment after its start."""
+        process = subprocess.Popen(["sleep", "60"])
+
+        def end(pid: int) -> None:
+            process.kill()
+            process.wait()
+            raise FileNotFoundError(f"/proc/{pid}/cgroup")
+
+        monkeypatch.setattr("testbed.world.nodes.container.Cgroup", end)
+        container: Any = SimpleNamespace(
+            start=lambda: None,
+            reload=lambda: None,
+            attrs={"State": {"Pid": process.pid, "ExitCode": 1}},
+            logs=lambda: b"ModuleNotFoundError: No module named 'mine'\n",
+        )
+        with pytest.raises(WorldError, match=r"^node 'a' ended at once with code 1\nModuleNotFoundError: "):
             ContainerNode("a", container, tmp_path, 0.3, REAL_TIME)
 
     def test_what_a_dead_node_left_in_its_file_arrives_once(self, tmp_path: Path) -> None:

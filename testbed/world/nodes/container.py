@@ -56,8 +56,14 @@ class ContainerNode:
         self._exit: Exit | None = None
         self._looking = threading.Lock()
         self._start()
-        self._consumption = Consumption(Cgroup(self.pid), clock)
-        self.namespace = Namespace.attach(str(container.name), self.pid)
+        try:
+            self._consumption = Consumption(Cgroup(self.pid), clock)
+            self.namespace = Namespace.attach(str(container.name), self.pid)
+        except OSError as error:
+            if not self.ended:
+                raise
+            self.close()
+            raise self._ended_at_once() from error
 
     def session(self) -> "ContainerSession":
         """A session with its agent."""
@@ -199,8 +205,12 @@ class ContainerNode:
             self._process = os.pidfd_open(self.pid)
             self.cores = frozenset(os.sched_getaffinity(self.pid))
         except OSError as error:
-            ended = f"ended at once with code {self._container.attrs['State']['ExitCode']}"
-            raise WorldError(f"node {self.name!r} {ended}\n{self.last_words()}") from error
+            raise self._ended_at_once() from error
+
+    def _ended_at_once(self) -> WorldError:
+        self._container.reload()
+        code = self._container.attrs["State"]["ExitCode"]
+        return WorldError(f"node {self.name!r} ended at once with code {code}\n{self.last_words()}")
 
     def _update_memory(self, cap: int) -> None:
         self._container.update(mem_limit=cap, memswap_limit=cap)  # the two together: no swap
