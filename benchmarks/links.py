@@ -71,7 +71,7 @@ def _check_host(out: Path) -> None:
     if missing := missing_packages():
         raise HostError(f"the tools that measure are missing; say: apt-get install {' '.join(missing)}")
     if not out.absolute().parent.is_dir():
-        raise SpecError.of("--out", f"{out} cannot be written; name a file in a directory that is there")
+        raise SpecError.of("--out", f"{out} cannot be written; name a file in an existing directory")
 
 
 def _contenders(names: Sequence[str] | None) -> list[str]:

@@ -68,17 +68,16 @@ def count_echoes(pair: Pair, count: int, interval: float) -> tuple[int, int]:
 
 
 def tcp_rates(pair: Pair, bandwidth: float, round_trip: float, seconds: int = 4, version: int = 4) -> list[float]:
-    """Bits per second of TCP payload that come in at b from a, in each half second of ``seconds``.
+    """Bits per second of TCP payload that b receives from a, in each half second of ``seconds``.
 
-    What is asked of the link, ``bandwidth`` (bit/s) and ``round_trip`` (s), sets how much may be on its way. That is
-    a quarter more than fits on the link and what it sends in 10 ms, so the link is never idle; and less than what
-    fits on the link and into its queue, so no packet is dropped and the rate stays what it is. Left alone, TCP would
-    fill the queue: 12 s of it at 1 Mbit/s, behind which iperf3's own messages would wait, and at 200 ms and 500 Mbit/s
-    it would take minutes to recover from the first drop. Reno, because Cubic leaves its slow start early on
-    paths without any loss (HyStart: Ha and Rhee, 2011).
+    ``bandwidth`` (bit/s) and ``round_trip`` (s) of the link limit the bytes in flight. The limit exceeds the
+    bandwidth-delay product by a quarter and 10 ms of sending, so the link is never idle. It is below what link and
+    queue hold together, so no packet is dropped and the rate is constant. Without a limit TCP fills the queue: at 1 Mbit/s
+    iperf3's own messages would wait 12 s, and at 200 ms and 500 Mbit/s TCP would need minutes to recover from a
+    drop. Reno is used because Cubic leaves slow start early on paths without loss (HyStart: Ha and Rhee, 2011).
     """
     on_its_way = bandwidth / 8 * (1.25 * round_trip + 0.010) + 16e3
-    _limit_buffers(pair.a, "tcp_wmem", 8 * on_its_way)  # ample: the receiver is what limits
+    _limit_buffers(pair.a, "tcp_wmem", 8 * on_its_way)  # ample: the receiver limits
     _limit_buffers(pair.b, "tcp_rmem", 2 * on_its_way)  # the kernel offers about half of a buffer as window
     slow_start = ceil(1 + 16 * round_trip)  # ten doublings from 10 segments to 10,000, and some time for the buffers
     return _iperf(pair, slow_start, seconds, version, block=ceil(min(128e3, max(1448, bandwidth / 8 * 0.01))))

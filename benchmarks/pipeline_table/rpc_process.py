@@ -1,10 +1,10 @@
-"""Runs inside a node, with the llama-cpp-python that has llama.cpp's RPC backend; nothing else of the project is there.
+"""Runs inside a node with a llama-cpp-python that has llama.cpp's RPC backend, and without the rest of the project.
 
     python3 process.py serve PORT
     python3 process.py decode MODEL LAYERS ADDRESS:PORT,… SAMPLES,… TOKENS
 
-``serve`` lends this node's CPU out. ``decode`` puts the last LAYERS layers (the output matrix counts as one) on the
-servers in equal shares, the others in its own memory, and prints a line of JSON for every thing that it has done.
+``serve`` offers this node's CPU. ``decode`` puts the last LAYERS layers (the output matrix counts as one) on the
+servers in equal shares and the others into its own memory, and prints a line of JSON after each step.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ _CONTEXT = 256  # tokens of a sample
 
 
 class Ggml:
-    """The functions of ggml that llama-cpp-python has no names for."""
+    """The functions of ggml that llama-cpp-python does not export."""
 
     def __init__(self) -> None:
         base, common, rpc = (
@@ -47,7 +47,7 @@ def _function(function: Any, result: Any, *arguments: Any) -> Any:
 
 
 def serve(port: str) -> None:
-    """Lend the CPU out, with one thread and without a cache of weights, until killed."""
+    """Offer the CPU, with one thread and without a cache of weights, until killed."""
     api.llama_backend_init()
     ggml = Ggml()
     devices = (ctypes.c_void_p * 1)(ggml.device_of_type(_CPU))
@@ -78,7 +78,7 @@ def _load(path: str, layers: int, servers: list[str]) -> Any:
     shares = (ctypes.c_float * api.llama_max_devices())(*[1.0] * len(found))
     params = api.llama_model_default_params()
     params.n_gpu_layers = layers
-    params.devices = ctypes.addressof(devices)  # without it everything would stay here
+    params.devices = ctypes.addressof(devices)  # otherwise all layers stay in this process
     params.tensor_split = shares
     model = api.llama_model_load_from_file(path.encode(), params)
     if not model:
@@ -98,7 +98,7 @@ def _context(model: Any, samples: int) -> Any:
 
 
 def _write(model: Any, context: Any, samples: int, count: int) -> None:
-    """Write so many tokens of each sample; the first ones warm up and are not counted."""
+    """Write ``tokens`` tokens of each sample, after a warm-up that is not counted."""
     vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
     batch = api.llama_batch_init(samples, 0, 1)
     batch.n_tokens = samples

@@ -21,7 +21,7 @@ class Cpu(ConditionFault):
         yield from super().mistakes(topology)
         node = topology.nodes.get(self.node)
         if node and node.cpus is not None and self.cpus > node.cpus:
-            yield ("cpus",), f"{self.cpus:g} is more than the {node.cpus:g} of node {self.node!r}; give it less"
+            yield ("cpus",), f"{self.cpus:g} is more than the {node.cpus:g} of node {self.node!r}; name at most that"
 
     def condition(self) -> dict[str, Any]:
         """The new cap, in cores."""

@@ -21,7 +21,7 @@ class Degrade(LinkFault, TwoWayShape):
         """No property at all, or one that does not fit the others of the link."""
         yield from super().mistakes(topology)
         if not any(self.said_of(direction) for direction in DIRECTIONS):
-            yield (), "says no property to change; name one, like delay: 200ms"
+            yield (), "changes no property; name one, like delay: 200ms"
         for link in topology.resolved_links:
             if link.name == self.link:
                 yield from (((), message) for message in dict.fromkeys(self._misfits(link)))

@@ -23,7 +23,7 @@ class Flap(LinkFault):
     @model_validator(mode="after")
     def _fits(self) -> "Flap":
         if self.every <= self.cut:
-            raise ValueError("`every` must be longer than `cut`, or the link is never whole")
+            raise ValueError("`every` must be longer than `cut`, so that the link is whole between cuts")
         return self
 
     def phases(self, topology: Topology) -> Iterator[Phase]:

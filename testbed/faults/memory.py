@@ -23,7 +23,7 @@ class Memory(ConditionFault):
         node = topology.nodes.get(self.node)
         if node and self.memory >= node.memory:
             cap = SIZE.format(node.memory)
-            yield ("memory",), f"must be below the {cap} of node {self.node!r}, or nothing is squeezed"
+            yield ("memory",), f"must be below the {cap} of node {self.node!r}; name a smaller cap"
 
     def condition(self) -> dict[str, Any]:
         """The new cap, in bytes."""

@@ -35,7 +35,7 @@ class Partition(Fault):
                 yield from node_mistakes(("groups", number, index), node, topology)
         for node, times in Counter(chain.from_iterable(self.groups)).items():
             if times > 1:
-                yield ("groups",), f"{node!r} stands there {times} times; a node can be on one side only"
+                yield ("groups",), f"{node!r} is listed {times} times; name each node at most once"
 
     def demands(self) -> Iterator[tuple[str, str]]:
         """That every node of a group can be deaf."""

@@ -166,7 +166,9 @@ class _Ring:
 def _as_asked(model: str, ring: _Ring, split: Sequence[int]) -> Placement:
     plan = StagePlan(tuple(split))
     if plan.total != len(ring.anatomy.layers):
-        raise ModelError(f"{model} has {len(ring.anatomy.layers)} layers, and `split` has {plan.total}")
+        raise ModelError(
+            f"{model} has {len(ring.anatomy.layers)} layers, and `split` has {plan.total}; the numbers must add up"
+        )
     stages = [ring.stage(number, layers) for number, layers in enumerate(plan.ranges)]
     for stage in stages:
         if not stage.fits:

@@ -84,7 +84,7 @@ def readable(reference: str, path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise ModelError(f"{reference}: {path} is not a GGUF model that can be read ({error})") from error
+        raise ModelError(f"{reference}: {path} is not a readable GGUF model ({error})") from error
 
 
 def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
@@ -119,7 +119,7 @@ def _locate(reference: str) -> Path:
     if not is_file(path):
         raise ModelError(f"{reference}: there is no file {path}")
     if not path.stat().st_mode & stat.S_IROTH:
-        raise ModelError(f"{reference}: the nodes' user may not read {path}; to mend it: chmod a+r {path}")
+        raise ModelError(f"{reference}: the nodes' user may not read {path}; permit it: chmod a+r {path}")
     return path.resolve()
 
 

@@ -125,7 +125,9 @@ def split(model: Model, plan: StagePlan, folder: Path | None = None) -> StageFil
     files. Raises ModelError if the model cannot be split or has another number of layers than ``plan``.
     """
     if plan.total != model.layers:
-        raise ModelError(f"{model.reference} has {model.layers} layers, and the plan {plan} has {plan.total}")
+        raise ModelError(
+            f"{model.reference} has {model.layers} layers, and the plan {plan} has {plan.total}; plan for each layer"
+        )
     parts = Parts(model)
     place = (folder or cache_folder() / "stages") / f"{model.sha256[:16]}-{_FORMAT}"
     try:

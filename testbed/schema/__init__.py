@@ -1,1 +1,1 @@
-"""What the user wrote: models of the files, and every mistake with its line. Knows no world."""
+"""Schemas of scenario and topology files, which report every mistake with its line."""

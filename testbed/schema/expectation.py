@@ -93,9 +93,12 @@ class ExpectationEntry(Spec):
                 known = ", ".join(entries) or "none"
                 yield (key,), f"the timeline has no entry named {label!r}; known are {known}"
         if self.during in entries and _is_over_at_once(entries[self.during]):
-            yield ("during",), f"{self.during} is over at once; say `after: {self.during}`"
+            yield ("during",), f"{self.during} has no duration; write `after: {self.during}`"
         if self.after in entries and _lasts_to_the_end(entries[self.after], timeline):
-            yield ("after",), f"{self.after} lasts until the end of play; say `during`, or end it, by `for` or `heal`"
+            yield (
+                ("after",),
+                f"{self.after} lasts until the end of play; write `during`, or end the fault by `for` or `heal`",
+            )
         if self.node is not None:
             yield from node_mistakes(("node",), self.node, topology)
         for node in self.states:
@@ -147,9 +150,12 @@ class ExpectationEntry(Spec):
         """Bounds on metrics that have no value for this part of a run."""
         for metric in self.bounds:
             if self.window is not None and not METRICS.get(metric).of_window:
-                yield (metric,), "is known of the whole of play only; move it to an entry without a window"
+                yield (metric,), "is measured over the whole of play only; move it to an entry without a window"
             if self._is_of_nodes and not METRICS.get(metric).of_node:
-                yield (metric,), "is known of all nodes together only; move it to an entry without `node` and `nodes`"
+                yield (
+                    (metric,),
+                    "is measured over all nodes together only; move it to an entry without `node` and `nodes`",
+                )
 
     @property
     def _is_of_nodes(self) -> bool:

@@ -24,7 +24,7 @@ def full_key(option: str, key: str) -> str:
     if len(meant) == 1:
         return meant[0]
     if meant:
-        raise SpecError.of(option, f"`{key}` may be {', '.join(meant)}; write more of the one that is meant")
+        raise SpecError.of(option, f"`{key}` may be {', '.join(meant)}; write enough to tell them apart")
     last_parts = {known.rpartition(".")[2] for known in scenario_keys()}
     close = difflib.get_close_matches(key.rpartition(".")[2], sorted(last_parts), 1)
     raise SpecError.of(

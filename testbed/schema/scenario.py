@@ -192,7 +192,10 @@ class Scenario(Spec):
         needed = self.pattern.peers_needed
         missing = {node: needed - len(self.neighbours(node)) for node in self.topology.nodes}
         for node in [node for node in missing if missing[node] > 0][:1]:
-            yield ("pattern",), f"needs {needed} neighbours a node; {node!r} lacks {missing[node]}"
+            yield (
+                ("pattern",),
+                f"needs {needed} neighbours for each node; {node!r} lacks {missing[node]}; link more or ask fewer",
+            )
 
 
 def load_scenario(

@@ -107,7 +107,7 @@ MISTAKES = {
         "[b, s7]",
         "[b, s7]",
         "links[1].endpoints[1]",
-        "there is no 's7' to link to; known are a, b, s1",
+        "there is no node or switch 's7'; known are a, b, s1",
     ),
     "node without link": (
         TOPOLOGY,
@@ -264,7 +264,7 @@ MISTAKES = {
         "proposers: 2",
         "pattern",
         "pattern",
-        "needs 2 neighbours a node; 'a' lacks 1",
+        "needs 2 neighbours for each node; 'a' lacks 1",
     ),
 }
 
@@ -398,7 +398,7 @@ def test_mistakes_between_the_parts_of_one_file_do_not_hide_those_of_the_other(
     _, lines = _validate(files.write(scenario, topology), capsys, monkeypatch)
     assert len(lines) == 2
     assert "workload.count" in lines[0]
-    assert "there is no 's7'" in lines[1]
+    assert "there is no node or switch 's7'" in lines[1]
 
 
 def test_every_scenario_is_checked_even_after_a_bad_one(files: Any) -> None:

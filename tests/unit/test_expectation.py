@@ -93,12 +93,16 @@ MISTAKES = {
         "the timeline has no entry named 'partition-2'; known are partition-1, crash, heal-1, restart-1, hang-1",
     ),
     "unknown label after": ('after: heal, completed: ">= 1"', "after", "no entry named 'heal'; known are partition-1"),
-    "during a restart": ('during: restart-1, completed: ">= 1"', "during", "say `after: restart-1`"),
-    "during a healing": ('during: heal-1, completed: ">= 1"', "during", "heal-1 is over at once; say `after: heal-1`"),
+    "during a restart": ('during: restart-1, completed: ">= 1"', "during", "write `after: restart-1`"),
+    "during a healing": (
+        'during: heal-1, completed: ">= 1"',
+        "during",
+        "heal-1 has no duration; write `after: heal-1`",
+    ),
     "after what never ends": (
         'after: hang-1, completed: ">= 1"',
         "after",
-        "hang-1 lasts until the end of play; say `during`, or end it, by `for` or `heal`",
+        "hang-1 lasts until the end of play; write `during`, or end the fault by `for` or `heal`",
     ),
     "two windows": ('during: crash, from: 3s, completed: ">= 1"', "", "takes one of `during`, `after`, and `from`"),
     "two labels": ('during: crash, after: crash, completed: ">= 1"', "", "takes one of `during`, `after`, and `from`"),
@@ -115,10 +119,18 @@ MISTAKES = {
     "a state in a window": ("during: crash, nodes: {b: exited}", "", "how nodes end has no window"),
     "no bound": ("during: crash", "", 'expects nothing; add a metric and its bound, like completed: ">= 1"'),
     "no bound on nodes": ("nodes: all", "", "expects nothing"),
-    "links in a window": ('during: crash, bytes_on_links: "> 1kB"', "bytes_on_links", "of the whole of play only"),
-    "links of a node": ('node: a, bytes_on_links: "> 1kB"', "bytes_on_links", "of all nodes together only"),
-    "links of all nodes": ('nodes: all, bytes_on_links: "> 1kB"', "bytes_on_links", "of all nodes together only"),
-    "peak in a window": ('from: 1s, memory.peak: "< 1GiB"', "memory.peak", "is known of the whole of play only"),
+    "links in a window": (
+        'during: crash, bytes_on_links: "> 1kB"',
+        "bytes_on_links",
+        "measured over the whole of play only",
+    ),
+    "links of a node": ('node: a, bytes_on_links: "> 1kB"', "bytes_on_links", "measured over all nodes together only"),
+    "links of all nodes": (
+        'nodes: all, bytes_on_links: "> 1kB"',
+        "bytes_on_links",
+        "measured over all nodes together only",
+    ),
+    "peak in a window": ('from: 1s, memory.peak: "< 1GiB"', "memory.peak", "is measured over the whole of play only"),
 }
 
 

@@ -80,7 +80,7 @@ def test_a_reference_to_nothing_is_refused_with_what_would_be_right(reference: s
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="is not a GGUF model that can be read"):
+    with pytest.raises(ModelError, match="is not a readable GGUF model"):
         resolve(f"path:{path}")
 
 
@@ -144,5 +144,5 @@ def test_heads_may_differ_from_layer_to_layer(tmp_path: Path) -> None:
 
 
 def test_a_header_without_heads_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is not a GGUF model that can be read"):
+    with pytest.raises(ModelError, match="is not a readable GGUF model"):
         resolve(f"path:{_write_gguf(tmp_path / 'm.gguf', head_count=0)}")

@@ -69,7 +69,7 @@ def test_an_empty_mapping_can_be_filled_from_the_command_line(files: Any) -> Non
 
 def test_layers_zero_need_no_neighbours(files: Any) -> None:
     assert files.load("pattern.layers=0", "pattern.proposers=5").pattern.peers_needed == 0
-    with pytest.raises(SpecError, match="needs 5 neighbours a node; 'a' lacks 4"):
+    with pytest.raises(SpecError, match="needs 5 neighbours for each node; 'a' lacks 4"):
         files.load("pattern.proposers=5")
 
 
@@ -170,5 +170,5 @@ def test_sparse_neighbourhoods_are_those_of_the_links(files: Any) -> None:
     assert {node: everyone.neighbours(node) for node in "abc"} == {"a": ["b", "c"], "b": ["a", "c"], "c": ["a", "b"]}
     sparse = files.load("pattern.neighbours=linked", topology=line)
     assert {node: sparse.neighbours(node) for node in "abc"} == {"a": ["b"], "b": ["a", "c"], "c": ["b"]}
-    with pytest.raises(SpecError, match="pattern: needs 2 neighbours a node; 'a' lacks 1"):
+    with pytest.raises(SpecError, match="pattern: needs 2 neighbours for each node; 'a' lacks 1"):
         files.load("pattern.neighbours=linked", "pattern.proposers=2", topology=line)

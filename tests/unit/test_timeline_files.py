@@ -65,7 +65,11 @@ MISTAKES = {
     "unknown node": (["at: 1s, kill: x"], "kill.node", "there is no node 'x'; known are a, b"),
     "unknown link": (["at: 1s, cut: a-b"], "cut.link", "there is no link 'a-b'; known are a-s1, b-s1"),
     "unknown node on a side": (["at: 1s, partition: [[a], [s1]]"], "partition.groups[1][0]", "there is no node 's1'"),
-    "node on two sides": (["at: 1s, partition: [[a], [b, a]]"], "partition.groups", "'a' stands there 2 times"),
+    "node on two sides": (
+        ["at: 1s, partition: [[a], [b, a]]"],
+        "partition.groups",
+        "'a' is listed 2 times; name each node at most once",
+    ),
     "one side": (["at: 1s, partition: [[a, b]]"], "partition.groups", "at least 2 items"),
     "no trigger": (["cut: a-s1"], "", "takes one of at, after, when, in to say when it happens"),
     "two triggers": (["at: 1s, in: {layer: 1}, cut: a-s1"], "", "takes one of at, after, when, in"),
@@ -79,7 +83,7 @@ MISTAKES = {
         "flap",
         "must be longer than `cut`",
     ),
-    "nothing to degrade": (["at: 1s, degrade: {link: a-s1}"], "degrade", "says no property to change"),
+    "nothing to degrade": (["at: 1s, degrade: {link: a-s1}"], "degrade", "changes no property; name one"),
     "jitter beyond the delay": (
         ["at: 1s, degrade: {link: a-s1, jitter: 50ms}"],
         "degrade",
@@ -122,20 +126,24 @@ MISTAKES = {
         "takes either `prompts` or `tokens`",
     ),
     "unknown node of a trigger": (["when: {node: x, queue: '> 1'}, cut: a-s1"], "when.node", "there is no node 'x'"),
-    "queue of no length": (["when: {node: a, queue: '< 0'}, cut: a-s1"], "when.queue", "'< 0' holds of no queue"),
+    "queue of no length": (
+        ["when: {node: a, queue: '< 0'}, cut: a-s1"],
+        "when.queue",
+        "no queue keeps '< 0'; bound a whole number",
+    ),
     "no bound": (["when: {node: a, queue: 3}, cut: a-s1"], "when.queue", "valid string"),
     "layer beyond the last": (
         ["in: {layer: 3}, cut: a-s1"],
         "in.layer",
         "never comes: the last layer of this pattern is 2",
     ),
-    "long after the end": (["at: 3h, cut: a-s1"], "at", "is long after the end: the 6 prompts have arrived"),
+    "long after the end": (["at: 3h, cut: a-s1"], "at", "is long after the last of 6 prompts, which arrives"),
     "a dead node": (
         ["at: 1s, kill: a", "at: 2s, pause: a"],
         "",
-        "node 'a' is dead by then, of kill-1; restart it before",
+        "node 'a' is down by then, killed by kill-1; restart it before",
     ),
-    "a dead node dies": (["at: 1s, kill: a, for: 5s", "at: 2s, kill: a"], "", "node 'a' is dead by then"),
+    "a dead node dies": (["at: 1s, kill: a, for: 5s", "at: 2s, kill: a"], "", "node 'a' is down by then"),
 }
 
 

@@ -1,1 +1,1 @@
-"""Topology files: devices, links, routes."""
+"""The network of a topology file: devices, links and routes."""

@@ -39,7 +39,7 @@ _MOST_PORTS = 999  # of a switch, by the length of names; a Linux bridge has 1,0
 class Node(Spec):
     """A device and its model. A device profile sets its speed and memory, unless ``cpus`` and ``memory`` do."""
 
-    kind: str = Field("container", description="what it is; `testbed kinds` lists them")
+    kind: str = Field("container", description="kind of node; `testbed kinds` lists them")
     model: ModelName = Field(description=_MODELS)
     device: str | None = Field(
         None, description="a device profile, which sets speed and memory unless `cpus` and `memory` do"
@@ -178,7 +178,7 @@ class Topology(Spec):
             for end, name in enumerate(link.endpoints):
                 if name not in self.nodes and name not in self.switches:
                     known = ", ".join([*self.nodes, *self.switches])
-                    yield ("links", index, "endpoints", end), f"there is no {name!r} to link to; known are {known}"
+                    yield ("links", index, "endpoints", end), f"there is no node or switch {name!r}; known are {known}"
             if len(set(link.endpoints)) == 1 and link.endpoints[0] in self.nodes:
                 yield ("links", index, "endpoints"), f"links {link.endpoints[0]!r} to itself; name two different ends"
             ports.update(link.endpoints)

@@ -198,7 +198,8 @@ def _entry_mistakes(entry: Entry, extent: Extent) -> Iterator[Mistake]:
     # The time that nodes need for the last prompts is unknown; the limit is ten times the arrivals' and ten minutes.
     if entry.at is not None and entry.at > 10 * extent.seconds + 600:
         arrived = DURATION.readable(extent.seconds)
-        yield ("at",), f"is long after the end: the {extent.prompts} prompts have arrived after about {arrived}"
+        last = f"the last of {extent.prompts} prompts, which arrives after about {arrived}"
+        yield ("at",), f"is long after {last}; name an earlier time"
 
 
 def _impossible(entries: Sequence[Entry]) -> Iterator[Mistake]:
@@ -214,6 +215,9 @@ def _impossible(entries: Sequence[Entry]) -> Iterator[Mistake]:
             dead.pop(fault.starts, None)
         if fault.needs is not None and fault.needs in dead:
             killer, _ = dead[fault.needs]
-            yield (index,), f"node {fault.needs!r} is dead by then, of {killer}; restart it before, or heal {killer}"
+            yield (
+                (index,),
+                f"node {fault.needs!r} is down by then, killed by {killer}; restart it before, or heal {killer}",
+            )
         elif fault.ends is not None:
             dead[fault.ends] = (entry.label, at + (entry.lasts or math.inf))

@@ -85,7 +85,7 @@ class After(Trigger):
         if self.node is not None:
             yield from node_mistakes(("node",), self.node, extent.topology)
         if (self.prompts or 0) > extent.prompts:
-            yield ("prompts",), f"never comes: the workload has {extent.prompts} prompts; wait for at most as many"
+            yield ("prompts",), f"never comes: the workload has {extent.prompts} prompts; wait for at most that many"
 
 
 class When(Trigger):
@@ -99,7 +99,7 @@ class When(Trigger):
     def _is_bound(cls, queue: str) -> str:
         bound = Bound.parse("queue.max", queue)
         if not any(map(bound.holds, range(_LONGEST_QUEUE))):
-            raise ValueError(f"{queue!r} holds of no queue; its length is a whole number from 0 on")
+            raise ValueError(f"no queue keeps {queue!r}; bound a whole number from 0 on, like '> 3'")
         return queue
 
     def met(self, nodes: Standings) -> bool:
@@ -123,4 +123,7 @@ class In(Trigger):
     def mistakes(self, extent: Extent) -> Iterator[Mistake]:
         """A layer beyond the last of the pattern."""
         if self.layer > extent.last_layer:
-            yield ("layer",), f"never comes: the last layer of this pattern is {extent.last_layer}"
+            yield (
+                ("layer",),
+                f"never comes: the last layer of this pattern is {extent.last_layer}; name that or a lower one",
+            )
