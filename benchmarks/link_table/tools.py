@@ -72,9 +72,9 @@ def tcp_rates(pair: Pair, bandwidth: float, round_trip: float, seconds: int = 4,
 
     ``bandwidth`` (bit/s) and ``round_trip`` (s) of the link limit the bytes in flight. The limit exceeds the
     bandwidth-delay product by a quarter and 10 ms of sending, so the link is never idle. It is below what link and
-    queue hold together, so no packet is dropped and the rate is constant. Without a limit TCP fills the queue: at 1 Mbit/s
-    iperf3's own messages would wait 12 s, and at 200 ms and 500 Mbit/s TCP would need minutes to recover from a
-    drop. Reno is used because Cubic leaves slow start early on paths without loss (HyStart: Ha and Rhee, 2011).
+    queue hold together, so no packet is dropped and the rate is constant. Without a limit TCP fills the queue: at
+    1 Mbit/s iperf3's own messages would wait 12 s, and at 200 ms and 500 Mbit/s TCP would need minutes to recover from
+    a drop. Reno is used because Cubic leaves slow start early on paths without loss (HyStart: Ha and Rhee, 2011).
     """
     on_its_way = bandwidth / 8 * (1.25 * round_trip + 0.010) + 16e3
     _limit_buffers(pair.a, "tcp_wmem", 8 * on_its_way)  # ample: the receiver limits
