@@ -1,4 +1,4 @@
-"""The part of a GGUF file's header that says how large the transformer is."""
+"""The dimensions of a transformer in the header of a GGUF file."""
 
 from typing import Protocol
 
@@ -10,38 +10,43 @@ class Dimensions(Protocol):
 
     @property
     def context(self) -> int:
-        """The most tokens of a sequence."""
+        """The largest number of tokens in a sequence."""
 
     @property
     def width(self) -> int:
-        """The values of a hidden state."""
+        """The number of values in a hidden state."""
 
     @property
-    def layers(self) -> int: ...
+    def layers(self) -> int:
+        """The number of layers."""
 
     @property
     def feed_forward(self) -> int:
-        """The values between the two matrices of a feed-forward network."""
+        """The number of values inside a feed-forward network."""
 
     @property
-    def heads(self) -> int: ...
+    def heads(self) -> int:
+        """The number of query heads."""
 
     @property
     def kv_heads(self) -> int:
-        """Heads of keys and values, each of which several heads of queries share."""
+        """The number of key/value heads, each of which several query heads share."""
 
     @property
-    def head_width(self) -> int: ...
+    def head_width(self) -> int:
+        """The number of values in a head."""
 
     @property
     def epsilon(self) -> float:
-        """Added to the mean square in a normalisation."""
+        """The value added to the mean square in a normalization."""
 
     @property
-    def rope_base(self) -> float: ...
+    def rope_base(self) -> float:
+        """The base of the rotary frequencies."""
 
     @property
-    def vocabulary(self) -> int: ...
+    def vocabulary(self) -> int:
+        """The number of tokens."""
 
 
 def write_dimensions(writer: GGUFWriter, dimensions: Dimensions) -> None:

@@ -31,7 +31,7 @@ _Kind = GGMLQuantizationType
 
 
 @dataclass(frozen=True)
-class Dimensions:
+class ModelDimensions:
     """The dimensions of a model, as published by its authors."""
 
     architecture: str
@@ -56,15 +56,19 @@ class Dimensions:
 
 _SHAPES: Final = {
     # config.json of keeeeenw/MicroLlama
-    "microllama-300m": Dimensions("llama", 12, 1024, 16, 4, 5632, 32000, 2048, 10_000, 1e-5, tied=False),
+    "microllama-300m": ModelDimensions("llama", 12, 1024, 16, 4, 5632, 32000, 2048, 10_000, 1e-5, tied=False),
     # config.json of TinyLlama/TinyLlama-1.1B-Chat-v1.0
-    "tinyllama-1.1b": Dimensions("llama", 22, 2048, 32, 4, 5632, 32000, 2048, 10_000, 1e-5, tied=False),
+    "tinyllama-1.1b": ModelDimensions("llama", 22, 2048, 32, 4, 5632, 32000, 2048, 10_000, 1e-5, tied=False),
     # config.json of meta-llama/Llama-3.2-1B
-    "llama-3.2-1b": Dimensions("llama", 16, 2048, 32, 8, 8192, 128256, 131072, 5e5, 1e-5, tied=True, stretched=True),
+    "llama-3.2-1b": ModelDimensions(
+        "llama", 16, 2048, 32, 8, 8192, 128256, 131072, 5e5, 1e-5, tied=True, stretched=True
+    ),
     # config.json of meta-llama/Llama-3.2-3B
-    "llama-3.2-3b": Dimensions("llama", 28, 3072, 24, 8, 8192, 128256, 131072, 5e5, 1e-5, tied=True, stretched=True),
+    "llama-3.2-3b": ModelDimensions(
+        "llama", 28, 3072, 24, 8, 8192, 128256, 131072, 5e5, 1e-5, tied=True, stretched=True
+    ),
     # config.json of Qwen/Qwen2.5-0.5B
-    "qwen2.5-0.5b": Dimensions("qwen2", 24, 896, 14, 2, 4864, 151936, 32768, 1e6, 1e-6, tied=True, biased=True),
+    "qwen2.5-0.5b": ModelDimensions("qwen2", 24, 896, 14, 2, 4864, 151936, 32768, 1e6, 1e-6, tied=True, biased=True),
 }
 
 
@@ -106,7 +110,7 @@ class Recipe:
     """One synthetic model. Its name is ``MODEL-ENCODING``."""
 
     name: str
-    shape: Dimensions
+    shape: ModelDimensions
     encoding: Encoding
 
     @property
@@ -207,7 +211,7 @@ def _vector(name: str, values: NDArray[np.float32]) -> Tensor:
     return Tensor(name, 1, len(values), _Kind.F32, values=values)
 
 
-def _stretched(shape: Dimensions) -> NDArray[np.float32]:
+def _stretched(shape: ModelDimensions) -> NDArray[np.float32]:
     """Llama 3.2's divisors of the rotary frequencies, from 1 for high frequencies to 32 for low ones."""
     factor, low, high, context = 32, 1, 4, 8192
     turns = context * shape.rope_base ** -(np.arange(0, shape.head_width, 2) / shape.head_width) / (2 * math.pi)

@@ -12,18 +12,18 @@ from rings import CONTEXT, Rings, whole
 from testbed.core.errors import SpecError
 from testbed.models import noise
 from testbed.models.holdings import model_mistakes
-from testbed.models.random_weights import ENCODINGS, RECIPES, Dimensions, Recipe
+from testbed.models.random_weights import ENCODINGS, RECIPES, ModelDimensions, Recipe
 from testbed.models.resolution import ModelError, resolve
 from testbed.models.split import StagePlan, split
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.stage import Limits
 from testbed.schema.scenario import load_scenario
 
-SMALL = Dimensions("llama", 3, 256, 4, 2, 512, 2000, 1024, 10_000, 1e-5, tied=False, stretched=True)
+SMALL = ModelDimensions("llama", 3, 256, 4, 2, 512, 2000, 1024, 10_000, 1e-5, tied=False, stretched=True)
 SHAPES = {
     "small": SMALL,
-    "tied": Dimensions("llama", 2, 256, 4, 2, 512, 2000, 1024, 10_000, 1e-5, tied=True),
-    "biased": Dimensions("qwen2", 2, 96, 3, 1, 256, 2000, 1024, 10_000, 1e-6, tied=True, biased=True),
+    "tied": ModelDimensions("llama", 2, 256, 4, 2, 512, 2000, 1024, 10_000, 1e-5, tied=True),
+    "biased": ModelDimensions("qwen2", 2, 96, 3, 1, 256, 2000, 1024, 10_000, 1e-6, tied=True, biased=True),
 }
 
 

@@ -1,4 +1,4 @@
-"""What every kind of node is: a container, or something else that stands behind an emulated link."""
+"""The base of node kinds: containers, and other things behind an emulated link."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from testbed.core.registry import Registry
 
 
 class NodeKind(ABC):
-    """A kind of node, found by the ``kind:`` of a node in a topology file."""
+    """A kind of node, named by ``kind:`` of a node in a topology file."""
 
     suffers: ClassVar[frozenset[str]]
     """The fields of :class:`~testbed.faults.api.Condition` that faults can change in its nodes."""
