@@ -23,6 +23,9 @@ Kind = TypeVar("Kind")
 _OWN: Final = "testbed"  # the distribution whose kinds come along
 _FILE_REFERENCE: Final = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
+FILE_REFERENCE_PATTERN: Final = r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$"
+"""Matches ``FILE.py:NAME`` in a JSON Schema."""
+
 
 class KindError(TestbedError):
     """A kind does not exist, exists twice, or cannot be loaded."""

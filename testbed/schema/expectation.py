@@ -7,6 +7,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     PrivateAttr,
     SerializerFunctionWrapHandler,
@@ -16,8 +17,10 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from testbed.core.registry import is_file_reference
+from testbed.core.registry import FILE_REFERENCE_PATTERN, is_file_reference
 from testbed.core.spec import Spec
 from testbed.core.units import DURATION, Duration
 from testbed.schema.bound import Bound, bound_on
@@ -123,6 +126,11 @@ class ExpectationEntry(Spec):
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {**handler(self), **{name: bound.written for name, bound in self._in_files.items()}}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler.resolve_ref_schema(handler(schema))
+        return {**described, "patternProperties": {FILE_REFERENCE_PATTERN: {"type": "string"}}}
 
     def _check(self) -> None:
         """Raises MistakesError for keys that do not go together."""

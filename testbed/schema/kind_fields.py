@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from testbed.core.input_files import anchored as anchored_path
-from testbed.core.registry import KindError, Registry, anchored
+from testbed.core.registry import FILE_REFERENCE_PATTERN, KindError, Registry, anchored
 from testbed.schema.explain import Mistake, MistakesError, explain
 
 
@@ -33,10 +33,12 @@ class OfKind:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Any kind that can be loaded, or a string."""
+        """Any kind that can be loaded, a kind of one file with any options, or a string."""
         del schema
         kinds = [self._described(name, kind, handler) for name, kind in loadable(self.registry)]
-        return {"anyOf": [*kinds, {"type": "string"}]}
+        of_file = {"type": "string", "pattern": FILE_REFERENCE_PATTERN}
+        options = {"type": "object", "properties": {self.key: of_file}, "required": [self.key]}
+        return {"anyOf": [*kinds, options, {"type": "string"}]}
 
     def _read(self, written: Any, info: core_schema.ValidationInfo) -> Any:
         if isinstance(written, BaseModel):

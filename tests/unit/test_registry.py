@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -227,6 +228,25 @@ def test_the_schema_has_the_options_of_a_packages_kind_and_leaves_broken_ones_ou
     assert '"const": "half"' in schema
     assert '"share"' in schema
     assert '"const": "broken"' not in schema
+
+
+def _admits(schema: Any, reference: str) -> bool:
+    """Whether ``schema`` allows a mapping whose kind is ``reference``, with any further options."""
+    objects = [one for one in schema["anyOf"] if one.get("additionalProperties", True) and "properties" in one]
+    patterns = [key.get("pattern", "^$") for one in objects for key in one["properties"].values()]
+    return any(re.search(pattern, reference) for pattern in patterns)
+
+
+def test_the_schema_admits_kinds_of_files_wherever_a_kind_is_named() -> None:
+    schema = json_schema()
+    workload = schema["$defs"]["Workload"]["properties"]
+    for field in (schema["properties"]["pattern"], *(workload[key] for key in ("prompts", "arrivals", "scorer"))):
+        assert _admits(field, "./mine.py:Mine")
+        assert not _admits(field, "no-such-kind")
+    for definition in ("Entry", "Expectation"):
+        (pattern,) = schema["$defs"][definition]["patternProperties"]
+        assert re.search(pattern, "./mine.py:Mine")
+        assert not re.search(pattern, "no-such-kind")
 
 
 # --- single files -----------------------------------------------------------------------------------------------------

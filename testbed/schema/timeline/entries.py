@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from testbed.core.registry import FILE_REFERENCE_PATTERN
 from testbed.core.spec import Spec, matching
 from testbed.core.units import DURATION, Duration
 from testbed.schema.explain import Mistake, MistakesError
@@ -146,7 +147,8 @@ class Entry(Spec):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         described = handler.resolve_ref_schema(handler(schema))
         faults = {name: handler(fault.__pydantic_core_schema__) for name, fault in loadable(FAULTS)}
-        return {**described, "properties": {**described["properties"], **faults}}
+        of_file: JsonSchemaValue = {FILE_REFERENCE_PATTERN: {}}
+        return {**described, "properties": {**described["properties"], **faults}, "patternProperties": of_file}
 
 
 def named(entries: Sequence[Entry]) -> list[Entry]:
