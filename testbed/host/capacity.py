@@ -1,4 +1,4 @@
-"""Whether this host has what the nodes of a scenario need, and how slowly time must run for that."""
+"""Whether this host has the CPU and memory that the nodes of a scenario need, and which dilation makes them fit."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -11,24 +11,24 @@ from testbed.host.machine import host_cpus, host_memory
 from testbed.schema.scenario import Scenario
 
 _FOR_THE_HOST: Final = 0.2
-"""The part of its cores that ``dilation: auto`` leaves to links, runner and Docker's engine."""
+"""Share of the host's cores that ``dilation: auto`` leaves to links, runner and Docker engine."""
 
 _SMALLEST_SHARE: Final = 0.001
-"""Of a core: 1 ms in 1 s. The kernel takes no smaller quota (min_cfs_quota_period) and no longer period."""
+"""Smallest share of a core: 1 ms in 1 s. The kernel takes no smaller quota (min_cfs_quota_period), no longer period."""
 
 
 def threads(cores: float) -> int:
-    """How many threads a node computes with that may use so many of the host's cores: the whole ones, at least one."""
+    """Threads of a node that may use ``cores`` of the host: one for each whole core, at least one."""
     return max(1, int(cores))
 
 
 def asked_cpus(devices: Iterable[Device]) -> float:
-    """Cores that all nodes have together, without what summing rounds: twenty times a tenth are two."""
+    """Sum of all nodes' cores, rounded once: twenty times 0.1 is exactly 2."""
     return math.fsum(device.cpus for device in devices)
 
 
 def settle_dilation(scenario: Scenario, devices: Mapping[str, Device]) -> float:
-    """The dilation that is asked for, as a number; raises HostError if the nodes need more than the host has then."""
+    """The scenario's dilation as a number; raises HostError if the nodes need more CPU than the host has at it."""
     fitting = fitting_dilation(devices.values(), host_cpus())
     dilation = fitting if scenario.dilation == "auto" else scenario.dilation
     slower = f"let time run slower (`dilation: auto`, which is {fitting:g} here)"
@@ -59,9 +59,9 @@ def _check_share(name: str, device: Device, dilation: float, slower: str) -> Non
 
 
 def fitting_dilation(devices: Collection[Device], cores: float) -> float:
-    """The smallest factor, in tenths, with which nodes fit on so many ``cores`` and leave some to the host.
+    """The smallest dilation, in tenths, at which the nodes fit on ``cores`` cores and leave a part to the host.
 
-    If that is not 1, no node has more than one core then, since it uses only whole ones of several.
+    Above 1 it also gives no node more than one core, since a node uses only whole cores.
     """
     everything = asked_cpus(devices) / (cores * (1 - _FOR_THE_HOST))
     factor = max([everything, *(device.cpus for device in devices if device.speed)])
@@ -69,12 +69,12 @@ def fitting_dilation(devices: Collection[Device], cores: float) -> float:
 
 
 def oversubscribed(devices: Mapping[str, Device], dilation: float) -> bool:
-    """Whether the nodes may use more CPU than the host has."""
+    """Whether the nodes together may use more CPU than the host has."""
     return asked_cpus(devices.values()) / dilation > host_cpus()
 
 
 def check_memory(devices: Mapping[str, Device]) -> None:
-    """Raises HostError if the nodes ask for more memory than the host has."""
+    """Raise HostError if the nodes together ask for more memory than the host has."""
     asked = sum(device.memory for device in devices.values())
     if asked > host_memory():
         raise HostError(

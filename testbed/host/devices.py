@@ -1,8 +1,8 @@
-"""What nodes are emulated as: how much of the host's CPU makes a node as fast as the device that it stands for.
+"""Emulated devices: the share of the host's CPU that makes a node as fast as the device it stands for.
 
-A profile says how fast a real device wrote with a certain model. With another one it is as much faster or slower as
-that has fewer or more bytes, all of which are read for each token. The node computes with one thread. How fast that is
-on this host is measured, and the node's share is the one divided by the other.
+A profile has the tokens per second that a real device wrote with one model. With another model the device's speed is
+inversely proportional to the size of the weights, since every token reads all of them. The node computes with one
+thread, whose speed on this host is measured. The node's share is the device's speed divided by the host's.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from testbed.schema.network.device import Profile
 from testbed.schema.network.topology import Topology
 
 CoreSpeed = Callable[[Model, float], float]
-"""Tells the tokens that a node with a share of a core writes with a model in a second of CPU time."""
+"""Called with a model and a share of a core; returns the tokens that a node writes in a second of CPU time."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a node is to be as its device, and ``host``: the tokens that it writes in a second of a core's time."""
+    """The speed that a node must have. ``host``: tokens that it writes in a second of CPU time on this host."""
 
     device: str
     profile: Profile
@@ -29,12 +29,12 @@ class Speed:
 
     @property
     def asked(self) -> float:
-        """Tokens a second that the device writes with the node's model."""
+        """Tokens per second of the device with the node's model."""
         return self.profile.speed(self.model.size)
 
     @property
     def cpus(self) -> float:
-        """Cores of the host that write as many."""
+        """Cores of the host that give the device's speed."""
         return self.asked / self.host
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Device:
-    """What a node has: cores of the host, by the run's clock, and bytes of memory. ``speed`` is why, if it has one."""
+    """What a node has: cores of the host, by the run's clock, and memory in bytes; ``speed`` explains the cores."""
 
     cpus: float
     memory: int
@@ -71,7 +71,7 @@ class Device:
 
 
 def devices(topology: Topology, models: Mapping[str, Model], core_speed: CoreSpeed) -> dict[str, Device]:
-    """What every node is emulated as."""
+    """The emulated device of every node, by its name."""
     found = {}
     for name, node in topology.nodes.items():
         if node.cpus is not None:
@@ -84,7 +84,7 @@ def devices(topology: Topology, models: Mapping[str, Model], core_speed: CoreSpe
 
 
 def _speed(name: str, profile: Profile, model: Model, core_speed: CoreSpeed) -> Speed:
-    """A node that needs less than a core of its own is measured with about the share that it gets; one at most."""
+    """The speed of a node. Below one core it is measured at about the node's share, since a share costs speed."""
     alone = Speed(name, profile, model, core_speed(model, 1.0))
     if alone.cpus >= 1:
         return alone

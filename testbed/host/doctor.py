@@ -1,4 +1,4 @@
-"""Everything the testbed relies on, looked at one by one."""
+"""Checks of everything that the testbed relies on."""
 
 import os
 import platform
@@ -34,16 +34,16 @@ _PROGRAMS: Final = {
     "ping": f"{_APT} iputils-ping",
     "docker": f"{_APT} docker-cli, or docker.io where there is no such package",
 }
-"""Programs that the testbed calls, and how to get them."""
+"""Programs that the testbed calls, each with the command that installs it."""
 
 _LEAST_MEMORY: Final = 1 << 30
 _LEAST_DISK: Final = 2 << 30
-"""Bytes with which an image can be made and a small scenario can be run."""
+"""Bytes that building the image and running a small scenario take."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: how it is, or what is wrong with it and the command that mends it."""
+    """The result of a check: the state of its subject, or the problem and the command that mends it."""
 
     subject: str
     state: str = ""
@@ -122,7 +122,7 @@ def _veth() -> Finding:
 
 
 def _refusal(kind: str) -> str | None:
-    """Why the kernel makes no interface of this kind, found by trying; None if it does."""
+    """The kernel's reason for making no interface of this kind, found by trying; None if it makes one."""
 
     def attempt() -> None:
         with IPRoute() as ip:
@@ -155,7 +155,7 @@ def _engine(client: docker.DockerClient) -> Finding:
 
 
 def _engine_place(_: docker.DockerClient) -> Finding:
-    """A run opens the processes of its containers, and mounts directories of this machine into them."""
+    """Check that the engine is local: a run enters its containers' namespaces and mounts directories into them."""
     address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     if not address.startswith("unix://"):
         return Finding("Docker's place", problem=f"{address} may be another machine", mend="unset DOCKER_HOST")
@@ -166,7 +166,7 @@ def _engine_place(_: docker.DockerClient) -> Finding:
 
 
 def _listener(path: str) -> int:
-    """The process behind a Unix socket; 0 if it is none that can be seen from here (unix(7), SO_PEERCRED)."""
+    """The id of the process behind a Unix socket; 0 if it is in another PID namespace (unix(7), SO_PEERCRED)."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -174,7 +174,7 @@ def _listener(path: str) -> int:
 
 
 def _engine_users(client: docker.DockerClient) -> Finding:
-    """A node's user must be the same one in its container and on the host, which gives it its directory."""
+    """Check that user ids are the same in containers: the host gives a node's directory to the node's user."""
     options = {option.split(",")[0] for option in client.info()["SecurityOptions"] or ()}
     if "name=rootless" in options:
         mend = "unset DOCKER_HOST; sudo systemctl start docker"
@@ -198,7 +198,7 @@ def _cache_disk() -> Finding:
 
 
 def _disk(subject: str, folder: Path, mend: str) -> Finding:
-    """``folder`` need not be there yet."""
+    """Check the free space for ``folder``, which need not exist."""
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if free < _LEAST_DISK:
         return Finding(subject, problem=f"only {SIZE.readable(free)} are free for {folder}", mend=mend)
@@ -228,4 +228,4 @@ _ENGINE_LOOKS: Final[tuple[Callable[[docker.DockerClient], Finding], ...]] = (
     _engine_users,
     _engine_disk,
 )
-"""What is asked of an engine that answers."""
+"""Checks of an engine that answers."""

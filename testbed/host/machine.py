@@ -1,4 +1,4 @@
-"""What this host has."""
+"""Cores, memory, root and Docker engine of this host."""
 
 import os
 
@@ -10,23 +10,23 @@ from testbed.core.errors import HostError
 
 
 def require_root() -> None:
-    """Raises HostError for anybody else."""
+    """Raise HostError if this process is not root's."""
     if os.geteuid() != 0:
         raise HostError("namespaces and links need root; say: sudo ./tb …")
 
 
 def host_cpus() -> int:
-    """The cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def host_memory() -> int:
-    """Bytes of memory."""
+    """Memory of the host, in bytes."""
     return int(psutil.virtual_memory().total)
 
 
 def connect_docker() -> docker.DockerClient:
-    """The Docker engine; raises HostError if it does not answer."""
+    """A client of the Docker engine; raises HostError if the engine does not answer."""
     try:
         return docker.from_env(timeout=600)
     except docker.errors.DockerException as error:

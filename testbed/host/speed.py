@@ -1,4 +1,4 @@
-"""How fast this host runs a model."""
+"""The speed of a model on this host."""
 
 import signal
 import subprocess
@@ -12,16 +12,16 @@ from testbed.models.resolution import Model, ModelError
 
 @cache
 def core_speed(model: Model, share: float) -> float:
-    """Tokens that a node with a ``share`` of a core, or all of one, writes in a second of CPU time; raises ModelError.
+    """Tokens that a node with a ``share`` of a core writes in a second of CPU time; raises ModelError.
 
-    Who is stopped a hundred times a second finds his caches cold each time, and does less in his time than who goes on.
-    So it is measured by what nodes run, in a process of its own, which is stopped as often as they are. It takes a
-    second or, with a large model, some ten.
+    A process stopped 100 times a second restarts with cold caches, so it does less work per CPU second. The measurement
+    therefore runs the code of a node in a process that is stopped as often as a node. It takes a second, or about ten
+    with a large model.
     """
     command = [sys.executable, "-m", "testbed.node.engine.speed", str(model.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        process.stdout.readline()  # once it is warm, or has failed
+        process.stdout.readline()  # the process is warm, or has failed
         try:
             while share < 1 and process.poll() is None:
                 _let_run(process, share)
@@ -35,7 +35,7 @@ def core_speed(model: Model, share: float) -> float:
 
 
 def _let_run(process: "subprocess.Popen[str]", share: float) -> None:
-    """Stop a process, and let it go on, for one period."""
+    """Stop a process and continue it, for one period of the CPU quota."""
     period = cap_period(share)
     process.send_signal(signal.SIGSTOP)
     time.sleep((1 - share) * period)
