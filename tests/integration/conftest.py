@@ -37,9 +37,8 @@ def _measures(item: pytest.Item) -> bool:
     return item.get_closest_marker("measures") is not None
 
 
-@pytest.fixture(scope="session", autouse=True)
-def root_and_docker() -> None:
-    """Without these nothing here can run; that is a failure, not something to skip."""
+def pytest_sessionstart() -> None:
+    """End the session without root or Docker, before workers start: that is a failure, not something to skip."""
     if os.geteuid() != 0:
         pytest.exit("the integration tests need root: sudo ./tb test integration", returncode=1)
     try:
