@@ -12,7 +12,7 @@ from typing import Any
 import docker
 import psutil
 import pytest
-from aiohttp import ClientConnectorError, ClientSession, UnixConnector
+from aiohttp import ClientError, ClientSession, UnixConnector
 from observed import FinishedRun, Remains
 
 from testbed.faults.effects import ActiveEffects
@@ -116,7 +116,7 @@ class Seen:
                     async with session.post("/v1/chat/completions", json=body) as response:
                         assert response.status == 200
                         times -= 1
-                except ClientConnectorError:  # it is being started again
+                except ClientError:  # it ends, or is being started again
                     await asyncio.sleep(0.1)
 
     def shared(self, node: str) -> Path:
