@@ -17,10 +17,10 @@ topology: {{name: one, nodes: {{a: {{model: zoo/alpha, cpus: {CAP}, memory: 160M
 pattern: {{kind: gossip-moa, layers: 0, proposers: 0}}
 workload: {{prompts: worldfacts, arrivals: {{process: poisson, rate: 1/s}}, count: 1}}
 """
+pytestmark = pytest.mark.measures
+
 SPIN = """
 import json, time
-
-pytestmark = pytest.mark.measures
 stops, begin, used = 0, time.monotonic(), time.process_time()
 last = begin
 while last < begin + 2:
