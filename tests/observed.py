@@ -58,10 +58,17 @@ class FinishedRun:
         return {entry[key]: entry["t"] for entry in self.events if entry["event"] == event}
 
     def seconds_away(self, node: str) -> float:
-        """From a node's first end until it was ready again; infinite if it never was."""
-        ended = min(event["t"] for event in self.events if event["event"] == "exited" and event["who"] == node)
-        ready = [event["t"] for event in self.events if event["event"] == "ready" and event["node"] == node]
-        return min((t - ended for t in ready if t > ended), default=inf)
+        """From a node's first end until it was ready again; infinite if it never was.
+
+        Of a node that somebody else restarts, the run may not see the end; the node's last event before counts then.
+        """
+        own = [event for event in self.events if event["node"] == node]
+        ready = [number for number, event in enumerate(own) if event["event"] == "ready"][1:]
+        if not ready:
+            return inf
+        exits = [event["t"] for event in self.events if event["event"] == "exited" and event["who"] == node]
+        ended: float = exits[0] if exits else own[ready[0] - 1]["t"]
+        return float(own[ready[0]]["t"]) - ended
 
     def jobs_by_prompt(self) -> dict[str, list[str]]:
         """The jobs that were done for each prompt."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import pytest
 from observed import PROJECT, FinishedRun
@@ -31,7 +32,10 @@ def model() -> ChatModel:
 
 
 def _assert_answers_are_those_of(model: ChatModel, run: FinishedRun) -> None:
-    """Text and number of tokens of every answer are what the model says to its prompt, at temperature 0."""
+    """Text, number of tokens and log-probabilities of every answer are what the model gives at temperature 0.
+
+    Frames carry a log-probability as f32.
+    """
     texts = {event["prompt"]: event["text"] for event in run.events if event["event"] == "prompt"}
     ends = {event["job"].split(".")[0]: event for event in run.events if event["event"] == "end"}
     assert ends.keys() == texts.keys()
@@ -39,7 +43,9 @@ def _assert_answers_are_those_of(model: ChatModel, run: FinishedRun) -> None:
         end = ends[prompt]
         said = Completion(end["text"], end["prompt_tokens"], end["tokens"], end["stopped"])
         alone = model.complete([{"role": "user", "content": text}], Sampling(0.0, 24, seed=0), lambda: None)
-        assert said == alone, prompt
+        assert said == replace(alone, logprobs=None), prompt
+        assert alone.logprobs is not None
+        assert end["logprobs"] == pytest.approx(asdict(alone.logprobs), abs=1e-5), prompt
 
 
 def test_the_answers_are_token_by_token_those_of_the_model_in_one_piece(
