@@ -41,8 +41,8 @@ def test_repetitions_are_runs_of_their_own_with_seeds_that_follow(base: Path) ->
 
 
 def test_a_run_over_slower_links_is_worse_than_its_baseline_and_fails(base: Path, tmp_path: Path) -> None:
-    # Each answer takes 2.8 s more, which is more than a busy host adds, and less than makes a node ask again.
-    slower = ("--set", "topology.defaults.link.delay=700ms", "--set", "expect={}")
+    # Each answer takes 1.2 s more, which is more than a busy host adds, and less than makes a node ask again.
+    slower = ("--set", "topology.defaults.link.delay=300ms", "--set", "expect={}")
     code, output = _run("run", GOSSIP, *SHORT, *slower, "--baseline", base, "--out", tmp_path / "slower")
     assert code == 1, output
     assert "✗ latency.mean: worse" in output
