@@ -15,7 +15,8 @@ from typing import Final
 
 from testbed.analysis.events import HOST, Event
 from testbed.analysis.spans import JobSpan, NodeQueue, node_of
-from testbed.schema.metric import METRICS, Metric, metrics, short_name
+from testbed.core.registry import recorded_name
+from testbed.schema.metric import METRICS, Metric, metrics
 
 Metrics = dict[str, float | None]
 """Values of metrics by name; None where there was nothing to compute from, or the metric failed."""
@@ -129,7 +130,7 @@ class Measurements:
     def known_metrics(self) -> dict[str, Metric]:
         """The metrics that are evaluated, by the names that results have them under."""
         installed, _ = metrics()
-        return {**installed, **{short_name(name): METRICS.get(name) for name in self.metric_files}}
+        return {**installed, **{recorded_name(name): METRICS.get(name) for name in self.metric_files}}
 
     @cached_property
     def _index(self) -> _Index:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Generic, TypeVar
@@ -78,9 +78,8 @@ class UsedKind:
         match self.origin:
             case PackageOrigin(package, version):
                 return {"group": self.group, "name": self.name, "package": package, "version": version}
-            case FileOrigin(path, sha256, reference):
-                name = f"{path.name}:{reference}"  # without the folder, which the run directory does not have
-                return {"group": self.group, "name": name, "file": path.name, "sha256": sha256}
+            case FileOrigin(path, sha256):
+                return {"group": self.group, "name": recorded_name(self.name), "file": path.name, "sha256": sha256}
 
 
 class Registry(Generic[Kind]):
@@ -129,7 +128,7 @@ class Registry(Generic[Kind]):
     @cached_property
     def _points(self) -> dict[str, list[EntryPoint]]:
         points: dict[str, list[EntryPoint]] = {}
-        for point in sorted(_entry_points(self.group), key=lambda point: point.name):
+        for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
             points.setdefault(point.name, []).append(point)
         return points
 
@@ -146,8 +145,8 @@ class Registry(Generic[Kind]):
         return ", ".join(point.dist.name if point.dist else point.value for point in self._points[name])
 
     def _load(self, name: str) -> Any:
-        if match := _FILE_REFERENCE.fullmatch(name):
-            return load_from_file(Path(match["path"]), match["name"])
+        if is_file_reference(name):
+            return load_reference(name)
         point = self._point(name)
         try:
             return point.load()
@@ -171,6 +170,11 @@ def file_of(name: str) -> Path | None:
     """The file of a ``FILE.py:NAME``; None of any other name."""
     match = _FILE_REFERENCE.fullmatch(name)
     return Path(match["path"]) if match else None
+
+
+def recorded_name(name: str) -> str:
+    """``name`` without the folder of a ``FILE.py:NAME``, which a run directory does not have."""
+    return Path(name).name if is_file_reference(name) else name
 
 
 def anchored(name: str, directory: Path) -> str:
@@ -219,11 +223,6 @@ def _module(path: Path, sha256: str) -> ModuleType:
         del sys.modules[spec.name]
         raise KindError(f"{path} cannot be imported: {_described(error)}") from error
     return module
-
-
-@cache
-def _entry_points(group: str) -> EntryPoints:
-    return entry_points(group=group)
 
 
 def _described(error: Exception) -> str:

@@ -21,10 +21,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, Literal
 
-from testbed.core.registry import KindError, Registry, is_file_reference
+from testbed.core.registry import KindError, Registry
 
 Better = Literal["higher", "lower"]
 
@@ -117,11 +116,6 @@ METRICS: Final = Registry[Metric]("testbed.metrics", "metric", Metric, reserved=
 def unit_of(name: str) -> str:
     """The unit of the metric called ``name``; raises KindError if there is no such metric."""
     return METRICS.get(name).traits.unit
-
-
-def short_name(name: str) -> str:
-    """The name under which results have a metric: that of a ``FILE.py:NAME`` without its folder."""
-    return Path(name).name if is_file_reference(name) else name
 
 
 @cache

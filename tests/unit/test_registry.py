@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from testbed import cli
-from testbed.core import registry
 from testbed.core.errors import SpecError
 from testbed.core.registry import FileOrigin, KindError, PackageOrigin, Registry, load_from_file
 from testbed.schema.expectation import ExpectationEntry
@@ -102,7 +101,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 def _forget() -> None:
     """Let the registries look again at what is installed; in a process that does not test them, that cannot change."""
-    registry._entry_points.cache_clear()
     for known in (SCORERS, FAULTS, METRICS):
         known.__dict__.pop("_points", None)
         known._loaded.clear()

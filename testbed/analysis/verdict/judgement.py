@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from testbed.analysis.faults import FaultRecord
 from testbed.analysis.measurements import Measurements, Metrics, Scope
+from testbed.core.registry import recorded_name
 from testbed.schema.expectation import Expectation, State
-from testbed.schema.metric import short_name
 from testbed.schema.scenario import Scenario
 
 
@@ -45,8 +45,10 @@ def judge(scenario: Scenario, measurements: Measurements, faults: Sequence[Fault
         for node in expectation.subjects(nodes):
             metrics = _metrics(expectation, node, measurements, records)
             for metric, bound in expectation.bounds.items():
-                value = metrics.get(short_name(metric))
-                yield Judgement(short_name(metric), expectation.window, node, bound.written, value, bound.holds(value))
+                value = metrics.get(recorded_name(metric))
+                yield Judgement(
+                    recorded_name(metric), expectation.window, node, bound.written, value, bound.holds(value)
+                )
         for node, expected in expectation.states.items():
             state = measurements.state(node)
             yield Judgement("state", None, node, expected, state, _is(state, expected))

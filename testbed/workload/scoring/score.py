@@ -2,9 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-from testbed.core.registry import is_file_reference
+from testbed.core.registry import recorded_name
 from testbed.workload.prompts.base import Question
 from testbed.workload.scoring.base import Scorer
 
@@ -21,7 +20,7 @@ class Score:
 
 def score_answer(scorer: Scorer, question: Question, answer: str) -> Score:
     """The score of ``answer``. A scorer that raises, or returns no number from 0 to 1, gives None with the reason."""
-    name = Path(scorer.scorer).name if is_file_reference(scorer.scorer) else scorer.scorer
+    name = recorded_name(scorer.scorer)
     try:
         value = scorer.score(question, answer)
     except Exception as error:  # whatever the scorer's own code raises
