@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from testbed.core import seeds
 from testbed.node.calls.asking import Asker
 from testbed.node.calls.deadlines import Deadlines
-from testbed.node.calls.openai import ChatRequest, DelegationRequest, VerificationRequest
+from testbed.node.calls.own import DelegationRequest, VerificationRequest
 from testbed.node.calls.requests import Ended, Requests, Running
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
@@ -18,6 +18,7 @@ from testbed.node.engine.queue import CancelledJobError, NotDoneError, Outcome
 from testbed.node.event_log import EventWriter
 from testbed.node.journal import Past
 from testbed.node.membership.neighbourhood import Neighbourhood
+from testbed.node.openai.chats import ChatRequest
 from testbed.node.participant import NodeParticipant, root
 from testbed.node.transport.http import HttpClient
 from testbed.patterns.participant import Completion, JobError, Prompt, Verification
@@ -77,12 +78,14 @@ class Agent:
 
     async def complete(self, request: ChatRequest, job: str, seconds: float | None = None) -> Completion:
         """Complete a chat, once for each ``job``, within ``seconds`` if its turn comes by then; raises JobError."""
+        self._inference.check(request.messages)
         outcome = await self._once(request, job, seconds, partial(self._complete, request, job))
         assert isinstance(outcome, Completion)  # the name's content says what it is
         return outcome
 
     async def verify(self, request: VerificationRequest, job: str, seconds: float | None = None) -> Verification:
         """Verify a draft, once for each ``job``; raises JobError, also where the vocabularies differ."""
+        self._inference.check(request.messages)
         if request.vocabulary != await self.vocabulary():
             models = f"{self.config.model} of {self.config.name} and {request.model}"
             raise JobError(f"{models} have different vocabularies, so one cannot verify the other's tokens")
@@ -117,6 +120,11 @@ class Agent:
             case Running(task):
                 self._cancelled[name] = reason
                 task.cancel()
+
+    def forget(self, name: str) -> None:
+        """Nobody can ask for the outcome of the request called ``name`` any more."""
+        self._jobs.forget(name)
+        self._delegations.forget(name)
 
     async def vocabulary(self) -> str:
         """The hash of the model's tokens; raises JobError where there is no model to compare."""
@@ -234,5 +242,5 @@ def _digest(content: str) -> str:
 
 def _succeeded(outcome: _Result | JobError) -> _Result:
     if isinstance(outcome, JobError):
-        raise JobError(str(outcome))
+        raise type(outcome)(str(outcome))  # a new one: each raise makes the traceback of an error longer
     return outcome

@@ -19,32 +19,20 @@ On the Unix socket, for the host, these and:
 
 import asyncio
 import itertools
-import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel
 
 from testbed.node.agent import Agent, origin_of
-from testbed.node.calls.asking import ATTEMPT, CALLS, DEADLINE, NAME, message_name
-from testbed.node.calls.openai import (
-    ChatRequest,
-    ChatResponse,
-    DelegationRequest,
-    DelegationResponse,
-    ErrorDetail,
-    ErrorResponse,
-    VerificationRequest,
-    VerificationResponse,
-)
-from testbed.node.calls.requests import NameTakenError
-from testbed.node.engine.queue import NotDoneError
+from testbed.node.calls.asking import CALLS, message_name
+from testbed.node.calls.own import DelegationRequest, DelegationResponse, VerificationRequest, VerificationResponse
 from testbed.node.event_log import EventWriter
 from testbed.node.event_stream import EventApi
+from testbed.node.incoming import LARGEST_REQUEST, Incoming, Intake, RefusedError, in_openai_form, refusal_of
 from testbed.node.journal import UNNAMED
+from testbed.node.openai.chats import ChatRequest, ChatResponse
 from testbed.node.participant import CHATS, DELEGATIONS, VERIFICATIONS
 from testbed.patterns.participant import JobError, Prompt
 
@@ -53,8 +41,12 @@ _Request = TypeVar("_Request", bound=BaseModel)
 _Work = Callable[[_Request, str, float | None], Coroutine[Any, Any, BaseModel]]
 """Does a request under its name, with so many seconds left."""
 
-LARGEST_REQUEST = 2**20
-"""Bytes; a longer body is refused before it is read."""
+
+class _PromptRequest(BaseModel):
+    """``POST /prompts``."""
+
+    id: str
+    text: str
 
 
 class NodeApi:
@@ -63,12 +55,13 @@ class NodeApi:
     def __init__(self, agent: Agent, log: EventWriter) -> None:
         self._agent = agent
         self._log = log
+        self._intake = Intake()
         self._numbers = itertools.count(1)
         self._exchanges: set[asyncio.Task[web.Response]] = set()  # asyncio itself keeps no reference to a task
 
     def for_network(self) -> web.Application:
         """The API on the emulated network."""
-        application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[_in_openai_form])
+        application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[in_openai_form])
         application.add_routes(
             [
                 web.post(CHATS, self._chat),
@@ -112,32 +105,28 @@ class NodeApi:
 
     async def _answered(self, http: web.Request, kind: type[_Request], work: _Work[_Request]) -> web.Response:
         """The response to a request. A named one outlives its connection; one without a name ends with it."""
-        body = await http.read()
-        try:
-            request, seconds = kind.model_validate_json(body), _seconds_left(http)
-        except ValidationError as error:
-            return _refusal(400, "; ".join(map(_sentence, error.errors())))
-        except ValueError as error:
-            return _refusal(400, str(error))
-        name = http.headers.get(NAME, "")
+        incoming = await self._intake.read(http, kind)
+        name, seconds = incoming.headers.name, incoming.headers.seconds
         if name:
             # aiohttp cancels the handler of a connection that ends. What it waits for goes on, and is traced as late.
-            exchange = asyncio.create_task(self._exchange(http, request, name, len(body), work(request, name, seconds)))
+            exchange = asyncio.create_task(self._exchange(http, incoming, name, work(incoming.content, name, seconds)))
             self._exchanges.add(exchange)
             exchange.add_done_callback(self._exchanges.discard)
             return await asyncio.shield(exchange)
         name = f"{UNNAMED}{next(self._numbers)}@{self._agent.config.name}"
         try:
-            return await self._exchange(http, request, name, len(body), work(request, name, seconds))
+            return await self._exchange(http, incoming, name, work(incoming.content, name, seconds))
         except asyncio.CancelledError:
             self._agent.cancel(name, "its connection has ended")
             raise
+        finally:
+            self._agent.forget(name)
 
     async def _exchange(
-        self, http: web.Request, request: BaseModel, name: str, size: int, work: Coroutine[Any, Any, BaseModel]
+        self, http: web.Request, incoming: Incoming[Any], name: str, work: Coroutine[Any, Any, BaseModel]
     ) -> web.Response:
-        peer, attempt = _asker(request), _attempt(http)
-        self._log.emit("receive", message=message_name(name, "request", attempt), peer=peer, bytes=size)
+        peer, attempt = _asker(incoming.content), incoming.headers.attempt
+        self._log.emit("receive", message=message_name(name, "request", attempt), peer=peer, bytes=incoming.size)
         status, content = await _outcome(work)
         # Of an asker that has hung up, the socket is gone; one that was cut off may still be sent to.
         event = "late" if http.transport is None or http.transport.is_closing() else "send"
@@ -148,11 +137,11 @@ class NodeApi:
         return web.json_response({"object": "list", "data": [{"id": self._agent.config.model, "object": "model"}]})
 
     async def _prompt(self, http: web.Request) -> web.Response:
-        prompt = Prompt(**await http.json())
+        asked = (await self._intake.read(http, _PromptRequest)).content
         try:
-            return web.json_response({"text": await self._agent.answer(prompt)})
+            return web.json_response({"text": await self._agent.answer(Prompt(asked.id, asked.text))})
         except JobError as error:
-            return _refusal(500, str(error))
+            raise RefusedError(500, str(error)) from None
 
     async def _neighbours(self, _: web.Request) -> web.Response:
         return web.json_response(await self._agent.reach())
@@ -162,12 +151,9 @@ async def _outcome(work: Coroutine[Any, Any, BaseModel]) -> tuple[int, bytes]:
     """Status and body of the response."""
     try:
         response = await work
-    except NotDoneError as error:
-        return 503, _error(str(error), "server_error")
-    except NameTakenError as error:
-        return 409, _error(str(error), "invalid_request_error")
     except JobError as error:
-        return 400, _error(str(error), "invalid_request_error")
+        refusal = refusal_of(error)
+        return refusal.status, refusal.body
     return 200, response.model_dump_json(exclude=_absent(response)).encode()
 
 
@@ -181,44 +167,3 @@ def _asker(request: BaseModel) -> str:
     if isinstance(request, DelegationRequest):
         return request.visited[-1]
     return origin_of(request).get("owner", "") if isinstance(request, ChatRequest) else ""
-
-
-def _seconds_left(http: web.Request) -> float | None:
-    """The seconds that the request may still take; None without a deadline. Raises ValueError."""
-    if (written := http.headers.get(DEADLINE)) is None:
-        return None
-    try:
-        if (seconds := float(written)) >= 0 and math.isfinite(seconds):
-            return seconds
-    except ValueError:
-        pass
-    raise ValueError(f"{DEADLINE}: {written!r} is no number of seconds")
-
-
-@web.middleware
-async def _in_openai_form(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What aiohttp itself refuses: a body that is too large, a path that is not there."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return _refusal(error.status, error.text or error.reason)
-
-
-def _sentence(error: ErrorDetails) -> str:
-    place = ".".join(map(str, error["loc"]))
-    return f"{place}: {error['msg']}" if place else error["msg"]
-
-
-def _attempt(http: web.Request) -> int:
-    written = http.headers.get(ATTEMPT, "")
-    return int(written) if written.isdecimal() else 1  # other clients do not count
-
-
-def _refusal(status: int, message: str) -> web.Response:
-    body = _error(message, "invalid_request_error")
-    return web.Response(status=status, body=body, content_type="application/json")
-
-
-def _error(message: str, kind: str) -> bytes:
-    """An error in the form that clients of the OpenAI API know."""
-    return ErrorResponse(error=ErrorDetail(message=message, type=kind)).model_dump_json().encode()

@@ -9,9 +9,7 @@ from typing import Protocol, TypeVar
 
 from testbed.core import seeds
 from testbed.node.calls.asking import Asker
-from testbed.node.calls.openai import (
-    ChatRequest,
-    ChatResponse,
+from testbed.node.calls.own import (
     DelegationRequest,
     DelegationResponse,
     VerificationRequest,
@@ -20,6 +18,7 @@ from testbed.node.calls.openai import (
 from testbed.node.config import NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.membership.neighbourhood import Neighbourhood
+from testbed.node.openai.chats import ChatRequest, ChatResponse
 from testbed.patterns.participant import Call, Completion, JobError, Peer, Prompt, Verification
 
 CHATS = "/v1/chat/completions"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from testbed.core.clock import REAL_TIME
+from testbed.node.engine.chat import ContextOverflowError
 from testbed.node.engine.model import Sampling
 from testbed.node.event_log import EventWriter
 from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, Verification
@@ -113,6 +114,7 @@ class FakeModel:
     most_at_once: int = 0
     logprobs: LogProbabilities | None = None
     vocabulary: str = "capitals"
+    longest: int = 100_000
     _at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -136,6 +138,10 @@ class FakeModel:
             return Completion(text.upper(), prompt_tokens=len(text), tokens=2, stopped=stopped, logprobs=self.logprobs)
         finally:
             self._at_once -= 1
+
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        if sum(len(message["content"]) for message in messages) > self.longest:
+            raise ContextOverflowError.of(self.longest + 1, self.longest, least=True)
 
     def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
         """A model that writes 1, 2, 3 and so on, up to the length of the last message."""

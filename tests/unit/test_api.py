@@ -355,7 +355,10 @@ def test_a_full_queue_answers_at_once_in_the_form_of_openais_errors(
             return refused
 
     status, body = asyncio.run(play())
-    assert (status, body) == (503, {"error": {"message": "the queue is full (1 jobs)", "type": "server_error"}})
+    assert (status, body) == (
+        503,
+        {"error": {"message": "the queue is full (1 jobs)", "type": "server_error", "param": None, "code": None}},
+    )
 
 
 async def _status(session: ClientSession) -> int:

@@ -7,11 +7,11 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from testbed.core import seeds
-from testbed.node.calls.openai import ErrorResponse
 from testbed.node.calls.retry import insist
 from testbed.node.config import PORT, NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.membership.neighbourhood import Neighbourhood
+from testbed.node.openai.errors import ErrorResponse
 from testbed.node.transport.http import HttpClient
 from testbed.patterns.participant import JobError
 

@@ -54,6 +54,12 @@ class Requests(Generic[Outcome]):
         """The request of this name; None if it is new or forgotten."""
         return self._known.get(name)
 
+    def forget(self, name: str) -> None:
+        """Keep the outcome of a request no longer."""
+        if isinstance(self._known.get(name), Ended):
+            del self._known[name]
+            self._order.remove(name)
+
     def check(self, name: str, content: str) -> None:
         """Raise NameTakenError if the name belongs to a request with another content."""
         known = self._known.get(name)

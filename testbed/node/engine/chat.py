@@ -1,12 +1,22 @@
 """Conversion of chats to tokens, and of tokens to text."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
 from llama_cpp import Llama, llama_chat_format, llama_cpp
 
-from testbed.patterns.participant import ChatMessage
+from testbed.patterns.participant import ChatMessage, JobError
+
+
+class ContextOverflowError(JobError):
+    """A chat does not fit the model's context."""
+
+    @classmethod
+    def of(cls, tokens: int, context: int, least: bool = False) -> "ContextOverflowError":
+        """The error of a chat that has ``tokens``, or at ``least`` that many."""
+        return cls(f"the chat has {'at least ' if least else ''}{tokens} tokens; the context holds {context}")
 
 
 class Chat:
@@ -26,6 +36,19 @@ class Chat:
         formatted = self._format(messages=list(messages))  # type: ignore[arg-type]
         return list(self._llama.tokenize(formatted.prompt.encode(), add_bos=not formatted.added_special, special=True))
 
+    def check(self, messages: Sequence[ChatMessage], context: int) -> None:
+        """Raise ContextOverflowError for a chat that is too long by the length of its text; it is not tokenized.
+
+        A token stands for at most as many bytes as the longest one. Also raises JobError if the template refuses.
+        """
+        try:
+            size = len(self._format(messages=list(messages)).prompt.encode(errors="replace"))  # type: ignore[arg-type]
+        except Exception as error:  # whatever a model's template raises
+            raise JobError(str(error)) from error
+        tokens = math.ceil(size / self._longest_token)
+        if tokens >= context:
+            raise ContextOverflowError.of(tokens, context, least=True)
+
     def detokenize(self, tokens: Sequence[int], prompt: Sequence[int]) -> str:
         """The text of an answer to a prompt."""
         text = self._llama.detokenize(list(tokens), prev_tokens=list(prompt))
@@ -34,6 +57,12 @@ class Chat:
     def ends(self, token: int) -> bool:
         """Whether a token ends an answer. Such a token is no part of the text."""
         return bool(llama_cpp.llama_vocab_is_eog(self._vocabulary, token))
+
+    @cached_property
+    def _longest_token(self) -> int:
+        """Bytes of the longest token, or more: the vocabulary writes some bytes as several."""
+        count = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
+        return max(len(llama_cpp.llama_vocab_get_text(self._vocabulary, token) or b"") for token in range(count))
 
     @cached_property
     def vocabulary(self) -> str:

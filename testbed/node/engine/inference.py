@@ -25,6 +25,9 @@ class Inference(Protocol):
     ) -> Verification:
         """How much of ``draft`` the model would have written itself; raises JobError."""
 
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        """Raise JobError at once for a chat that is too long by its mere length, or that its template refuses."""
+
     def cancel(self, job: str, reason: str) -> bool:
         """Take a job out of the queue, which ends with NotDoneError; False if it has begun or is not there."""
 

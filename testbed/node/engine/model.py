@@ -9,7 +9,7 @@ import numpy as np
 from llama_cpp import Llama, llama_cpp
 from numpy.typing import NDArray
 
-from testbed.node.engine.chat import Chat
+from testbed.node.engine.chat import Chat, ContextOverflowError
 from testbed.node.engine.likelihood import log_probability
 from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, Verification
 
@@ -36,13 +36,15 @@ class LanguageModel(Protocol):
     def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
         """How much of ``draft`` :meth:`complete` would have drawn, and the token that it draws next."""
 
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        """Raise JobError for a chat that is too long by its mere length, or that its template refuses.
+
+        Callable from every thread.
+        """
+
     @property
     def vocabulary(self) -> str:
         """Equal for two models that number the same tokens alike."""
-
-
-class ContextOverflowError(Exception):
-    """A chat does not fit the model's context."""
 
 
 class ChatModel:
@@ -89,11 +91,15 @@ class ChatModel:
             token = sampler.sample(self._llama._ctx, accepted % self._llama.n_batch)
         return Verification(len(draft), None if self._chat.ends(token) else token, len(prompt))
 
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        """Raise JobError for a chat that is too long by its mere length, or that its template refuses."""
+        self._chat.check(messages, self._context)
+
     def _room(self, tokens: Sequence[int]) -> int:
         """How many tokens the context can take after ``tokens``; raises ContextOverflowError if none."""
         room = self._context - len(tokens)
         if room < 1:
-            raise ContextOverflowError(f"the chat has {len(tokens)} tokens; the context holds {self._context}")
+            raise ContextOverflowError.of(len(tokens), self._context)
         return room
 
     def _begin(self, sampling: Sampling) -> None:

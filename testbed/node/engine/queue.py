@@ -168,6 +168,9 @@ class InferenceQueue(JobQueue):
     async def ready(self) -> None:
         """Return at once: the model is in memory."""
 
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        self._model.check(messages)
+
     def vocabulary(self) -> str:
         return self._model.vocabulary
 
@@ -190,6 +193,8 @@ class InferenceQueue(JobQueue):
             if task.draft is not None:
                 return self._model.verify(task.messages, task.draft, task.sampling)
             return self._model.complete(task.messages, task.sampling, on_token)
+        except JobError as error:
+            return error
         except Exception as error:  # whatever llama.cpp or a chat template raises must not end the queue
             return JobError(str(error))
 

@@ -70,6 +70,10 @@ class SlowedModel:
         with self._slowness.stretched():
             return self._model.verify(messages, draft, sampling)
 
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        """Raise JobError for a chat that the model cannot take."""
+        self._model.check(messages)
+
     @property
     def vocabulary(self) -> str:
         """The model's own."""

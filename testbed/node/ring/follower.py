@@ -40,6 +40,9 @@ class Follower:
         del job, messages, draft, sampling, origin
         raise JobError(f"a ring verifies no drafts; {self._seat.config.name} holds a part of a model")
 
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        """Nothing: :meth:`complete` refuses."""
+
     def cancel(self, job: str, reason: str) -> bool:
         """Return False: no job ever waits here."""
         del job, reason

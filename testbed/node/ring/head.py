@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from testbed.node.engine.chat import ContextOverflowError
 from testbed.node.engine.front import Front
-from testbed.node.engine.model import ContextOverflowError
 from testbed.node.engine.queue import JobQueue, Task
 from testbed.node.ring.hop import Hop, Seat
 from testbed.node.ring.rehearsal import BrokenError, CannotComputeError, Rehearsal
@@ -34,7 +34,7 @@ from testbed.node.ring.wire.messages import (
     Row,
     Tokens,
 )
-from testbed.patterns.participant import Completion, JobError, LogProbabilities
+from testbed.patterns.participant import ChatMessage, Completion, JobError, LogProbabilities
 
 _EPOCHS: Final = 100  # a second; in 32 bits they last for more than a year
 
@@ -96,6 +96,9 @@ class Head(JobQueue):
         """Wait until the ring is closed and, with `schedule: auto`, tuned."""
         await self._room.wait()
 
+    def check(self, messages: Sequence[ChatMessage]) -> None:
+        self._front.check(messages, self._seat.config.context)
+
     def vocabulary(self) -> str:
         """Refuse; raises JobError."""
         raise _no_drafts(self._seat)
@@ -112,7 +115,7 @@ class Head(JobQueue):
         try:
             job = self._enter(task)
         except Exception as error:  # a chat template, a chat that is too long, …: it must not end the queue
-            self._conclude(task, JobError(str(error)))
+            self._conclude(task, error if isinstance(error, JobError) else JobError(str(error)))
             return
         self._jobs[job.sample.number] = job
         self._notify(job.opening)
@@ -127,7 +130,7 @@ class Head(JobQueue):
         context = self._seat.config.context
         room = context - len(prompt)
         if room < 1:
-            raise ContextOverflowError(f"the chat has {len(prompt)} tokens; the context holds {context}")
+            raise ContextOverflowError.of(len(prompt), context)
         drawing = Drawing(task.sampling.seed, task.sampling.temperature, task.sampling.top_p)
         sample = self._schedule.begin(next(self._numbers), prompt)
         self._look_for_room()

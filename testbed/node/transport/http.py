@@ -1,5 +1,6 @@
 """HTTP: a client for requests to other nodes, and servers on a port or on a Unix socket."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,10 +9,22 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 _KEPT: Final = 3600.0  # seconds that an idle connection stays open
 _UNLIMITED: Final = ClientTimeout(total=None)  # callers limit their requests themselves
 _SHUTDOWN: Final = 60.0
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """What is no HTTP is the client's mistake: one line in the log is enough."""
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info = None
+    return True
+
+
+_LOGGER: Final = logging.getLogger("testbed.http")
+_LOGGER.addFilter(_without_traceback)
 
 
 class NoConnectionError(ConnectionError):
@@ -55,6 +68,14 @@ class HttpClient:
             raise ConnectionError(str(error)) from error
 
 
+async def body_of(request: web.Request) -> bytes:
+    """The body of a request to a server here; raises ConnectionError if it is cut off, or not encoded as it says."""
+    try:
+        return await request.read()
+    except (ClientError, HttpProcessingError, web.RequestPayloadError, OSError) as error:
+        raise ConnectionError(f"the body cannot be read: {error}") from error
+
+
 @asynccontextmanager
 async def serving(
     application: web.Application, port: int, address: str | None = None, shutdown: float = _SHUTDOWN
@@ -78,7 +99,14 @@ async def serving_unix(application: web.Application, path: Path, shutdown: float
 
 @asynccontextmanager
 async def _running(application: web.Application, shutdown: float) -> AsyncIterator[web.AppRunner]:
-    runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=shutdown)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=shutdown,
+        logger=_LOGGER,
+        auto_decompress=False,  # a few bytes of a compressed body may stand for more than a node's memory
+    )
     await runner.setup()
     try:
         yield runner

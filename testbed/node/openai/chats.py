@@ -1,4 +1,4 @@
-"""The part of the OpenAI chat-completions API that a node speaks, and the testbed's own requests beside it.
+"""Chat completions.
 
 Source: the API reference, "Create chat completion". Other fields of a request are ignored, as clients send many. A
 stream and several choices are refused, since their responses have another form.
@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from testbed.patterns.participant import Budget, ChatMessage, Completion, LogProbabilities, Tier, Verification
+from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities
 
 
 class ChatRequest(BaseModel):
@@ -25,49 +25,6 @@ class ChatRequest(BaseModel):
     n: Literal[1] | None = None
     stream: Literal[False] | None = None
     metadata: dict[str, str] | None = None
-
-
-class VerificationRequest(ChatRequest):
-    """``POST /v1/verifications``: how much of the answer ``tokens`` the node's model would have written itself.
-
-    ``model`` wrote the draft, and ``vocabulary`` is its :attr:`~testbed.node.engine.chat.Chat.vocabulary`.
-    """
-
-    tokens: list[int] = Field(min_length=1)
-    vocabulary: str
-
-
-class VerificationResponse(BaseModel):
-    """The answer to a :class:`VerificationRequest`. ``next`` is null where the model ends its answer."""
-
-    accepted: int
-    next: int | None
-    prompt_tokens: int
-
-    @classmethod
-    def of(cls, verification: Verification) -> "VerificationResponse":
-        """The response that carries ``verification``."""
-        return cls(accepted=verification.accepted, next=verification.next, prompt_tokens=verification.prompt_tokens)
-
-    @property
-    def verification(self) -> Verification:
-        """What the response carries."""
-        return Verification(self.accepted, self.next, self.prompt_tokens)
-
-
-class DelegationRequest(BaseModel):
-    """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern."""
-
-    text: str
-    budget: Budget = Budget()
-    privacy: Tier | None = None
-    visited: tuple[str, ...] = Field(min_length=1)
-
-
-class DelegationResponse(BaseModel):
-    """The answer to a :class:`DelegationRequest`."""
-
-    text: str
 
 
 class Choice(BaseModel):
@@ -133,16 +90,3 @@ class ChatResponse(BaseModel):
             choice.finish_reason == "stop",
             self.logprobs_summary,
         )
-
-
-class ErrorDetail(BaseModel):
-    """What is wrong, and on which side: ``invalid_request_error`` is the client's, ``server_error`` is not."""
-
-    message: str
-    type: str
-
-
-class ErrorResponse(BaseModel):
-    """The body of every response that is an error."""
-
-    error: ErrorDetail

@@ -1,0 +1,53 @@
+"""The testbed's own requests between nodes: verifications and delegations."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from testbed.node.openai.chats import ChatRequest
+from testbed.patterns.participant import Budget, Tier, Verification
+
+_Token = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class VerificationRequest(ChatRequest):
+    """``POST /v1/verifications``: how much of the answer ``tokens`` the node's model would have written itself.
+
+    ``model`` wrote the draft, and ``vocabulary`` is its :attr:`~testbed.node.engine.chat.Chat.vocabulary`.
+    """
+
+    tokens: list[_Token] = Field(min_length=1)
+    vocabulary: str
+
+
+class VerificationResponse(BaseModel):
+    """The answer to a :class:`VerificationRequest`. ``next`` is null where the model ends its answer."""
+
+    accepted: int
+    next: int | None
+    prompt_tokens: int
+
+    @classmethod
+    def of(cls, verification: Verification) -> "VerificationResponse":
+        """The response that carries ``verification``."""
+        return cls(accepted=verification.accepted, next=verification.next, prompt_tokens=verification.prompt_tokens)
+
+    @property
+    def verification(self) -> Verification:
+        """What the response carries."""
+        return Verification(self.accepted, self.next, self.prompt_tokens)
+
+
+class DelegationRequest(BaseModel):
+    """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern."""
+
+    text: str
+    budget: Budget = Budget()
+    privacy: Tier | None = None
+    visited: tuple[str, ...] = Field(min_length=1)
+
+
+class DelegationResponse(BaseModel):
+    """The answer to a :class:`DelegationRequest`."""
+
+    text: str

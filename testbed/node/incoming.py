@@ -1,0 +1,158 @@
+"""Requests as they come in: here they become typed values, and every refusal has the form of OpenAI's errors.
+
+A body is limited in size and in time, and only a few large ones are in memory at once. So clients cannot make a node
+hold more than it has.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Final, Generic, TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from testbed.node.calls.asking import ATTEMPT, DEADLINE, NAME
+from testbed.node.calls.requests import NameTakenError
+from testbed.node.engine.chat import ContextOverflowError
+from testbed.node.engine.queue import NotDoneError
+from testbed.node.openai.errors import ErrorResponse
+from testbed.node.transport.http import body_of
+from testbed.patterns.participant import JobError
+
+Content = TypeVar("Content", bound=BaseModel)
+
+LARGEST_REQUEST: Final = 2**20
+"""Bytes; a longer body is refused before it is read."""
+
+_NAMES: Final = (NAME, ATTEMPT, DEADLINE)
+_SMALL: Final = 2**16  # bytes of a body that is read at once, whatever else is being read
+_LARGE_AT_ONCE: Final = 2
+_MOST_MISTAKES: Final = 10  # that one refusal names
+_READING: Final = 60.0  # seconds that a client has for sending a body
+
+OVERFLOW: Final = "context_length_exceeded"
+"""The code of the error that a chat is too long."""
+
+
+class RefusedError(Exception):
+    """A request is refused with ``status``; the message is the reason."""
+
+    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+    @property
+    def body(self) -> bytes:
+        """The body of the response."""
+        return ErrorResponse.of(self.status, str(self), self.param, self.code).model_dump_json().encode()
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("must be printable UTF-8")
+    return name
+
+
+class Headers(BaseModel):
+    """What the headers say of a request. An empty ``name`` means that it has none."""
+
+    name: Annotated[str, AfterValidator(_printable)] = Field("", alias=NAME, max_length=1000)
+    attempt: int = Field(1, alias=ATTEMPT, ge=1, le=1_000_000)
+    seconds: float | None = Field(None, alias=DEADLINE, ge=0, allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, http: web.Request) -> "Headers":
+        """The headers of a request; raises ValidationError."""
+        return cls.model_validate({name: http.headers[name] for name in _NAMES if name in http.headers})
+
+
+@dataclass(frozen=True)
+class Incoming(Generic[Content]):
+    """A request that has come in. ``size`` is that of its body, in bytes."""
+
+    content: Content
+    headers: Headers
+    size: int
+
+
+class Intake:
+    """Reads requests."""
+
+    def __init__(self) -> None:
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def read(self, http: web.Request, kind: type[Content]) -> Incoming[Content]:
+        """A request whose body is of the form ``kind``; raises RefusedError."""
+        headers = parsed(lambda: Headers.of(http))
+        if http.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise RefusedError(
+                400, "Content-Encoding: encoded bodies are not supported; send the body as it is", "Content-Encoding"
+            )
+        small = http.content_length is not None and http.content_length <= _SMALL
+        async with nullcontext() if small else self._large:
+            body = await _body(http)
+            return Incoming(parsed(lambda: kind.model_validate_json(body)), headers, len(body))
+
+
+def parsed(parse: Callable[[], Content]) -> Content:
+    """What ``parse`` returns; raises RefusedError with all that pydantic finds wrong."""
+    try:
+        return parse()
+    except ValidationError as error:
+        raise _refusal_of(error.errors(include_url=False, include_context=False)) from None
+
+
+def refusal_of(error: JobError) -> RefusedError:
+    """The response to a request whose work ended with ``error``."""
+    match error:
+        case NotDoneError():
+            return RefusedError(503, str(error))
+        case NameTakenError():
+            return RefusedError(409, str(error), NAME)
+        case ContextOverflowError():
+            return RefusedError(400, str(error), "messages", OVERFLOW)
+        case _:
+            return RefusedError(400, str(error))
+
+
+@web.middleware
+async def in_openai_form(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error in one form: a refusal, what aiohttp itself refuses, and what nobody expected."""
+    try:
+        return await handler(request)
+    except RefusedError as error:
+        refusal = error
+    except web.HTTPException as error:
+        refusal = RefusedError(error.status, error.text or error.reason)
+    except Exception:
+        logging.exception("%s %s", request.method, request.path)
+        refusal = RefusedError(500, "the node failed at this request; its log says why")
+    return web.Response(status=refusal.status, body=refusal.body, content_type="application/json")
+
+
+async def _body(http: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_READING):
+            return await body_of(http)
+    except TimeoutError:
+        raise RefusedError(408, f"the body did not arrive within {_READING:g}s") from None
+    except ConnectionError as error:
+        raise RefusedError(400, str(error)) from None
+
+
+def _refusal_of(errors: Iterable[ErrorDetails]) -> RefusedError:
+    first, *_ = errors = list(errors)
+    place = str(first["loc"][0]) if first["loc"] else None
+    return RefusedError(400, "; ".join(dict.fromkeys(map(_sentence, errors[:_MOST_MISTAKES]))), place)
+
+
+def _sentence(error: ErrorDetails) -> str:
+    place = ".".join(map(str, error["loc"]))
+    return f"{place}: {error['msg']}" if place else error["msg"]
