@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from gguf import GGUFReader, ReaderTensor
+from gguf import ReaderTensor
 from gguf.gguf_writer import GGUFValue
 
-from testbed.models.resolution import Model, ModelError, field, kv_widths, readable
+from testbed.models.gguf_file import EMBEDDING, GgufFile, readable
+from testbed.models.resolution import Model, ModelError
 
 ARCHITECTURES: Final = ("llama", "mistral3", "qwen2", "qwen3")
 """Architectures that can be split: a layer depends on hidden states and positions, and not on its own number."""
 
-EMBEDDING: Final = "token_embd.weight"
 FINAL_NORM: Final = "output_norm.weight"
 _OUTPUT: Final = "output.weight"
 _END: Final = (FINAL_NORM, _OUTPUT, "output.bias")
@@ -56,15 +56,15 @@ class Parts:
     def __init__(self, model: Model) -> None:
         """Read the file's header; raises ModelError if the model cannot be split."""
         self.model = model
+        self.file = GgufFile(model.reference, model.path)
+        self.architecture = self.file.architecture
         with readable(model.reference, model.path):
-            self.reader = GGUFReader(model.path)
-            self.architecture: str = field(self.reader, "general.architecture")
-            self.width: int = field(self.reader, f"{self.architecture}.embedding_length")
+            self.width: int = self.file.value(f"{self.architecture}.embedding_length")
         if self.architecture not in ARCHITECTURES:
             raise self._refusal(
                 f"it is of the architecture {self.architecture!r}; known are {', '.join(ARCHITECTURES)}"
             )
-        self._named = {tensor.name: tensor for tensor in self.reader.tensors}
+        self._named = {tensor.name: tensor for tensor in self.file.tensors}
         self.layers = self._layers()
         known = {EMBEDDING, *_END, *_SHARED, *(tensor.name for layer in self.layers for tensor in layer.values())}
         if unknown := sorted(self._named.keys() - known):
@@ -76,8 +76,8 @@ class Parts:
         with readable(self.model.reference, self.model.path):
             return {
                 name: GGUFValue(found.contents(), found.types[0], found.types[-1])
-                for name, found in self.reader.fields.items()
-                if not name.startswith("GGUF.") and name != "general.architecture" and len(found.data)
+                for name, found in self.file.fields.items()
+                if name != "general.architecture" and len(found.data)
             }
 
     @property
@@ -109,7 +109,7 @@ class Parts:
         for name, tensor in self._named.items():
             if match := _LAYER.fullmatch(name):
                 found[int(match[1])][match[2]] = tensor
-        missing = [name for name in (EMBEDDING, FINAL_NORM) if name not in self._named]
+        missing = [] if FINAL_NORM in self._named else [FINAL_NORM]
         missing += [f"blk.{layer}" for layer in range(self.model.layers) if layer not in found]
         if missing:
             raise self._refusal(f"its file has no {missing[0]}")
@@ -129,7 +129,7 @@ def dissect(model: Model) -> Anatomy:
         embedding=parts.embedding.n_bytes,
         layers=tuple(
             Layer(size_of(layer.values()), width)
-            for layer, width in zip(parts.layers, kv_widths(parts.reader), strict=True)
+            for layer, width in zip(parts.layers, parts.file.kv_widths, strict=True)
         ),
         output=size_of(parts.end.values()),
         shared=size_of(parts.shared.values()),

@@ -51,7 +51,7 @@ def provide(
 
     ``cpus`` are cores by node; ``report`` is told what was chosen, and why.
     """
-    holdings = {name: Holding({places.MODEL: model.path}) for name, model in models.items()}
+    holdings = {name: Holding(_mounted(model)) for name, model in models.items()}
     if isinstance(scenario.pattern, Pipeline):
         head = scenario.pattern.ring[0]
         holdings |= _RingPlanner(models[head], scenario.topology, scenario.pattern, cpus).provide(report)
@@ -78,6 +78,12 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
         if random and "accuracy" in expectation.bounds:
             sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
             yield (*where, "accuracy"), sentence
+
+
+def _mounted(model: Model) -> dict[Path, Path]:
+    """The files of a whole model by path inside the node."""
+    files = [model.path, *model.further_parts]
+    return dict(zip(places.model_files(len(files)), (path.resolve() for path in files), strict=True))
 
 
 def _ring(scenario: Scenario) -> Sequence[str]:

@@ -1,19 +1,16 @@
 """The GGUF file of a node's ``model:`` on this host, and the memory that the node needs for it."""
 
-import hashlib
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
-
-from gguf import GGUFReader
+from typing import Final
 
 from testbed.core.presence import is_file
 from testbed.core.units import SIZE
 from testbed.models import random_weights
+from testbed.models.gguf_file import GgufFile, readable
 from testbed.schema.network.model_source import ModelError, source_of
 from testbed.schema.network.topology import Node
 
@@ -33,6 +30,8 @@ LOGIT_BYTES: Final = 4
 class Model:
     """A GGUF file. ``reference`` is its name in the topology, ``size`` is in bytes.
 
+    A model in several parts has the others in ``further_parts``; size and hash are those of all parts together.
+
     ``kv_width`` is the number of values in a token's keys over all layers. A ``synthetic`` model has random weights: it
     has the speed and size of a real one, and its answers are neither right nor wrong.
     """
@@ -45,6 +44,7 @@ class Model:
     kv_width: int
     vocabulary: int
     synthetic: bool = False
+    further_parts: tuple[Path, ...] = ()
 
     def memory(self, context: int) -> dict[str, int]:
         """The memory that a node needs to run the model, in bytes by item.
@@ -73,18 +73,7 @@ class Model:
 
 def resolve(reference: str) -> Model:
     """The model of a reference like ``zoo/alpha``, fetched or drawn if it is missing; raises ModelError."""
-    path = _locate(reference)
-    with readable(reference, path):
-        return _read(reference, path)
-
-
-@contextmanager
-def readable(reference: str, path: Path) -> Iterator[None]:
-    """Turns errors of reading the GGUF file ``path`` into ModelError."""
-    try:
-        yield
-    except (OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise ModelError(f"{reference}: {path} is not a readable GGUF model ({error})") from error
+    return _read(reference, _locate(reference))
 
 
 def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
@@ -118,51 +107,27 @@ def _locate(reference: str) -> Path:
     path = source.locate(name)
     if not is_file(path):
         raise ModelError(f"{reference}: there is no file {path}")
-    if not path.stat().st_mode & stat.S_IROTH:
-        raise ModelError(f"{reference}: the nodes' user may not read {path}; permit it: chmod a+r {path}")
-    return path.resolve()
+    return path.parent.resolve() / path.name  # a link's target has not the name of its part
 
 
 @cache
 def _read(reference: str, path: Path) -> Model:
-    reader = GGUFReader(path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    widths = kv_widths(reader)
-    return Model(
-        reference=reference,
-        path=path,
-        sha256=sha256,
-        size=path.stat().st_size,
-        layers=len(widths),
-        kv_width=sum(widths),
-        vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
-        synthetic=field(reader, random_weights.MARK, False),
-    )
-
-
-def kv_widths(reader: GGUFReader) -> list[int]:
-    """The number of values in a token's keys, by layer."""
-    architecture = field(reader, "general.architecture")
-    layers = field(reader, f"{architecture}.block_count")
-    heads = _per_layer(field(reader, f"{architecture}.attention.head_count"), layers)
-    kv_heads = _per_layer(field(reader, f"{architecture}.attention.head_count_kv", heads), layers)
-    width = field(reader, f"{architecture}.embedding_length")
-    head_width = field(reader, f"{architecture}.attention.key_length", width // max(heads))
-    return [head_width * count for count in kv_heads]
-
-
-def field(reader: GGUFReader, key: str, default: Any = None) -> Any:
-    """The value of ``key`` in a GGUF header, or ``default``; raises KeyError if both are missing."""
-    found = reader.get_field(key)
-    if found is None and default is None:
-        raise KeyError(f"it has no {key}")
-    return default if found is None else found.contents()
-
-
-def _per_layer(value: Any, layers: int) -> list[int]:
-    """A value by layer. Some architectures have one number for each layer, most have one for all."""
-    return list(value) if isinstance(value, list) else [value] * layers
+    file = GgufFile(reference, path)
+    for part in file.parts:
+        if not part.stat().st_mode & stat.S_IROTH:
+            raise ModelError(f"{reference}: the nodes' user may not read {part}; permit it: chmod a+r {part}")
+    with readable(reference, path):
+        return Model(
+            reference=reference,
+            path=path,
+            sha256=file.sha256(),
+            size=file.size,
+            layers=len(file.kv_widths),
+            kv_width=sum(file.kv_widths),
+            vocabulary=file.vocabulary,
+            synthetic=file.value(random_weights.MARK, False),
+            further_parts=file.parts[1:],
+        )
 
 
 def mebibytes(size: int) -> str:

@@ -23,7 +23,8 @@ from gguf.gguf_writer import GGUFValue
 from numpy.typing import NDArray
 
 from testbed.core.cache import appearing, cache_folder
-from testbed.models.anatomy import EMBEDDING, FINAL_NORM, Parts
+from testbed.models.anatomy import FINAL_NORM, Parts
+from testbed.models.gguf_file import EMBEDDING
 from testbed.models.resolution import Model, ModelError
 
 _FORMAT: Final = 1

@@ -86,7 +86,7 @@ async def _told_to_stop() -> None:
     await stop.wait()
 
 
-def main(shared: str = str(places.SHARED), model: str = str(places.MODEL)) -> None:
+def main(shared: str = str(places.SHARED), model: str = str(places.model_file())) -> None:
     """Run an agent on the given directory and model."""
     try:
         config = NodeConfig.model_validate_json((Path(shared) / places.CONFIG).read_text())

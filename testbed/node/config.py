@@ -27,6 +27,18 @@ FRONT = Path("/front.gguf")
 WITHOUT = Path("/without")
 """The folder with the stages that a node of a ring holds if another is lost, by that one's name."""
 
+
+def model_files(parts: int) -> list[Path]:
+    """The files of a model in ``parts``, whose names llama.cpp expects of several."""
+    several = [MODEL.with_stem(f"{MODEL.stem}-{number:05}-of-{parts:05}") for number in range(1, parts + 1)]
+    return [MODEL] if parts == 1 else several
+
+
+def model_file() -> Path:
+    """The model in this node, or its first part."""
+    return next(MODEL.parent.glob(f"{MODEL.stem}-00001-of-*.gguf"), MODEL)
+
+
 PORT = 8080
 HEARTBEAT_PORT = 8081
 RING_PORT = 8082
