@@ -5,25 +5,41 @@ import signal
 import sys
 import tempfile
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from testbed.cli import files, host, playing, results
-from testbed.cli.console import err
+from testbed.cli.console import err, out
 from testbed.core.errors import TestbedError
 from testbed.core.extra import host_extra
 from testbed.host.process import fit_for_worlds
 
 app = typer.Typer(
     name="testbed",
-    help="A hardware-in-the-loop testbed for language models at the network edge.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 for verbs in (playing, results, files, host):
     app.add_typer(verbs.app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"testbed {version('testbed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def testbed(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A hardware-in-the-loop testbed for language models at the network edge."""
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ rates in events per second, and shares and probabilities from 0 to 1.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -19,8 +19,10 @@ _QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(\D.*)?")
 class Quantity:
     """A kind of quantity.
 
-    ``units`` are multiples of the unit used in the code, in ascending order. ``example`` shows the form in messages.
-    ``least`` and ``most`` are inclusive, in the unit used in the code; ``positive`` excludes 0.
+    ``units`` are multiples of the unit used in the code, in ascending order. ``spellings`` are other names of units
+    that are read and never written. ``ambiguous`` has abbreviations that mean one unit here and another elsewhere, with
+    the units that they may mean. ``example`` shows the form in messages. ``least`` and ``most`` are inclusive, in the
+    unit used in the code; ``positive`` excludes 0.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Quantity:
     positive: bool = False
     least: float = 0.0
     most: float = math.inf
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def parse(self, value: object) -> float:
         """The value of a text like ``10ms``, in the unit used in the code; raises ValueError."""
@@ -40,6 +44,10 @@ class Quantity:
             raise ValueError(f"{value!r} is too large for a {self.name}; write it like {self.example}")
         if unit is None:
             raise ValueError(f"{value} has no unit; write it like {self.example} (units: {', '.join(self.units)})")
+        if unit in self.ambiguous:
+            meant = " or ".join(f"{match[1]}{meaning}" for meaning in self.ambiguous[unit])
+            raise ValueError(f"{value!r} has the ambiguous unit {unit!r}; write {meant}")
+        unit = self.spellings.get(unit, unit)
         if unit not in self.units:
             raise ValueError(f"{value!r} has the unknown unit {unit!r}; known are {', '.join(self.units)}")
         if number < 0 or (self.positive and number == 0):
@@ -69,11 +77,38 @@ class Quantity:
         return short if self.parse(short) == value or not base else f"{value!r}{base[0]}"
 
 
-DURATION = Quantity("duration", {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}, "10ms")
+DURATION = Quantity(
+    "duration",
+    {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0},
+    "10ms",
+    spellings={"µs": "us", "μs": "us", "sec": "s"},  # the micro sign and the Greek letter
+    ambiguous={"m": ("ms", "min")},
+)
 DELAY = replace(DURATION, name="delay", most=3600.0)
-BANDWIDTH = Quantity("bandwidth", {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}, "10mbit", positive=True)
+BANDWIDTH = Quantity(
+    "bandwidth",
+    {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9},
+    "10mbit",
+    positive=True,
+    spellings={
+        f"{written}{form}": f"{prefix}bit"
+        for prefix in ("", "k", "m", "g")
+        for written in {prefix, prefix.upper()}
+        for form in ("bit", "bit/s", "bps")
+    },
+    ambiguous={written: (f"{written.lower()}bit",) for written in ("k", "K", "m", "M", "g", "G")},
+)
 SIZE = Quantity(
-    "size", {"B": 1, "kB": 1e3, "KiB": 2**10, "MB": 1e6, "MiB": 2**20, "GB": 1e9, "GiB": 2**30}, "512MiB", positive=True
+    "size",
+    {"B": 1, "kB": 1e3, "KiB": 2**10, "MB": 1e6, "MiB": 2**20, "GB": 1e9, "GiB": 2**30},
+    "512MiB",
+    positive=True,
+    spellings={"KB": "kB"},
+    ambiguous={
+        **dict.fromkeys(("k", "K", "Ki"), ("KiB", "kB")),
+        **dict.fromkeys(("m", "M", "Mi"), ("MiB", "MB")),
+        **dict.fromkeys(("g", "G", "Gi"), ("GiB", "GB")),
+    },
 )
 SHARE = Quantity("share", {"%": 0.01}, "1%", most=1.0)
 PACKETS = Quantity("number of packets", {"packets": 1}, "100packets", positive=True, most=1e9)
@@ -81,7 +116,7 @@ RATE = Quantity("rate", {"/h": 1 / 3600, "/min": 1 / 60, "/s": 1.0}, "0.2/s", po
 
 
 def _annotated(quantity: Quantity, number: Callable[[float], float] = float) -> tuple[Any, ...]:
-    units = "|".join(re.escape(unit) for unit in quantity.units)
+    units = "|".join(re.escape(unit) for unit in [*quantity.units, *sorted(quantity.spellings.keys() - quantity.units)])
     schema = {"type": "string", "pattern": rf"^\d+(\.\d+)?\s*({units})$", "examples": [quantity.example]}
     return (
         BeforeValidator(lambda written: number(quantity.parse(written))),

@@ -74,8 +74,20 @@ class Document:
         """The mistake at ``loc``, with file and line."""
         if loc and loc[0] in self.included:
             return self.included[str(loc[0])].problem(loc[1:], message)
-        place = dotted(loc)
+        place = dotted(self._written(loc))
         return Problem(str(self.path), self._line(loc), f"{place}: {message}" if place else message)
+
+    def _written(self, loc: Loc) -> Loc:
+        """``loc`` without the fields that a single written value stands for: ``loss`` of ``loss: 1%``."""
+        node = self.data
+        for depth, step in enumerate(loc):
+            if _is_scalar(node):
+                return loc[:depth]
+            try:
+                node = node[step]
+            except (LookupError, TypeError):
+                break
+        return loc
 
     def _line(self, loc: Loc) -> int:
         """The line of ``loc``, or of the part around it, from 1; 0 of a value from the command line."""
@@ -93,12 +105,14 @@ class Document:
         return line
 
 
+def _is_scalar(node: Any) -> bool:
+    return not isinstance(node, dict | list)
+
+
 def override(document: Document, assignments: Iterable[str]) -> None:
-    """Apply ``KEY.KEY=VALUE`` assignments from the command line, with YAML values; raises SpecError."""
+    """Apply ``KEY.KEY=VALUE`` assignments of complete keys and YAML values; raises SpecError."""
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not all(key.split(".")):
-            raise SpecError.of("--set", f"{assignment!r} must read KEY=VALUE, like pattern.layers=2")
+        key, _, text = assignment.partition("=")
         _assign(document.data, key, read_value("--set", text))
 
 
@@ -115,8 +129,7 @@ def _assign(data: Any, key: str, value: object) -> None:
     for step in parents:
         data = _enter(data, step, key)
     if isinstance(data, CommentedSeq):
-        _enter(data, last, key)
-        data[int(last)] = value
+        data[_index(data, last, key)] = value
     else:
         data[last] = value
         (data.lc.data or {}).pop(last, None)
@@ -131,10 +144,24 @@ def _steps(key: str) -> list[str]:
 def _enter(data: Any, step: str, key: str) -> Any:
     """The value under ``step``, created as a mapping if the file does not have it."""
     if isinstance(data, CommentedSeq):
-        if not step.isdecimal() or int(step) >= len(data):
-            raise SpecError.of("--set", f"{key}: `{step}` must be the number of an entry, from 0 to {len(data) - 1}")
-        return data[int(step)]
+        return data[_index(data, step, key)]
     child = data.setdefault(step, CommentedMap())
     if not isinstance(child, CommentedMap | CommentedSeq):
         raise SpecError.of("--set", f"{key}: `{step}` has no keys of its own in the file")
     return child
+
+
+def _index(data: CommentedSeq, step: str, key: str) -> int:
+    """The index of an entry that ``step`` numbers from 0, or names as a link: ``a-s1`` or ``a ↔ s1``."""
+    links = ["-".join(map(str, entry["endpoints"])) for entry in data if _is_link(entry)]
+    if (name := step.replace(" ↔ ", "-")) in links:
+        return links.index(name)
+    if step.isdecimal() and int(step) < len(data):
+        return int(step)
+    right = f"the number of an entry, from 0 to {len(data) - 1}" if data else "left out: the file has no entry there"
+    named = f", or a link of {', '.join(links)}" if links else ""
+    raise SpecError.of("--set", f"{key}: `{step}` must be {right}{named}")
+
+
+def _is_link(entry: Any) -> bool:
+    return isinstance(entry, CommentedMap) and isinstance(entry.get("endpoints"), list)

@@ -1,12 +1,16 @@
 """The keys of a scenario, and their short names on command lines."""
 
 import difflib
+import json
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from testbed.core.errors import SpecError
+from testbed.core.presence import is_file
 from testbed.schema.explain import Schema
-from testbed.schema.scenario import json_schema
+from testbed.schema.network.topology import Topology
+from testbed.schema.scenario import Scenario, json_schema
 
 
 @cache
@@ -17,24 +21,40 @@ def scenario_keys() -> tuple[str, ...]:
 
 
 def full_key(option: str, key: str) -> str:
-    """The key that ends in ``key``: ``layers`` is ``pattern.layers``. Raises SpecError unless there is exactly one."""
-    if key in scenario_keys() or _below(key):
+    """The key that ``key`` is short for: ``pattern.layers`` for ``layers``.
+
+    A key of the topology may omit that part, as ``nodes.a.cpus`` does. A key that begins with a key of the file's top
+    level is complete. Raises SpecError unless there is exactly one.
+    """
+    first, *rest = key.split(".")
+    if key in scenario_keys() or (rest and first in Scenario.model_fields):
         return key
+    if rest and first in Topology.model_fields:
+        return f"topology.{key}"
     meant = [known for known in scenario_keys() if known.endswith(f".{key}")]
     if len(meant) == 1:
         return meant[0]
     if meant:
         raise SpecError.of(option, f"`{key}` may be {', '.join(meant)}; write enough to tell them apart")
-    last_parts = {known.rpartition(".")[2] for known in scenario_keys()}
-    close = difflib.get_close_matches(key.rpartition(".")[2], sorted(last_parts), 1)
+    last_parts = sorted({known.rpartition(".")[2] for known in scenario_keys()})
+    close = difflib.get_close_matches(key, scenario_keys(), 1)
+    close = close or difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)
     raise SpecError.of(
         option, f"there is no key `{key}` in a scenario" + (f"; did you mean `{close[0]}`?" if close else "")
     )
 
 
-def _below(key: str) -> bool:
-    """Whether ``key`` is in a part whose keys are names or numbers of the user's, such as the topology's nodes."""
-    return any(key.startswith(f"{known}.") for known in scenario_keys())
+def full_assignment(assignment: str) -> str:
+    """A ``KEY=VALUE`` of the command line with the complete key, and with the absolute path of a file that it names.
+
+    A relative path is looked for in the working directory first. Raises SpecError.
+    """
+    key, equals, value = assignment.partition("=")
+    if not equals or not all(key.split(".")):
+        raise SpecError.of("--set", f"{assignment!r} must read KEY=VALUE, like pattern.layers=2")
+    path = Path(value)
+    named = path.suffix and is_file(path)
+    return f"{full_key('--set', key)}={json.dumps(str(path.absolute())) if named else value}"
 
 
 def _leaves(root: Schema, schema: Schema) -> Iterator[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 Patterns, prompt sources, arrival processes, scorers and faults bring schemas of their own, found in their registries.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -207,6 +207,9 @@ def load_scenario(
     """
     assignments = list(assignments)
     document = Document.load(path)
+    if _is_topology(document.data):
+        hint = f"a scenario names it: `topology: {path.name}`; to draw it: testbed topology {path}"
+        raise SpecError.of(path, f"is a topology file, not a scenario; {hint}")
     override(document, [assignment for assignment in assignments if assignment.startswith("topology=")])
     if isinstance(document.data.get("topology"), str):
         document = document.include("topology")
@@ -215,6 +218,10 @@ def load_scenario(
     if problems := [document.problem(*mistake) for mistake in check(scenario)]:
         raise SpecError(problems)
     return scenario
+
+
+def _is_topology(data: Mapping[str, Any]) -> bool:
+    return "nodes" in data and not data.keys() & (Scenario.model_fields.keys() - Topology.model_fields.keys())
 
 
 def scenario_text(scenario: Scenario) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from testbed import cli
+from testbed.run.checked import load_checked
 
 SCENARIO, TOPOLOGY = "scenario.yaml", "topology.yaml"
 
@@ -344,6 +345,33 @@ def test_a_file_that_is_missing_or_a_directory(
     assert lines[0].startswith(f"{tmp_path}: cannot be read: ")
 
 
+def test_a_topology_file_is_not_a_scenario(
+    files: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.write().with_name(TOPOLOGY)
+    code, lines = _validate(path, capsys, monkeypatch)
+    hint = f"a scenario names it: `topology: {TOPOLOGY}`; to draw it: testbed topology {path}"
+    assert (code, lines) == (2, [f"{path}: is a topology file, not a scenario; {hint}"])
+
+
+@pytest.mark.parametrize("name", ["a-s1", "a ↔ s1", "0"])
+def test_an_assignment_names_a_link_as_it_is_printed(name: str, files: Any) -> None:
+    scenario = load_checked(files.write(), [f"links.{name}.delay=77ms"])
+    assert [link.up.delay for link in scenario.topology.resolved_links if link.a == "a"] == [0.077]
+
+
+def test_an_assignment_finds_files_from_the_working_directory(
+    files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.write()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    text = path.with_name(TOPOLOGY).read_text(encoding="utf-8")
+    (elsewhere / "mine.yaml").write_text(re.sub("name: .*", "name: mine", text, count=1), encoding="utf-8")
+    monkeypatch.chdir(elsewhere)
+    assert load_checked(path, ["topology=mine.yaml"]).topology.name == "mine"
+
+
 @pytest.mark.parametrize(
     ("assignment", "line"),
     [
@@ -352,10 +380,18 @@ def test_a_file_that_is_missing_or_a_directory(
         ("a..b=3", "--set: 'a..b=3' must read KEY=VALUE, like pattern.layers=2"),
         ("seed=[1", "--set: '[1' is not a YAML value"),
         ("seed=2024-99-99", "--set: '2024-99-99' is not a YAML value"),
-        ("workloads.count=3", "{path}: workloads: there is no such key here; did you mean `workload`?"),
+        (
+            "workloads.count=3",
+            "--set: there is no key `workloads.count` in a scenario; did you mean `workload.count`?",
+        ),
         (
             "topology.links.9.delay=1ms",
-            "--set: topology.links.9.delay: `9` must be the number of an entry, from 0 to 1",
+            "--set: topology.links.9.delay: `9` must be the number of an entry, from 0 to 1, or a link of a-s1, b-s1",
+        ),
+        (
+            "links.a-x.delay=1ms",
+            "--set: topology.links.a-x.delay: `a-x` must be the number of an entry, from 0 to 1, "
+            "or a link of a-s1, b-s1",
         ),
         ("name.first=x", "--set: name.first: `name` has no keys of its own in the file"),
         ("pattern.layer=2", "{path}: pattern.layer: there is no such key here; did you mean `layers`?"),
@@ -377,7 +413,7 @@ def test_all_mistakes_of_both_files_come_at_once(
     files: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario = files.scenario.replace("count: 6", "count: 0").replace("completed", "finished").replace("seed", "sed")
-    topology = files.topology.replace("10mbit", "10mbps").replace("zoo/beta", "beta")
+    topology = files.topology.replace("10mbit", "10MBps").replace("zoo/beta", "beta")
     code, lines = _validate(files.write(scenario, topology), capsys, monkeypatch)
     assert code == 2
     places = [re.fullmatch(r"(.*\.yaml):(\d+): ([^:]*): .+", line) for line in lines]
@@ -385,7 +421,7 @@ def test_all_mistakes_of_both_files_come_at_once(
         (SCENARIO, _line_of(scenario, "sed: 3"), "sed"),
         (SCENARIO, _line_of(scenario, "count: 0"), "workload.count"),
         (SCENARIO, _line_of(scenario, "finished"), "expect.finished"),
-        (TOPOLOGY, _line_of(topology, "10mbps"), "defaults.link.bandwidth"),
+        (TOPOLOGY, _line_of(topology, "10MBps"), "defaults.link.bandwidth"),
         (TOPOLOGY, _line_of(topology, "beta"), "nodes.b.model"),
     ]
 

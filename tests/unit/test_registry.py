@@ -216,7 +216,7 @@ def test_only_the_scenario_that_names_a_broken_package_is_wrong(
     path = files.write(files.scenario.replace("  count: 6", "  count: 6\n  scorer: broken"))
     code, line = _validate(path, monkeypatch, capsys)
     assert code == 2
-    assert line.startswith(f"{path}:9: workload.scorer.scorer: scorer 'broken' of broken 1.2 cannot be imported: ")
+    assert line.startswith(f"{path}:9: workload.scorer: scorer 'broken' of broken 1.2 cannot be imported: ")
 
 
 def test_the_schema_has_the_options_of_a_packages_kind_and_leaves_broken_ones_out(install: Install) -> None:

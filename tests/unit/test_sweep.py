@@ -285,6 +285,9 @@ def test_what_was_published_must_be_a_metric_with_its_unit(sweep: Call) -> None:
         ("pattern.layers", "pattern.layers"),
         ("topology", "topology"),
         ("topology.nodes.a.cpus", "topology.nodes.a.cpus"),
+        ("nodes.a.cpus", "topology.nodes.a.cpus"),
+        ("links.a-s1.delay", "topology.links.a-s1.delay"),
+        ("pattern.option_of_a_class_in_one_file", "pattern.option_of_a_class_in_one_file"),
     ],
 )
 def test_a_key_may_be_named_by_its_last_parts(short: str, full: str) -> None:

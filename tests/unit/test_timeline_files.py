@@ -62,8 +62,8 @@ def test_each_trigger_is_read(files: Any, trigger: str) -> None:
 
 # The entries, the key that is at fault in the last of them, and what is said of it.
 MISTAKES = {
-    "unknown node": (["at: 1s, kill: x"], "kill.node", "there is no node 'x'; known are a, b"),
-    "unknown link": (["at: 1s, cut: a-b"], "cut.link", "there is no link 'a-b'; known are a-s1, b-s1"),
+    "unknown node": (["at: 1s, kill: x"], "kill", "there is no node 'x'; known are a, b"),
+    "unknown link": (["at: 1s, cut: a-b"], "cut", "there is no link 'a-b'; known are a-s1, b-s1"),
     "unknown node on a side": (["at: 1s, partition: [[a], [s1]]"], "partition.groups[1][0]", "there is no node 's1'"),
     "node on two sides": (
         ["at: 1s, partition: [[a], [b, a]]"],

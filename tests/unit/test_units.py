@@ -27,6 +27,14 @@ each_kind = pytest.mark.parametrize("quantity", KINDS, ids=lambda quantity: quan
         (SIZE, "512MiB", 512 * 2**20),
         (SIZE, "1GB", 10**9),
         (SIZE, "7B", 7),
+        (SIZE, "160 MiB", 160 * 2**20),
+        (BANDWIDTH, "10Mbit/s", 10e6),
+        (BANDWIDTH, "10 Mbit/s", 10e6),
+        (BANDWIDTH, "10Mbps", 10e6),
+        (BANDWIDTH, "12 kbps", 12e3),
+        (BANDWIDTH, "1 Gbit", 1e9),
+        (BANDWIDTH, "56000bps", 56e3),
+        (DURATION, "80 µs", 80e-6),
         (RATE, "0.2/s", 0.2),
         (RATE, "6/min", 0.1),
         (RATE, "36/h", 0.01),
@@ -46,12 +54,27 @@ def test_a_number_without_unit_is_refused_with_an_example(quantity: Quantity, nu
 
 
 @each_kind
-@pytest.mark.parametrize("unit", ["parsec", "MS", "mbps", "%", "s s", ".s"])
+@pytest.mark.parametrize("unit", ["parsec", "MS", "MB/s", "%", "s s", ".s"])
 def test_an_unknown_unit_is_refused_with_the_known_ones(quantity: Quantity, unit: str) -> None:
     with pytest.raises(ValueError, match="unknown unit") as refusal:
         quantity.parse(f"3{unit}")
     assert repr(unit) in str(refusal.value)
     assert all(known in str(refusal.value) for known in quantity.units)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "written", "meant"),
+    [
+        (SIZE, "160M", "160MiB or 160MB"),
+        (SIZE, "2G", "2GiB or 2GB"),
+        (SIZE, "512Mi", "512MiB or 512MB"),
+        (DURATION, "200m", "200ms or 200min"),
+        (BANDWIDTH, "10M", "10mbit"),
+    ],
+)
+def test_an_ambiguous_unit_is_refused_with_what_it_may_mean(quantity: Quantity, written: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"^'{written}' has the ambiguous unit '.*'; write {meant}$"):
+        quantity.parse(written)
 
 
 @each_kind

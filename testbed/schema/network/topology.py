@@ -1,5 +1,6 @@
 """The topology file: devices, switches and links."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -56,6 +57,14 @@ class Node(Spec):
         if kind not in NODE_KINDS:
             raise ValueError(f"there is no node kind {kind!r}; known are {', '.join(NODE_KINDS.names())}")
         return kind
+
+    @field_validator("cpus", mode="before")
+    @classmethod
+    def _refuse_thousandths(cls, written: object) -> object:
+        """Kubernetes writes a fifth of a core as ``200m``."""
+        if isinstance(written, str) and (thousandths := re.fullmatch(r"(\d+)m", written)):
+            raise ValueError(f"{written!r} is not a number of cores; write {int(thousandths[1]) / 1000:g}")
+        return written
 
     @field_validator("model")
     @classmethod
