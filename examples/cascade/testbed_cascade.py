@@ -1,5 +1,7 @@
 """A cascade of models (FrugalGPT: Chen, Zaharia, Zou, arXiv 2305.05176)."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from testbed.core.units import Duration
@@ -24,9 +26,9 @@ class Cascade(Pattern):
         """Every step is a layer, so that a fault can wait for it: ``in: {layer: 2}``."""
         return self.steps
 
-    @property
-    def calls(self) -> tuple[int, int]:
+    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int]:
         """One if the owner is sure, one of every step if nobody is."""
+        del owner, neighbours
         return 1, self.steps
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -22,9 +23,9 @@ class Quorum(Pattern):
         """All voters must be there to be drawn."""
         return self.voters
 
-    @property
-    def calls(self) -> tuple[int, int]:
+    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int]:
         """At least those that decide; at most one of every voter."""
+        del owner, neighbours
         return min(self.votes, self.voters + 1), self.voters + 1
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:

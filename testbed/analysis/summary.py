@@ -13,6 +13,7 @@ from testbed.analysis.measurements import Measurements, Metrics
 from testbed.analysis.nodes import DeviceSpeed, node_figures
 from testbed.analysis.queues.figures import ExpectedLoad, QueueFigures, queue_figures
 from testbed.analysis.queues.replay import replayed_latency
+from testbed.analysis.verdict.costs import wrong_costs
 from testbed.analysis.verdict.exits import EXIT_CODES, Verdict
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.analysis.verdict.invariants import broken_invariants
@@ -85,7 +86,7 @@ class Summary:
     @cached_property
     def broken(self) -> list[str]:
         """A sentence for each broken invariant."""
-        return broken_invariants(self.measurements)
+        return [*broken_invariants(self.measurements), *wrong_costs(self.measurements, self.scenario.calls)]
 
     @cached_property
     def queues(self) -> dict[str, QueueFigures]:

@@ -34,10 +34,13 @@ class Pattern(Spec):
         """The largest ``layer`` of a prompt's calls, which count from 1."""
         return 1
 
-    @property
-    def calls(self) -> tuple[int, int]:
-        """How many calls a prompt makes, at least and at most, if none fails."""
-        return 1, 1
+    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int] | None:
+        """The calls of a prompt of ``owner``, who may call ``neighbours``: at least and at most, if none fails.
+
+        Every run is held to it. None where the pattern does not say.
+        """
+        del owner, neighbours
+        return None
 
     def owners(self, nodes: Sequence[str]) -> Sequence[str]:
         """The nodes that prompts arrive at, out of all ``nodes`` of the topology."""

@@ -56,9 +56,9 @@ class GossipMoa(Pattern):
         """The layer of the aggregation; layers count from 1."""
         return self.layers + 1
 
-    @property
-    def calls(self) -> tuple[int, int]:
+    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int]:
         """(k + 1)·M + 1, at least and at most."""
+        del owner, neighbours
         count = (self.proposers + 1) * self.layers + 1
         return count, count
 

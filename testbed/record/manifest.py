@@ -87,7 +87,7 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
             }
             for node, model in plan.models.items()
         },
-        "calls": dict(zip(("least", "most"), plan.scenario.pattern.calls, strict=True)),
+        "calls": {owner: {"least": least, "most": most} for owner, (least, most) in plan.scenario.calls.items()},
         "load": None if load is None else load.as_dict(),
         "stages": {node: holding.reason for node, holding in plan.holdings.items() if holding.reason},
     }

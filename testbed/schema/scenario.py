@@ -154,6 +154,12 @@ class Scenario(Spec):
         """The nodes that ``node`` asks, in the order of the topology."""
         return self.topology.linked(node) if self.pattern.reach == "linked" else self.topology.neighbours(node)
 
+    @property
+    def calls(self) -> dict[str, tuple[int, int]]:
+        """The calls of a prompt if none fails, at least and at most, by owner; empty if the pattern does not say."""
+        counts = {owner: self.pattern.calls(owner, self.neighbours(owner)) for owner in self.owners}
+        return {owner: count for owner, count in counts.items() if count is not None}
+
     def drawn(self) -> "Scenario":
         """A copy whose timeline has the faults that the seed draws in place of ``random``."""
         return self.model_copy(update={"timeline": drawn(self.timeline, self.extent, self.seed)})

@@ -38,7 +38,8 @@ class ExpectedLoad:
         calls = scenario.pattern.load({node: scenario.neighbours(node) for node in scenario.topology.nodes})
         if calls is None:
             return None
-        arrivals, (_, most) = scenario.workload.arrivals, scenario.pattern.calls
+        arrivals = scenario.workload.arrivals
+        most = max((most for _, most in scenario.calls.values()), default=1)
         return cls(arrivals.rate, calls, most, arrivals.memoryless)
 
     def as_dict(self) -> dict[str, Any]:
