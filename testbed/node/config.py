@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from testbed.core.clock import REAL_TIME, Clock
+from testbed.core.normalisation import Normalisation
 from testbed.core.registry import KindError, load_reference
 from testbed.patterns.base import Pattern
 from testbed.patterns.participant import Peer, Tier
@@ -64,7 +65,8 @@ class NodeConfig(BaseModel):
 
     ``neighbours`` are IP addresses by name, and ``peers`` holds what else is known of them. ``pattern_class`` is
     ``module:Name`` or ``FILE.py:Name``, as the node's Python finds it: a node has no registry of installed kinds.
-    ``packages`` are the host's versions of the packages whose code runs here.
+    ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of the packages whose code runs
+    here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +87,7 @@ class NodeConfig(BaseModel):
     temperature: float
     max_tokens: int
     seed: int
+    normalisation: Normalisation = "words"
 
     @field_validator("packages")
     @classmethod

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from testbed.core import seeds
+from testbed.core.normalisation import normalised
 from testbed.node.calls.asking import Asker
 from testbed.node.calls.own import (
     DelegationRequest,
@@ -79,6 +80,10 @@ class NodeParticipant:
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, derived from the run's seed."""
         return seeds.stream(self._config.seed, *names)
+
+    def normalised(self, answer: str) -> str:
+        """The normal form of an answer, by the normalisation of the run's scorer."""
+        return normalised(answer, self._config.normalisation)
 
     async def complete(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> Completion:
         """The completion of ``call``; raises JobError."""

@@ -200,6 +200,9 @@ class Participant(Protocol):
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, derived from the run's seed."""
 
+    def normalised(self, answer: str) -> str:
+        """The normal form in which the run's scorer compares answers: equal ones say the same. Empty if it has none."""
+
     async def complete(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> Completion:
         """The completion of ``call`` by the model of ``at``, or by the node's own model; raises JobError.
 

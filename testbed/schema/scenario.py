@@ -63,13 +63,24 @@ class Sampling(Spec):
     max_tokens: int = Field(24, ge=1)
 
 
+def _or_the_sources(written: object, info: ValidationInfo) -> object:
+    """The scorer that the file names, else the one of its prompt source."""
+    source = info.data.get("prompts")
+    return written if written is not None or source is None else source.scored_by
+
+
 class Workload(Spec):
-    """The prompts, their arrivals and the scorer of answers. ``count`` is the number of prompts over all nodes."""
+    """The prompts, their arrivals and the scorer of answers. ``count`` is the number of prompts over all nodes.
+
+    Without a ``scorer``, the prompt source says which one judges its questions.
+    """
 
     prompts: Annotated[PromptSource, OfKind(PROMPTS, "source")]
     arrivals: Annotated[ArrivalProcess, OfKind(ARRIVALS, "process", default="poisson")]
     count: int = Field(ge=1)
-    scorer: Annotated[Scorer, OfKind(SCORERS, "scorer")] = Field("exact", validate_default=True)
+    scorer: Annotated[Scorer, OfKind(SCORERS, "scorer"), BeforeValidator(_or_the_sources)] = Field(
+        None, validate_default=True, description="judges the answers; left out, the one of the prompt source"
+    )
 
     def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
         """Every arrival at ``owners``, in order of time."""

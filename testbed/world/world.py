@@ -171,6 +171,7 @@ class World:
             temperature=scenario.sampling.temperature,
             max_tokens=scenario.sampling.max_tokens,
             seed=scenario.seed,
+            normalisation=scenario.workload.scorer.normalisation,
         )
 
     def _start_metronome(self, journal: Journal) -> "subprocess.Popen[bytes] | None":

@@ -1,14 +1,11 @@
-"""Exact comparison with the truth."""
+"""Comparison as in SQuAD's evaluation."""
 
-from testbed.workload.prompts.base import Question
-from testbed.workload.scoring.base import Scorer
+from typing import ClassVar
+
+from testbed.workload.scoring.base import Comparison
 
 
-class Exact(Scorer):
-    """1 if the part of the answer before its first comma equals the truth, else 0."""
+class Exact(Comparison):
+    """1 if the answer is the truth but for case, punctuation, articles and white space, as in SQuAD, else 0."""
 
-    def score(self, question: Question, answer: str) -> float | None:
-        """1.0 or 0.0, without regard to white space around the answer; None if the question has no truth."""
-        if question.truth is None:
-            return None
-        return float(answer.partition(",")[0].strip() == question.truth)
+    version: ClassVar[str] = "2"
