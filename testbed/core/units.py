@@ -1,7 +1,7 @@
 """Quantities in files (``10ms``, ``5mbit``, ``512MiB``) and in the code.
 
 In files every quantity has a unit. In the code durations are in seconds, bandwidths in bits per second, sizes in bytes,
-rates in events per second, and shares and probabilities from 0 to 1.
+power in watts, rates in events per second, and shares and probabilities from 0 to 1.
 """
 
 import math
@@ -112,6 +112,7 @@ SIZE = Quantity(
 )
 SHARE = Quantity("share", {"%": 0.01}, "1%", most=1.0)
 PACKETS = Quantity("number of packets", {"packets": 1}, "100packets", positive=True, most=1e9)
+POWER = Quantity("power", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, "8W", positive=True, most=1e6)
 RATE = Quantity("rate", {"/h": 1 / 3600, "/min": 1 / 60, "/s": 1.0}, "0.2/s", positive=True)
 
 
@@ -129,5 +130,6 @@ Duration = Annotated[float, *_annotated(DURATION)]
 Delay = Annotated[float, *_annotated(DELAY)]
 Bandwidth = Annotated[float, *_annotated(BANDWIDTH)]
 Size = Annotated[int, *_annotated(SIZE, round)]
+Power = Annotated[float, *_annotated(POWER)]
 Rate = Annotated[float, *_annotated(RATE)]
 Share = Annotated[float, *_annotated(SHARE)]

@@ -10,7 +10,7 @@ from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.normalisation import Normalisation
 from testbed.core.registry import KindError, load_reference
 from testbed.patterns.base import Pattern
-from testbed.patterns.participant import Peer, Tier
+from testbed.patterns.participant import Peer, Price, Tier
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 
 SHARED = Path("/run/node")
@@ -52,7 +52,7 @@ class PeerFacts(BaseModel):
 
     model: str = ""
     tier: Tier | None = None
-    price: float | None = None
+    price: Price | None = None
     linked: bool = True
 
     def peer(self, name: str) -> Peer:
@@ -63,10 +63,10 @@ class PeerFacts(BaseModel):
 class NodeConfig(BaseModel):
     """The agent of node ``name``, which goes by ``clock``.
 
-    ``neighbours`` are IP addresses by name, and ``peers`` holds what else is known of them. ``pattern_class`` is
-    ``module:Name`` or ``FILE.py:Name``, as the node's Python finds it: a node has no registry of installed kinds.
-    ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of the packages whose code runs
-    here.
+    ``neighbours`` are IP addresses by name, and ``peers`` has what else is known of them, and of the node itself.
+    ``pattern_class`` is ``module:Name`` or ``FILE.py:Name``, as the node's Python finds it: a node has no registry of
+    installed kinds. ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of the packages
+    whose code runs here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

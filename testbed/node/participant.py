@@ -68,14 +68,15 @@ class NodeParticipant:
         return self._config.name
 
     @property
+    def itself(self) -> Peer:
+        """The node's own model, tier and price."""
+        return self._described(self.name)
+
+    @property
     def peers(self) -> Sequence[Peer]:
         """All neighbours, in the order of the configuration."""
         present = set(self._neighbourhood.present())
-        facts = self._config.peers
-        return [
-            replace(facts[name].peer(name) if name in facts else Peer(name), present=name in present)
-            for name in self._config.neighbours
-        ]
+        return [replace(self._described(name), present=name in present) for name in self._config.neighbours]
 
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, derived from the run's seed."""
@@ -146,6 +147,10 @@ class NodeParticipant:
             propensity=propensity,
             reason=reason,
         )
+
+    def _described(self, name: str) -> Peer:
+        facts = self._config.peers
+        return facts[name].peer(name) if name in facts else Peer(name)
 
     async def _within(self, timeout: float | None, name: str, work: Awaitable[_Result]) -> _Result:
         """The result of the node's own ``work``, whose request is cancelled if nobody waits for it any more."""

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, Self, TypeVar, get_args
 
+from pydantic import Field
 from typing_extensions import TypedDict
+
+from testbed.core.spec import Spec
 
 Tier = Literal["device", "edge", "cloud"]
 """Where a node stands, from the nearest to the user to the farthest."""
@@ -30,9 +33,20 @@ class ChatMessage(TypedDict):
     content: str
 
 
+class Price(Spec):
+    """What a node asks for a million tokens that it reads, and for a million that it writes, in a currency of yours."""
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+
+    def of(self, read: int, written: int) -> float:
+        """The price of so many tokens."""
+        return (read * self.input + written * self.output) / 1e6
+
+
 @dataclass(frozen=True)
 class Budget:
-    """What a prompt may still cost: seconds, tokens written, and price in the unit of :attr:`Peer.price`.
+    """What a prompt may still cost: seconds, tokens written, and money in the currency of :class:`Price`.
 
     None is no limit. The pattern lowers the budget before it delegates; nothing else does.
     """
@@ -172,7 +186,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another node. ``tier`` and ``price`` are None where the topology does not say them.
+    """A node, as the topology describes it. ``tier`` and ``price`` are None where the topology does not say them.
 
     ``linked`` says that no further node is between the two. ``present`` says that heartbeats are heard; without
     ``membership`` every peer counts as present.
@@ -181,7 +195,7 @@ class Peer:
     name: str
     model: str = ""
     tier: Tier | None = None
-    price: float | None = None
+    price: Price | None = None
     linked: bool = True
     present: bool = True
 
@@ -192,6 +206,10 @@ class Participant(Protocol):
     @property
     def name(self) -> str:
         """The node's own name."""
+
+    @property
+    def itself(self) -> Peer:
+        """The node's own model, tier and price."""
 
     @property
     def peers(self) -> Sequence[Peer]:

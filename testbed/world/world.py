@@ -149,15 +149,16 @@ class World:
     def _configuration(self, name: str) -> NodeConfig:
         scenario = self.plan.scenario
         node, address = scenario.topology.nodes[name], addresses(scenario.topology)
-        linked = scenario.topology.linked(name)
+        linked = (name, *scenario.topology.linked(name))
         origin = PATTERNS.origin(scenario.pattern.kind)
         return NodeConfig(
             name=name,
             clock=self.clock,
             neighbours={other: address[other] for other in scenario.neighbours(name)},
             peers={
-                other: PeerFacts(model=scenario.topology.nodes[other].model, linked=other in linked)
-                for other in scenario.neighbours(name)
+                other: PeerFacts(model=node.model, tier=node.tier, price=node.price, linked=other in linked)
+                for other in (name, *scenario.neighbours(name))
+                for node in [scenario.topology.nodes[other]]
             },
             packages=packages_of(origin),
             pattern_class=reference_inside(origin),

@@ -27,6 +27,7 @@ from testbed.patterns.participant import (
     LogProbabilities,
     Participant,
     Peer,
+    Price,
     Prompt,
     SamplingOverrides,
     Verification,
@@ -89,7 +90,9 @@ class Pair:
     def _config(self, name: str) -> NodeConfig:
         others = {other: address for other, address in ADDRESSES.items() if other != name}
         config = configured(name, others)
-        return config.model_copy(update={"peers": {other: PeerFacts(model=f"zoo/{other}") for other in others}})
+        facts = {other: PeerFacts(model=f"zoo/{other}") for other in others}
+        own = PeerFacts(model=f"zoo/{name}", tier="device", price=Price(input=1, output=3))
+        return config.model_copy(update={"peers": facts | {name: own}})
 
 
 @pytest.fixture
@@ -115,6 +118,15 @@ def test_peers_are_more_than_names(pair: Pair) -> None:
         return pair.participant().peers
 
     assert pair.play(scene) == [Peer("b", "zoo/b", tier=None, price=None, linked=True, present=True)]
+
+
+def test_a_node_sees_what_the_topology_says_of_itself(pair: Pair) -> None:
+    async def scene(pair: Pair) -> Any:
+        return pair.participant("p1").itself
+
+    itself = pair.play(scene)
+    assert itself == Peer("a", "zoo/a", tier="device", price=Price(input=1, output=3))
+    assert itself.price.of(1_000_000, 500_000) == 2.5
 
 
 @pytest.mark.parametrize("at", [None, B])

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from testbed.patterns.participant import Price
 from testbed.schema.network.link import Direction
-from testbed.schema.network.topology import Topology
+from testbed.schema.network.topology import Node, Topology
 
 NODE = {"model": "zoo/alpha", "cpus": 0.5, "memory": "64MiB"}
 
@@ -176,3 +177,18 @@ def test_a_bad_switch_name(name: str) -> None:
     """With more than eight characters a port's name would not fit into the fifteen that Linux gives an interface."""
     with pytest.raises(ValidationError, match="a letter and at most seven more"):
         _topology("a", name, f"a {name}")
+
+
+def test_a_node_says_its_tier_price_and_power() -> None:
+    more = {"tier": "edge", "price": {"input": 0.5, "output": 2}, "power": "1.5kW"}
+    node = Node.model_validate({**NODE, **more})
+    assert (node.tier, node.power) == ("edge", 1500)
+    assert node.price == Price(input=0.5, output=2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tier": "fog"}, {"price": {"input": 1}}, {"price": {"input": -1, "output": 1}}, {"power": 8}]
+)
+def test_a_tier_price_or_power_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Node.model_validate({**NODE, **wrong})

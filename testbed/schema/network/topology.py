@@ -13,7 +13,8 @@ from testbed.core.errors import TestbedError
 from testbed.core.input_files import anchored, input_file
 from testbed.core.registry import anchored as in_file
 from testbed.core.spec import Spec, matching
-from testbed.core.units import SIZE, Size
+from testbed.core.units import SIZE, Power, Size
+from testbed.patterns.participant import Price, Tier
 from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
@@ -48,6 +49,9 @@ class Node(Spec):
     cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
     memory: Size = Field(description="cap on the memory of all the node's processes; there is no swap")
     context: int = Field(512, ge=64, description="tokens that the model can attend to")
+    tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
+    price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")
+    power: Power | None = Field(None, description="what it draws at full load, like 8W")
 
     @field_validator("kind")
     @classmethod
