@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from testbed.cli import files, host, playing, results
+from testbed.cli import files, host, playing, results, standing
 from testbed.cli.console import err, out
 from testbed.core.errors import TestbedError
 from testbed.core.extra import host_extra
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verbs in (playing, results, files, host):
+for verbs in (playing, standing, results, files, host):
     app.add_typer(verbs.app)
 
 

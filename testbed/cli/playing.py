@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,13 +12,16 @@ from testbed.cli.console import err, out
 from testbed.cli.options import AsJson, Assignments, LinkBackend, Scenarios
 from testbed.core.errors import SpecError
 
+if TYPE_CHECKING:
+    from testbed.analysis.summary import Summary
+
 app = typer.Typer()
 
 
 @app.command(epilog="Example: `testbed run scenarios/gossip_moa.yaml --seed 3 --set pattern.layers=0`")
 def run(
     scenarios: Scenarios,
-    directory: Annotated[Path | None, typer.Option("--out", help="Run directory; must not exist.")] = None,
+    directory: Annotated[Path | None, typer.Option("--out", help="Run directory; new or empty.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the scenario's.")] = None,
     assignments: Assignments = None,
     links: LinkBackend = None,
@@ -65,6 +68,8 @@ def run(
             campaign.play(lambda name: watching(err, name))
             if not as_json and repeat == 1:
                 print_summary(campaign.summaries[-1], out)
+                if keep:
+                    _print_kept(campaign.summaries[-1])
             elif not as_json:
                 print_repetitions(campaign.summaries, out)
             if campaign.summaries[-1].interrupted:
@@ -75,10 +80,21 @@ def run(
     finally:  # a failure of a later run must not lose the results of earlier ones
         summaries = [summary for campaign in campaigns for summary in campaign.summaries]
         if as_json:
-            out.print_json(json.dumps([summary.as_dict() for summary in summaries]))
+            out.print_json(
+                json.dumps([{**summary.as_dict(), "directory": str(summary.directory)} for summary in summaries])
+            )
         if junit is not None:
             write_junit(summaries, junit)
     raise typer.Exit(max(summary.exit_code for summary in summaries))
+
+
+def _print_kept(summary: "Summary") -> None:
+    from testbed.show.terminal import print_kept
+    from testbed.world.standing import find_standing
+
+    topology = summary.scenario.topology
+    node, link = next(iter(topology.nodes)), next((link.name for link in topology.resolved_links), None)
+    print_kept(summary.run, node, find_standing(summary.run).socket(node), link, out)
 
 
 @app.command(epilog="Example: `testbed chaos scenarios/chaos.yaml --runs 20`")
@@ -86,7 +102,7 @@ def chaos(
     scenario: Annotated[Path, typer.Argument(help="A scenario file.", show_default=False)],
     runs: Annotated[int, typer.Option(min=1, help="Number of runs, unless one breaks something.")] = 20,
     seed: Annotated[int | None, typer.Option(help="Seed of the first run, instead of the scenario's.")] = None,
-    directory: Annotated[Path | None, typer.Option("--out", help="Directory of the runs; must not exist.")] = None,
+    directory: Annotated[Path | None, typer.Option("--out", help="Directory of the runs; new or empty.")] = None,
     assignments: Assignments = None,
     links: LinkBackend = None,
     fidelity: Annotated[Mode, typer.Option(help="How thoroughly to measure the links in each run.")] = "off",

@@ -26,10 +26,10 @@ def default_path(scenario: Scenario) -> Path:
 
 
 def shared_path(scenario: Scenario, path: Path | None) -> Path:
-    """The path of a directory for several runs; raises SpecError if it exists."""
+    """The path of a directory for several runs; raises SpecError if there is anything in it."""
     path = path or default_path(scenario)
-    if path.exists():
-        raise SpecError.of("--out", f"{path} is there already; name a directory that is not")
+    if path.exists() and not (path.is_dir() and _is_empty(path)):
+        raise SpecError.of("--out", f"{path} is not empty; name an empty directory, or a new one")
     return path
 
 
@@ -48,11 +48,12 @@ class RunDirectory:
         """
         path = path or default_path(scenario)
         try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            raise SpecError.of("--out", f"{path} is there already; name a directory that is not") from None
+            path.mkdir(parents=True, exist_ok=True)
+            occupied = not _is_empty(path)
         except OSError as error:
             raise SpecError.of("--out", f"{path} cannot be made ({error.strerror}); name another directory") from None
+        if occupied:
+            raise SpecError.of("--out", f"{path} is not empty; name an empty directory, or a new one")
         inputs = copy_inputs(scenario, path)
         dumped = scenario.model_dump(mode="json", exclude_none=True, exclude={"baseline"})
         text = yaml_text(relocated(dumped, {str(one.source): one.copy for one in inputs}))
@@ -88,3 +89,7 @@ class RunDirectory:
             logs.mkdir()
             for name, node in nodes.items():
                 (logs / f"{name}.log").write_bytes(node.logs())
+
+
+def _is_empty(directory: Path) -> bool:
+    return next(directory.iterdir(), None) is None

@@ -82,6 +82,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
         plan = prepare(scenario, options.links, view.step)
         directory = RunDirectory.create(plan.scenario, options.out)
     with ExitStack() as ending, _journal(stages, options.keep) as journal:
+        journal.note_results(directory.path)
         with stages.stage("build"):
             world = World(plan, journal, stages.step)
         with closing(world), directory.keeping_logs(world.nodes):

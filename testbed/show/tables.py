@@ -154,6 +154,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             )
 
 
+def print_standing(runs: Sequence[tuple[str, str, str, str, str]], console: Console) -> None:
+    """Print a line for each standing run: its id, its state and since when, its nodes, and its directory."""
+    if not runs:
+        console.print("no run stands on this host")
+        return
+    table = Table("run", "state", "since", "nodes", "directory", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for run, *facts in runs:
+        table.add_row(Text(run, "bold"), *facts)
+    console.print(table)
+
+
 def print_breach(broken: Sequence[str], smallest: Scenario, path: Path, console: Console) -> None:
     """Print the broken invariants, and the smallest timeline that breaks them, whose scenario file is at ``path``."""
     console.print(Text.assemble((smallest.name, "bold"), " ", ("broken", "bold red"), f", seed {smallest.seed}, by"))

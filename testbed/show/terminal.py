@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -51,6 +52,21 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(_queues(summary.queues))
     stages = "  ".join(f"{name} {stage.seconds:.1f}s" for name, stage in summary.stages.items())
     console.print(Text(f"{stages}\n{summary.directory}", "dim"))
+
+
+def print_kept(run: str, node: str, socket: Path, link: str | None, console: Console) -> None:
+    """Print commands that work on a run that was kept, for one of its nodes and links."""
+    request = '{"messages": [{"role": "user", "content": "What is 2 plus 3?"}]}'
+    console.print(
+        Text.assemble("kept as ", (run, "bold"), "; to ask a node, look into it, change a link, remove it all:")
+    )
+    for command in (
+        f"curl --unix-socket {socket} http://{node}/v1/chat/completions --json '{request}'",
+        f"testbed shell {node} --run {run}",
+        *([] if link is None else [f"testbed link {run} {link} --delay 80ms"]),
+        f"testbed clean {run}",
+    ):
+        console.print(f"  {command}", markup=False, soft_wrap=True)
 
 
 def _print_fidelity(fidelity: Fidelity, console: Console) -> None:

@@ -24,7 +24,7 @@ import psutil
 from docker.errors import DockerException, NotFound
 from pyroute2 import netns
 
-from testbed.core.errors import SpecError, TestbedError
+from testbed.core.errors import TestbedError
 from testbed.host.machine import connect_docker
 
 JOURNALS: Final = Path("/var/lib/testbed/runs")
@@ -99,7 +99,7 @@ class Journal:
 
     def records(self) -> list[Record]:
         """The records, in the order of writing. A line that the runner's death cut off is left out: it made nothing."""
-        return list(_complete_records(self.path.read_text()))
+        return recorded(self.path)
 
     @property
     def kept(self) -> bool:
@@ -109,6 +109,10 @@ class Journal:
     def keep(self) -> None:
         """Leave the run running, and keep its journal."""
         self.record("kept", "")
+
+    def note_results(self, directory: Path) -> None:
+        """Record the run directory, by which the run is found again. It outlives the run."""
+        self.record("results", str(directory.absolute()))
 
     def undo(self) -> None:
         """Remove everything that is recorded, the last record first, and then the journal. What is gone is no error.
@@ -139,16 +143,33 @@ def journals() -> list[Path]:
     return sorted(JOURNALS.glob("*.jsonl"))
 
 
+def recorded(path: Path) -> list[Record]:
+    """The records of a journal; empty if it has been undone."""
+    try:
+        return list(_complete_records(path.read_text()))
+    except FileNotFoundError:
+        return []
+
+
+def is_held(path: Path) -> bool:
+    """Whether the runner of a journal lives."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def undo_dead_runs(kept_runs: Sequence[str]) -> Iterator[str]:
     """Undo every run whose runner is dead; yields a sentence for each run.
 
-    Of the runs that were kept, only ``kept_runs`` are undone. Raises SpecError if one of these has no journal. If
-    something cannot be removed, the other runs are undone first, and then UndoError is raised.
+    Of the runs that were kept, only ``kept_runs`` are undone. If something cannot be removed, the other runs are undone
+    first, and then UndoError is raised.
     """
     failures = []
-    for run in kept_runs:
-        if not (JOURNALS / f"{run}.jsonl").exists():
-            raise SpecError.of("clean", f"there is no run {run!r} to remove")
     for path in journals():
         journal = Journal.take_over(path)
         if journal is None:
@@ -246,4 +267,5 @@ _UNDO: Final[dict[str, Callable[[str], None]]] = {
     "process": _end_process,
     "created": lambda _: None,
     "kept": lambda _: None,
+    "results": lambda _: None,
 }

@@ -1,5 +1,6 @@
 """What becomes of a run that is killed, interrupted, kept, or not alone."""
 
+import json
 import random
 import signal
 import subprocess
@@ -183,6 +184,19 @@ class TestKept:
             cwd=PROJECT,
         )
         assert shell.stdout.split() == ["b", "1000", "eth0", "lo"]
+
+    def test_it_is_listed_and_found_by_its_directory(self, kept: str) -> None:
+        (standing,) = [one for one in json.loads(start("ps", "--json").communicate()[0]) if one["run"] == kept]
+        assert standing["state"] == "kept"
+        assert standing["nodes"] == ["a", "b", "c", "d"]
+        inside = start("exec", "c", "--run", standing["directory"], "--", "hostname")
+        assert (inside.communicate()[0].strip(), inside.returncode) == ("c", 0)
+
+    def test_the_log_of_a_node_is_printed(self, kept: str) -> None:
+        logs = start("logs", "a", "--run", kept)
+        logs.communicate()
+        assert logs.returncode == 0
+        assert start("logs", "x", "--run", kept).communicate()[0].strip().endswith("its nodes are a, b, c, d")
 
     def test_any_client_of_the_openai_api_can_use_a_node(self, kept: str) -> None:
         program = (

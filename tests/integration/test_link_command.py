@@ -76,7 +76,7 @@ def test_what_is_wrong_is_said_in_one_sentence(kept_run: str, arguments: list[st
 def test_a_run_that_is_not_there_is_named() -> None:
     refused = _testbed("link", "nosuch", "a-s1", "--delay", "1ms")
     assert refused.returncode == 2
-    assert "there is no run 'nosuch' with links" in refused.stderr
+    assert "no run 'nosuch' stands on this host" in refused.stderr
 
 
 def test_a_change_during_a_run_is_an_event_of_it(tmp_path: Path) -> None:

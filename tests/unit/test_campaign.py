@@ -72,7 +72,7 @@ def test_repetitions_have_the_seeds_that_follow_and_share_a_directory(host: Host
     summaries = play("all", repeat=3)
     assert host.seeds == [3, 4, 5]
     assert [summary.directory for summary in summaries] == [tmp_path / "all" / f"seed-{seed}" for seed in (3, 4, 5)]
-    with pytest.raises(SpecError, match="is there already"):
+    with pytest.raises(SpecError, match="is not empty"):
         play("all", repeat=3)
 
 

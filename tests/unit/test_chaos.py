@@ -163,8 +163,11 @@ def test_an_interrupted_run_ends_it(host: Host, play: Play) -> None:
     assert len(host.played) == 2
 
 
-def test_a_directory_that_is_there_is_refused_before_anything_runs(host: Host, play: Play, tmp_path: Path) -> None:
+def test_a_directory_with_something_in_it_is_refused_before_anything_runs(
+    host: Host, play: Play, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(SpecError, match="is there already"):
+    (tmp_path / "out" / "notes.txt").touch()
+    with pytest.raises(SpecError, match="is not empty"):
         play(1)
     assert host.played == []

@@ -9,7 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from testbed.core.errors import SpecError
 from testbed.world import companion
 from testbed.world import journal as journals_of_host
 from testbed.world.journal import Journal, Record, UndoError, journals, undo_dead_runs
@@ -108,11 +107,6 @@ def test_whoever_waited_for_a_run_that_was_undone_meanwhile_gets_nothing(monkeyp
 
     monkeypatch.setattr(fcntl, "flock", undone_before_the_lock_is_had)
     assert Journal.take_over(path, wait=True) is None
-
-
-def test_a_run_that_is_not_there_cannot_be_removed() -> None:
-    with pytest.raises(SpecError, match="there is no run 'another'"):
-        list(undo_dead_runs(["another"]))
 
 
 def test_a_kept_run_goes_only_when_it_is_named(tmp_path: Path) -> None:

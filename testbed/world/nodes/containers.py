@@ -58,6 +58,7 @@ def _create(site: Site, node: PlannedNode, shared: Path) -> Container:
             site.image,
             name=container_name(site.journal.run, name),
             hostname=name,
+            extra_hosts=node.config.neighbours,  # so that `ping b` works in a shell
             labels={LABEL: site.journal.run},
             network_mode="none",  # the emulated network is all it gets
             userns_mode="host",  # the agent writes, as its user, into a directory of the host
