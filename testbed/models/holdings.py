@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.models.anatomy import dissect
+from testbed.models.chats import check_chat
 from testbed.models.planner import Load, Member, Placement, place
 from testbed.models.resolution import (
     Model,
@@ -41,7 +42,10 @@ def resolve_all(scenario: Scenario) -> dict[str, Model]:
     """The models by node; nodes of a ring share one. Raises ModelError if a model cannot be found or held."""
     nodes, ring = scenario.topology.nodes, _ring(scenario)
     models = resolve_models({name: node for name, node in nodes.items() if name not in ring})
-    return {name: models[name] if name in models else resolve(node.model) for name, node in nodes.items()}
+    models = {name: models[name] if name in models else resolve(node.model) for name, node in nodes.items()}
+    for name in [name for name in nodes if name not in ring[1:]]:  # of a ring, the head alone reads chats
+        check_chat(models[name], scenario.chat.at(name), nodes[name].context)
+    return models
 
 
 def provide(
@@ -68,11 +72,11 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
         try:
             check_reference(node.model)
             if name not in ring and is_local(node.model):
-                resolve_models({name: node})
+                check_chat(resolve_models({name: node})[name], scenario.chat.at(name), node.context)
         except ModelError as error:
             yield ("topology", "nodes", name, "model"), str(error)
     if isinstance(scenario.pattern, Pipeline):
-        yield from _ring_mistakes(topology, scenario.pattern)
+        yield from _ring_mistakes(scenario, scenario.pattern)
     random = [node.model for node in topology.nodes.values() if has_random_weights(node.model)]
     for where, expectation in scenario.placed_expectations:
         if random and "accuracy" in expectation.bounds:
@@ -90,7 +94,8 @@ def _ring(scenario: Scenario) -> Sequence[str]:
     return scenario.pattern.ring if isinstance(scenario.pattern, Pipeline) else ()
 
 
-def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
+def _ring_mistakes(scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
+    topology = scenario.topology
     head, *others = pattern.ring
     first = topology.nodes[head]
     for name in others:
@@ -102,6 +107,7 @@ def _ring_mistakes(topology: Topology, pattern: Pipeline) -> Iterator[Mistake]:
     if is_local(first.model):
         try:
             model = resolve(first.model)
+            check_chat(model, scenario.chat.at(head), first.context)
             _RingPlanner(model, topology, pattern, dict.fromkeys(topology.nodes, 1.0)).place(pattern.split)
         except ModelError as error:
             yield ("pattern",), str(error)

@@ -11,7 +11,7 @@ from testbed.core.normalisation import Normalisation
 from testbed.core.registry import KindError, load_reference
 from testbed.patterns.base import Pattern
 from testbed.patterns.participant import Peer, Price, Tier
-from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
+from testbed.patterns.protocol import ChatOptions, MembershipOptions, QueueOptions, RetryOptions
 
 SHARED = Path("/run/node")
 """The directory that a node shares with its host; it holds the four files below."""
@@ -79,6 +79,7 @@ class NodeConfig(BaseModel):
     pattern_class: str
     pattern: SerializeAsAny[Pattern]
     queue: QueueOptions
+    chat: ChatOptions = ChatOptions()
     retry: RetryOptions
     membership: MembershipOptions | None
     model: str

@@ -1,4 +1,7 @@
-"""Options that all patterns share: `queue`, `retry` and `membership` of a scenario. docs/protocol.md explains them."""
+"""Options that all patterns share: `queue`, `chat`, `retry` and `membership` of a scenario.
+
+docs/protocol.md explains them.
+"""
 
 from typing import Literal
 
@@ -17,6 +20,15 @@ class QueueOptions(_Options):
     limit: int = Field(1024, ge=1, description="most jobs in a node's queue, the running one included")
     overflow: Literal["reject", "drop-oldest"] = Field(
         "reject", description="what a full queue does: refuse the new job, or drop the job that has waited longest"
+    )
+
+
+class ChatOptions(_Options):
+    """What a node makes of the chats that its model completes."""
+
+    system: str = Field("", description="system message of every chat that has none of its own")
+    template: str | None = Field(
+        None, description="in place of the model's own: text with {input}, for base models, or Jinja over `messages`"
     )
 
 

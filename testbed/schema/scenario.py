@@ -19,6 +19,7 @@ from testbed.core.spec import Spec, matching
 from testbed.core.units import Duration
 from testbed.patterns.base import PATTERNS, Pattern
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
+from testbed.schema.chats import Chats
 from testbed.schema.document import Document, override
 from testbed.schema.expectation import Expectation, Expectations
 from testbed.schema.explain import Loc, Mistake, MistakesError
@@ -95,6 +96,7 @@ class Scenario(Spec):
     seed: int = Field(0, ge=0)
     pattern: Annotated[Pattern, OfKind(PATTERNS, "kind")]
     queue: QueueOptions = QueueOptions()
+    chat: Chats = Chats()
     retry: RetryOptions = RetryOptions()
     membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
     sampling: Sampling = Sampling()
@@ -200,6 +202,8 @@ class Scenario(Spec):
         """Mistakes between parts of the file."""
         for loc, message in self.pattern.mistakes(list(self.topology.nodes)):
             yield ("pattern", *loc), message
+        for node in [node for node in self.chat.nodes if node not in self.topology.nodes]:
+            yield ("chat", "nodes", node), f"there is no node {node!r}; known are {', '.join(self.topology.nodes)}"
         for loc, message in timeline_mistakes(self.timeline, self.extent):
             yield ("timeline", *loc), message
         known = [entry for entry in self.timeline if entry.random is None]

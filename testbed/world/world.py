@@ -164,6 +164,7 @@ class World:
             pattern_class=reference_inside(origin),
             pattern=scenario.pattern,
             queue=scenario.queue,
+            chat=scenario.chat.at(name),
             retry=scenario.retry,
             membership=scenario.membership,
             model=node.model,

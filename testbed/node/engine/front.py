@@ -8,8 +8,9 @@ from llama_cpp import Llama
 from numpy.typing import NDArray
 
 from testbed.node.engine import ggml
-from testbed.node.engine.chat import Chat
+from testbed.node.engine.chat import DEFAULTS, Chat
 from testbed.node.engine.stage import StageError
+from testbed.patterns.protocol import ChatOptions
 
 _EMBEDDING = "token_embd.weight"
 
@@ -17,14 +18,14 @@ _EMBEDDING = "token_embd.weight"
 class Front(Chat):
     """The tokenizer and the embedding table of a split model. Rows of the table are read from the file on demand."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: ChatOptions = DEFAULTS) -> None:
         """Open the file; raises StageError if it is not the front of a model."""
         try:
             llama = Llama(str(path), vocab_only=True, verbose=False)
             self._embedding = ggml.Table(path, _EMBEDDING, rows=llama.n_vocab())
         except (OSError, ValueError) as error:
             raise StageError(f"{path} is not the front of a model: {error}") from error
-        super().__init__(llama)
+        super().__init__(llama, options)
 
     @property
     def width(self) -> int:

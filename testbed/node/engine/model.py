@@ -9,9 +9,10 @@ import numpy as np
 from llama_cpp import Llama, llama_cpp
 from numpy.typing import NDArray
 
-from testbed.node.engine.chat import Chat, ContextOverflowError
+from testbed.node.engine.chat import DEFAULTS, Chat, ContextOverflowError
 from testbed.node.engine.likelihood import log_probability
 from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, Verification
+from testbed.patterns.protocol import ChatOptions
 
 TOP_P = 0.95
 """llama.cpp's default."""
@@ -50,14 +51,14 @@ class LanguageModel(Protocol):
 class ChatModel:
     """One model in memory. It is used by one thread at a time."""
 
-    def __init__(self, path: Path, context: int, threads: int) -> None:
+    def __init__(self, path: Path, context: int, threads: int, chat: ChatOptions = DEFAULTS) -> None:
         # Without mmap the weights are this process's own: a page cache shared with another node would let two nodes
         # hold one model in the memory of one.
         self._llama = Llama(
             str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, use_mmap=False, verbose=False
         )
         self._context = context
-        self._chat = Chat(self._llama)
+        self._chat = Chat(self._llama, chat)
 
     @property
     def vocabulary(self) -> str:

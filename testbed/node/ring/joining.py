@@ -24,7 +24,7 @@ def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness,
     """The node's inference, with the file ``stage`` loaded, and at the head the front beside it; raises StageError."""
     seat = Seat(config, pattern, StageFiles(config, pattern, stage), slowness, log)
     if seat.stage == 0:
-        return Head(seat, Front(stage.with_name(FRONT.name)))
+        return Head(seat, Front(stage.with_name(FRONT.name), config.chat))
     return Follower(seat)
 
 
