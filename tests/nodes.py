@@ -29,7 +29,7 @@ def configured(
         {
             "name": name,
             "neighbours": neighbours,
-            "pattern_class": "testbed.patterns.gossip_moa:GossipMoa",
+            "pattern_classes": {"gossip-moa": "testbed.patterns.gossip_moa:GossipMoa"},
             "pattern": pattern,
             "queue": {"limit": limit},
             "retry": {"attempts": 2, "backoff": "1ms"},

@@ -175,7 +175,7 @@ class FakeRing:
         return NodeConfig(
             name=name,
             neighbours={other: self.address(other) for other in self.pattern.ring},
-            pattern_class="testbed.patterns.pipeline:Pipeline",
+            pattern_classes={"pipeline": "testbed.patterns.pipeline:Pipeline"},
             pattern=self.pattern,
             queue=QueueOptions(),
             retry=RetryOptions(),

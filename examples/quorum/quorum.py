@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 
 from pydantic import Field
 
 from testbed.core.units import Duration
 from testbed.patterns.base import Pattern
-from testbed.patterns.participant import Call, JobError, Participant, Prompt
+from testbed.patterns.participant import Call, JobError, Participant, Prompt, Surroundings
 
 
 class Quorum(Pattern):
@@ -23,9 +22,9 @@ class Quorum(Pattern):
         """All voters must be there to be drawn."""
         return self.voters
 
-    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int]:
+    def calls(self, owner: Surroundings) -> tuple[int, int]:
         """At least those that decide; at most one of every voter."""
-        del owner, neighbours
+        del owner
         return min(self.votes, self.voters + 1), self.voters + 1
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:

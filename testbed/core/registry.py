@@ -112,6 +112,10 @@ class Registry(Generic[Kind]):
             self._loaded[name] = self._checked(name, self._load(name))
         return self._loaded[name]
 
+    def teach(self, name: str, kind: Kind) -> None:
+        """Let ``name`` mean ``kind``, where no package registers it: inside a node."""
+        self._loaded[name] = self._checked(name, kind)
+
     def origin(self, name: str) -> Origin:
         """Where the kind called ``name`` comes from; raises KindError."""
         if match := _FILE_REFERENCE.fullmatch(name):

@@ -65,7 +65,8 @@ class Agent:
         """Take ``prompt`` through the pattern, once for each id; raises JobError if it has no answer."""
 
         async def accept() -> str | JobError:
-            self._log.emit("arrival", prompt=prompt.id, text=prompt.text)  # from here on it survives a restart
+            # From here on it survives a restart.
+            self._log.emit("arrival", prompt=prompt.id, text=prompt.text, label=prompt.label)
             return await self._take_through(prompt)
 
         return _succeeded(await self._prompts.outcome(prompt.id, accept, prompt.text))

@@ -10,7 +10,7 @@ On the emulated network, for other nodes and any client of the OpenAI API:
 
 On the Unix socket, for the host, these and:
 
-    POST /prompts                {"id": …, "text": …}: the pattern's answer, worked out once for each id
+    POST /prompts                {"id": …, "text": …, "label": …}: the pattern's answer, worked out once for each id
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
     GET  /events?after=BYTES     the event file behind its first BYTES: one JSON object a line
     GET  /events/stream?after=BYTES&every=SECONDS
@@ -47,6 +47,7 @@ class _PromptRequest(BaseModel):
 
     id: str
     text: str
+    label: str = ""
 
 
 class NodeApi:
@@ -139,7 +140,8 @@ class NodeApi:
     async def _prompt(self, http: web.Request) -> web.Response:
         asked = (await self._intake.read(http, _PromptRequest)).content
         try:
-            return web.json_response({"text": await self._agent.answer(Prompt(asked.id, asked.text))})
+            prompt = Prompt(asked.id, asked.text, label=asked.label)
+            return web.json_response({"text": await self._agent.answer(prompt)})
         except JobError as error:
             raise RefusedError(500, str(error)) from None
 

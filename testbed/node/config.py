@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInf
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.normalisation import Normalisation
 from testbed.core.registry import KindError, load_reference
-from testbed.patterns.base import Pattern
+from testbed.patterns.base import PATTERNS, Pattern
 from testbed.patterns.participant import Peer, Price, Tier
 from testbed.patterns.protocol import ChatOptions, MembershipOptions, QueueOptions, RetryOptions
 
@@ -55,6 +55,11 @@ class PeerFacts(BaseModel):
     price: Price | None = None
     linked: bool = True
 
+    @classmethod
+    def of(cls, peer: Peer) -> "PeerFacts":
+        """What the host knows of ``peer``."""
+        return cls(model=peer.model, tier=peer.tier, price=peer.price, linked=peer.linked)
+
     def peer(self, name: str) -> Peer:
         """The peer called ``name``, taken as present."""
         return Peer(name, self.model, self.tier, self.price, self.linked)
@@ -64,9 +69,9 @@ class NodeConfig(BaseModel):
     """The agent of node ``name``, which goes by ``clock``.
 
     ``neighbours`` are IP addresses by name, and ``peers`` has what else is known of them, and of the node itself.
-    ``pattern_class`` is ``module:Name`` or ``FILE.py:Name``, as the node's Python finds it: a node has no registry of
-    installed kinds. ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of the packages
-    whose code runs here.
+    ``pattern_classes`` are by kind, as the node's Python finds them, ``module:Name`` or ``FILE.py:Name``: a node has no
+    registry of installed kinds. ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of
+    the packages whose code runs here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,7 +81,7 @@ class NodeConfig(BaseModel):
     neighbours: dict[str, str]
     peers: dict[str, PeerFacts] = Field(default_factory=dict)
     packages: dict[str, str] = {}
-    pattern_class: str
+    pattern_classes: dict[str, str]
     pattern: SerializeAsAny[Pattern]
     queue: QueueOptions
     chat: ChatOptions = ChatOptions()
@@ -106,7 +111,9 @@ class NodeConfig(BaseModel):
     def _read_pattern(cls, written: Any, info: ValidationInfo) -> Any:
         if isinstance(written, Pattern):
             return written
-        return load_reference(info.data["pattern_class"]).model_validate(written)
+        for kind, reference in info.data["pattern_classes"].items():
+            PATTERNS.teach(kind, load_reference(reference))
+        return PATTERNS.get(written["kind"]).model_validate(written)
 
 
 def _installed(package: str) -> str:

@@ -43,7 +43,7 @@ def recall(path: Path) -> Past:
     for event in _events(path):
         match event:
             case {"event": "arrival", "prompt": prompt, "text": text}:
-                accepted[prompt] = Prompt(prompt, text)
+                accepted[prompt] = Prompt(prompt, text, label=event.get("label", ""))
                 past.contents[prompt] = text
             case {"event": "answer", "prompt": prompt, "text": text}:
                 past.prompts[prompt] = text

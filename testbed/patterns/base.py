@@ -2,22 +2,35 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
-from testbed.core.registry import Registry
+from testbed.core.input_files import anchored
+from testbed.core.registry import KindError, Registry
+from testbed.core.registry import anchored as in_file
 from testbed.core.spec import Spec
-from testbed.patterns.participant import Participant, Prompt
+from testbed.patterns.participant import Answer, Participant, Prompt, Surroundings
 
 Loads = Mapping[str, Mapping[str, float]]
 """By node and role of a call: how many such calls the node gets for each prompt that arrives at every owner."""
+
+Mistake = tuple[tuple[str | int, ...], str]
+"""A place in a pattern's options, and the sentence on what is wrong there."""
 
 
 class Pattern(Spec):
     """How nodes work together on a prompt: the options under ``pattern:`` in a scenario, and the logic in a node."""
 
+    nests: ClassVar[bool] = True
+    """Whether it can be a part of another pattern."""
+
     kind: str = Field(description="the pattern's name, or FILE.py:NAME from the scenario's directory")
+
+    @property
+    def parts(self) -> Sequence["Pattern"]:
+        """The patterns that it is made of."""
+        return ()
 
     @property
     def peers_needed(self) -> int:
@@ -34,31 +47,71 @@ class Pattern(Spec):
         """The largest ``layer`` of a prompt's calls, which count from 1."""
         return 1
 
-    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int] | None:
-        """The calls of a prompt of ``owner``, who may call ``neighbours``: at least and at most, if none fails.
+    def calls(self, owner: Surroundings) -> tuple[int, int] | None:
+        """The calls of a prompt that arrives at ``owner``: at least and at most, if none fails.
 
         Every run is held to it. None where the pattern does not say.
         """
-        del owner, neighbours
+        del owner
         return None
 
-    def owners(self, nodes: Sequence[str]) -> Sequence[str]:
+    def owners(self, nodes: Mapping[str, Surroundings]) -> Sequence[str]:
         """The nodes that prompts arrive at, out of all ``nodes`` of the topology."""
-        return nodes
+        return list(nodes)
 
     def load(self, neighbours: Mapping[str, Sequence[str]]) -> Loads | None:
         """The calls that every node gets, given whom each node may call; None where its queue is no single server."""
         del neighbours
         return None
 
-    def mistakes(self, nodes: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """What in these options does not fit a topology with ``nodes``: the place, and a sentence."""
-        del nodes
+    def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
+        """What in these options does not fit ``nodes``, of which ``owners`` run the pattern."""
+        del nodes, owners
         yield from ()
 
     @abstractmethod
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The answer to a prompt that arrived at ``owner``; raises JobError if there is none."""
 
+    async def respond(self, prompt: Prompt, owner: Participant) -> Answer:
+        """The answer as a part of another pattern, which may ask how sure it is; raises JobError."""
+        return Answer(await self.answer(prompt, owner))
+
 
 PATTERNS: Final[Registry[type[Pattern]]] = Registry("testbed.patterns", "pattern", Pattern)
+
+
+def patterns_in(pattern: Pattern) -> Iterator[Pattern]:
+    """``pattern`` and all that it is made of."""
+    yield pattern
+    for part in pattern.parts:
+        yield from patterns_in(part)
+
+
+def _read(written: Any, info: ValidationInfo) -> Pattern:
+    if isinstance(written, Pattern):
+        return written
+    kind = written.get("kind") if isinstance(written, dict) else None
+    if not isinstance(kind, str):
+        raise ValueError("must hold the `kind` of a pattern, and its options")
+    kind = in_file(kind, anchored(".", info.context))
+    try:
+        found = PATTERNS.get(kind)
+    except KindError as error:
+        raise ValueError(str(error)) from error
+    if not found.nests:
+        raise ValueError(f"a pattern of the kind {kind} cannot be a part of another")
+    return found.model_validate({**written, "kind": kind}, context=info.context)
+
+
+def _written(pattern: Pattern) -> dict[str, Any]:
+    return pattern.model_dump(mode="json", exclude_none=True)
+
+
+Part = Annotated[
+    Pattern,
+    PlainValidator(_read),
+    PlainSerializer(_written),
+    WithJsonSchema({"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}),
+]
+"""An option of a pattern that is itself a pattern."""

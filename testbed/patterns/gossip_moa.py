@@ -20,7 +20,7 @@ from pydantic import Field
 
 from testbed.core.units import Duration
 from testbed.patterns.base import Loads, Pattern
-from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt
+from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt, Surroundings
 
 INSTRUCTION = "Weigh these responses, some of which may be wrong, and give the best answer."
 """The zoo's models were trained on these words. Other words need newly trained models."""
@@ -56,9 +56,9 @@ class GossipMoa(Pattern):
         """The layer of the aggregation; layers count from 1."""
         return self.layers + 1
 
-    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int]:
+    def calls(self, owner: Surroundings) -> tuple[int, int]:
         """(k + 1)·M + 1, at least and at most."""
-        del owner, neighbours
+        del owner
         count = (self.proposers + 1) * self.layers + 1
         return count, count
 

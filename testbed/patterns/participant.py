@@ -67,7 +67,7 @@ class Prompt:
     """A question that arrived at a node.
 
     ``privacy`` is the farthest tier that may read it, None if every tier may. ``visited`` names the nodes that
-    delegated it, the owner first.
+    delegated it, the owner first. ``label`` is the subject of the question, such as ``private``.
     """
 
     id: str
@@ -75,6 +75,7 @@ class Prompt:
     budget: Budget = Budget()
     privacy: Tier | None = None
     visited: tuple[str, ...] = ()
+    label: str = ""
 
     def within(self, other: Self) -> Self:
         """This prompt under the stricter budget and privacy of both."""
@@ -198,6 +199,22 @@ class Peer:
     price: Price | None = None
     linked: bool = True
     present: bool = True
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the files say of a node, and of the peers that it may call."""
+
+    itself: Peer
+    peers: Sequence[Peer]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A pattern's answer. ``votes`` is the share of the votes that it has, from 0 to 1; None where nobody voted."""
+
+    text: str
+    votes: float | None = None
 
 
 class Participant(Protocol):

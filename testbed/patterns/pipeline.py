@@ -8,14 +8,14 @@ The layers of one model are split over a ring of nodes. Prompts arrive at the ri
 completes chats with the ring as other nodes do with their own model.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from testbed.core.units import Duration
-from testbed.patterns.base import Pattern
-from testbed.patterns.participant import Call, Participant, Prompt
+from testbed.patterns.base import Mistake, Pattern
+from testbed.patterns.participant import Call, Participant, Prompt, Surroundings
 
 
 class Pipeline(Pattern):
@@ -23,6 +23,8 @@ class Pipeline(Pattern):
 
     ``ring`` names the nodes in the order of the layers that they hold. All of them name the same model.
     """
+
+    nests: ClassVar[bool] = False
 
     ring: list[str] = Field(min_length=1, description="the nodes that share the model; prompts arrive at the first")
     split: list[Annotated[int, Field(ge=1)]] | None = Field(
@@ -66,18 +68,19 @@ class Pipeline(Pattern):
             raise ValueError(f"`groups` does not go with `schedule: {self.schedule}`, which makes its own")
         return self
 
-    def owners(self, nodes: Sequence[str]) -> Sequence[str]:
+    def owners(self, nodes: Mapping[str, Surroundings]) -> Sequence[str]:
         """The head alone."""
         del nodes
         return self.ring[:1]
 
-    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int]:
+    def calls(self, owner: Surroundings) -> tuple[int, int]:
         """One, which the whole ring works on."""
-        del owner, neighbours
+        del owner
         return 1, 1
 
-    def mistakes(self, nodes: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
         """Names in ``ring`` that the topology's ``nodes`` lack."""
+        del owners
         for number, name in enumerate(self.ring):
             if name not in nodes:
                 yield ("ring", number), f"there is no node {name!r}; known are {', '.join(nodes)}"

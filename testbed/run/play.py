@@ -74,7 +74,7 @@ async def deliver(
         if due >= over:
             raise TimeoutError
         async with asyncio.timeout_at(None if limit is None else over):
-            answer = await session.answer(arrival.prompt, text)
+            answer = await session.answer(arrival.prompt, text, arrival.question.label)
     except TimeoutError:
         recording.fail(arrival.prompt, arrival.node, f"the limit of {DURATION.format(limit or 0.0)} on play was over")
     except NodeGoneError:

@@ -17,7 +17,8 @@ from testbed.core.presence import is_directory
 from testbed.core.registry import FileOrigin, UsedKind
 from testbed.core.spec import Spec, matching
 from testbed.core.units import Duration
-from testbed.patterns.base import PATTERNS, Pattern
+from testbed.patterns.base import PATTERNS, Pattern, patterns_in
+from testbed.patterns.participant import Peer, Surroundings
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.schema.chats import Chats
 from testbed.schema.document import Document, override
@@ -95,6 +96,10 @@ class Scenario(Spec):
     topology: Topology
     seed: int = Field(0, ge=0)
     pattern: Annotated[Pattern, OfKind(PATTERNS, "kind")]
+    patterns: dict[str, Annotated[Pattern, OfKind(PATTERNS, "kind")]] = Field(
+        default_factory=dict,
+        description="patterns of nodes that answer delegated prompts in a way of their own; no others arrive at them",
+    )
     queue: QueueOptions = QueueOptions()
     chat: Chats = Chats()
     retry: RetryOptions = RetryOptions()
@@ -116,14 +121,36 @@ class Scenario(Spec):
     @property
     def owners(self) -> Sequence[str]:
         """The nodes that prompts arrive at."""
-        return self.pattern.owners(list(self.topology.nodes))
+        return [name for name in self.pattern.owners(self.surroundings) if name not in self.patterns]
+
+    @property
+    def all_patterns(self) -> list[Pattern]:
+        """Every pattern of every node, and those that they are made of."""
+        return [part for pattern in (self.pattern, *self.patterns.values()) for part in patterns_in(pattern)]
+
+    def pattern_of(self, node: str) -> Pattern:
+        """The pattern that ``node`` runs."""
+        return self.patterns.get(node, self.pattern)
+
+    @property
+    def surroundings(self) -> dict[str, Surroundings]:
+        """By node, what is known of it and of the nodes that it may call."""
+        return {name: Surroundings(self.peer(name, name), self._peers(name)) for name in self.topology.nodes}
+
+    def peer(self, name: str, other: str) -> Peer:
+        """What the node ``name`` knows of ``other``."""
+        node, linked = self.topology.nodes[other], (name, *self.topology.linked(name))
+        return Peer(other, node.model, node.tier, node.price, other in linked)
+
+    def _peers(self, name: str) -> list[Peer]:
+        return [self.peer(name, other) for other in self.neighbours(name)]
 
     @property
     def kinds(self) -> list[UsedKind]:
         """Every kind that the files name, each once."""
         workload = self.workload
         used = [
-            PATTERNS.used(self.pattern.kind),
+            *(PATTERNS.used(pattern.kind) for pattern in self.all_patterns),
             PROMPTS.used(workload.prompts.source),
             ARRIVALS.used(workload.arrivals.process),
             SCORERS.used(workload.scorer.scorer),
@@ -161,16 +188,19 @@ class Scenario(Spec):
         """What the scenario fixes about its play in advance."""
         workload = self.workload
         seconds = workload.count / (workload.arrivals.rate * len(self.owners))
-        return Extent(self.topology, workload.count, self.pattern.last_layer, seconds)
+        last_layer = max(pattern.last_layer for pattern in self.all_patterns)
+        return Extent(self.topology, workload.count, last_layer, seconds)
 
     def neighbours(self, node: str) -> list[str]:
         """The nodes that ``node`` asks, in the order of the topology."""
-        return self.topology.linked(node) if self.pattern.reach == "linked" else self.topology.neighbours(node)
+        linked = self.pattern_of(node).reach == "linked"
+        return self.topology.linked(node) if linked else self.topology.neighbours(node)
 
     @property
     def calls(self) -> dict[str, tuple[int, int]]:
         """The calls of a prompt if none fails, at least and at most, by owner; empty if the pattern does not say."""
-        counts = {owner: self.pattern.calls(owner, self.neighbours(owner)) for owner in self.owners}
+        surroundings = self.surroundings
+        counts = {owner: self.pattern.calls(surroundings[owner]) for owner in self.owners}
         return {owner: count for owner, count in counts.items() if count is not None}
 
     def drawn(self) -> "Scenario":
@@ -200,23 +230,34 @@ class Scenario(Spec):
 
     def _mistakes(self) -> Iterator[Mistake]:
         """Mistakes between parts of the file."""
-        for loc, message in self.pattern.mistakes(list(self.topology.nodes)):
-            yield ("pattern", *loc), message
         for node in [node for node in self.chat.nodes if node not in self.topology.nodes]:
             yield ("chat", "nodes", node), f"there is no node {node!r}; known are {', '.join(self.topology.nodes)}"
+        yield from self._pattern_mistakes()
+        if not self.owners:
+            yield ("pattern",), "no node is left at which prompts could arrive"
+            return
         for loc, message in timeline_mistakes(self.timeline, self.extent):
             yield ("timeline", *loc), message
         known = [entry for entry in self.timeline if entry.random is None]
         for place, expectation in self.placed_expectations:
             for loc, message in expectation.mistakes(known, self.topology):
                 yield (*place, *loc), message
-        needed = self.pattern.peers_needed
-        missing = {node: needed - len(self.neighbours(node)) for node in self.topology.nodes}
-        for node in [node for node in missing if missing[node] > 0][:1]:
-            yield (
-                ("pattern",),
-                f"needs {needed} neighbours for each node; {node!r} lacks {missing[node]}; link more or ask fewer",
-            )
+
+    def _pattern_mistakes(self) -> Iterator[Mistake]:
+        surroundings = self.surroundings
+        for name in self.patterns:
+            if name not in surroundings:
+                yield ("patterns", name), f"there is no node {name!r}; known are {', '.join(surroundings)}"
+        placed: list[tuple[Loc, Pattern, Sequence[str]]] = [(("pattern",), self.pattern, self.owners)]
+        placed += [(("patterns", name), own, [name]) for name, own in self.patterns.items() if name in surroundings]
+        for place, pattern, nodes in placed:
+            for loc, message in pattern.mistakes(surroundings, nodes):
+                yield (*place, *loc), message
+            needed = pattern.peers_needed
+            missing = {node: needed - len(surroundings[node].peers) for node in nodes}
+            for node in [node for node in missing if missing[node] > 0][:1]:
+                lacks = f"{node!r} lacks {missing[node]}; link more or ask fewer"
+                yield place, f"needs {needed} neighbours for each node; {lacks}"
 
 
 def load_scenario(

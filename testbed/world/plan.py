@@ -68,8 +68,8 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     backend = choose_backend(links, scenario.topology, _faults(scenario))
     client = connect_docker()
     settled = scenario.model_copy(update={"dilation": dilation})
-    origin = PATTERNS.origin(scenario.pattern.kind)
-    image = ensure_image(client, report, kinds=() if is_built_in(origin) else (origin,))
+    origins = list(dict.fromkeys(PATTERNS.origin(pattern.kind) for pattern in scenario.all_patterns))
+    image = ensure_image(client, report, kinds=[origin for origin in origins if not is_built_in(origin)])
     return Plan(settled, Clock(dilation), equipped, models, holdings, backend, image, client)
 
 

@@ -17,7 +17,7 @@ from testbed.host.capacity import threads
 from testbed.host.image import packages_of, reference_inside
 from testbed.host.namespace import Namespace
 from testbed.node.config import NodeConfig, PeerFacts
-from testbed.patterns.base import PATTERNS
+from testbed.patterns.base import PATTERNS, patterns_in
 from testbed.schema.network.link import DirectionName, Link
 from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.world import companion
@@ -149,20 +149,16 @@ class World:
     def _configuration(self, name: str) -> NodeConfig:
         scenario = self.plan.scenario
         node, address = scenario.topology.nodes[name], addresses(scenario.topology)
-        linked = (name, *scenario.topology.linked(name))
-        origin = PATTERNS.origin(scenario.pattern.kind)
+        pattern = scenario.pattern_of(name)
+        origins = {part.kind: PATTERNS.origin(part.kind) for part in patterns_in(pattern)}
         return NodeConfig(
             name=name,
             clock=self.clock,
             neighbours={other: address[other] for other in scenario.neighbours(name)},
-            peers={
-                other: PeerFacts(model=node.model, tier=node.tier, price=node.price, linked=other in linked)
-                for other in (name, *scenario.neighbours(name))
-                for node in [scenario.topology.nodes[other]]
-            },
-            packages=packages_of(origin),
-            pattern_class=reference_inside(origin),
-            pattern=scenario.pattern,
+            peers={other: PeerFacts.of(scenario.peer(name, other)) for other in (name, *scenario.neighbours(name))},
+            packages={name: version for origin in origins.values() for name, version in packages_of(origin).items()},
+            pattern_classes={kind: reference_inside(origin) for kind, origin in origins.items()},
+            pattern=pattern,
             queue=scenario.queue,
             chat=scenario.chat.at(name),
             retry=scenario.retry,

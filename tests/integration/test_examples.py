@@ -17,7 +17,7 @@ from testbed.models import zoo
 
 EXAMPLES = PROJECT / "examples"
 KINDS = {
-    ("pattern", "cascade"): "testbed-cascade 0.1.0",
+    ("pattern", "surest"): "testbed-surest 0.1.0",
     ("fault", "throttle"): "testbed-throttle 0.1.0",
     ("prompt source", "jsonl"): "testbed-jsonl 0.1.0",
     ("scorer", "word-f1"): "testbed-word-f1 0.1.0",
@@ -107,7 +107,7 @@ def voted(play: Callable[..., FinishedRun]) -> FinishedRun:
 def cascaded(play: Callable[..., FinishedRun]) -> FinishedRun:
     """A run of the packaged pattern, with a model of Ollama, prompts from a file, a scorer and a metric."""
     return play(
-        "cascade",
+        "surest",
         "topology.nodes.a.model=ollama:tiny",
         "workload.prompts={source: jsonl, path: ../jsonl/questions.jsonl}",
         "workload.scorer=word-f1",
@@ -163,7 +163,7 @@ def test_a_pattern_of_a_package_answers_in_the_nodes(cascaded: FinishedRun) -> N
 
 def test_prompts_models_scores_and_metrics_are_those_of_the_packages(cascaded: FinishedRun) -> None:
     assert cascaded.exit_code == 0, cascaded.output
-    assert {"cascade", "jsonl", "word-f1", "ollama"} <= _kinds(cascaded)
+    assert {"surest", "jsonl", "word-f1", "ollama"} <= _kinds(cascaded)
     known = {json.loads(line)["text"] for line in (EXAMPLES / "jsonl" / "questions.jsonl").read_text().splitlines()}
     asked = [entry["text"] for entry in cascaded.events if entry["event"] == "prompt"]
     assert set(asked) == known

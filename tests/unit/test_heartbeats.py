@@ -31,7 +31,7 @@ async def _listening(name: str, make_trace: Callable[[str], Any]) -> Heartbeats:
         {
             "name": name,
             "neighbours": neighbours,
-            "pattern_class": "testbed.patterns.gossip_moa:GossipMoa",
+            "pattern_classes": {"gossip-moa": "testbed.patterns.gossip_moa:GossipMoa"},
             "pattern": {"kind": "gossip-moa", "layers": 1, "proposers": 1},
             "queue": {},
             "retry": {},

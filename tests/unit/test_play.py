@@ -43,8 +43,8 @@ class Server:
     async def reach(self) -> Mapping[str, float | None]:
         return {}
 
-    async def answer(self, prompt: str, text: str) -> str:
-        self._emit("arrival", prompt=prompt, text=text)
+    async def answer(self, prompt: str, text: str, label: str = "") -> str:
+        self._emit("arrival", prompt=prompt, text=text, label=label)
         job = f"{prompt}.1@{self.name}"
         self._emit("enqueue", job=job, prompt=prompt, layer="1", owner=self.name)
         if self.mortal:

@@ -51,12 +51,13 @@ class AgentClient:
             return False
         return True
 
-    async def answer(self, prompt: str, text: str) -> str:
+    async def answer(self, prompt: str, text: str, label: str = "") -> str:
         """Hand over a prompt and wait for the answer; raises JobError if there is none, or NodeGoneError.
 
         An agent that was away is asked again; it takes a prompt of the same id for the same.
         """
-        status, content = await self._awaited("POST", "/prompts", self._away, {"id": prompt, "text": text})
+        handed = {"id": prompt, "text": text, "label": label}
+        status, content = await self._awaited("POST", "/prompts", self._away, handed)
         if status != 200:
             raise JobError(content)
         return str(json.loads(content)["text"])

@@ -86,10 +86,10 @@ class Session(Protocol):
         Returns once the node can do what it is for: a ring is closed, and tuned. Raises NodeGoneError.
         """
 
-    async def answer(self, prompt: str, text: str) -> str:
+    async def answer(self, prompt: str, text: str, label: str = "") -> str:
         """Hand over a prompt and wait for its answer; raises JobError if there is none, or NodeGoneError.
 
-        A prompt has an id, and is the same prompt if it is handed over twice.
+        A prompt has an id, and is the same prompt if it is handed over twice. ``label`` is its question's.
         """
 
     def events(self, every: float) -> AsyncIterator[Sequence[Event]]:

@@ -2,7 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from testbed_cascade import Cascade
+from testbed_surest import Surest
 
 from testbed.patterns.participant import Call, Completion, JobError, LogProbabilities, Peer, Prompt
 
@@ -27,7 +27,7 @@ class Owner:
 
 
 def answer(owner: Owner, steps: int = 3) -> str:
-    pattern = Cascade(kind="cascade", threshold=-0.5, steps=steps)
+    pattern = Surest(kind="surest", threshold=-0.5, steps=steps)
     return asyncio.run(pattern.answer(Prompt("p1", "?"), owner))  # type: ignore[arg-type]
 
 
@@ -36,7 +36,7 @@ def test_a_sure_owner_calls_nobody() -> None:
     assert (answer(owner), owner.decisions) == ("answer of a", [])
 
 
-def test_the_first_sure_node_ends_the_cascade() -> None:
+def test_the_first_sure_node_ends_the_search() -> None:
     owner = Owner(a=-2.0, b=-0.2, c=-0.1)
     assert (answer(owner), owner.decisions) == ("answer of b", ["b"])
 

@@ -1,15 +1,13 @@
-"""A cascade of models (FrugalGPT: Chen, Zaharia, Zou, arXiv 2305.05176)."""
-
-from collections.abc import Sequence
+"""Model after model, as in a cascade (FrugalGPT: Chen, Zaharia, Zou, arXiv 2305.05176)."""
 
 from pydantic import Field
 
 from testbed.core.units import Duration
 from testbed.patterns.base import Pattern
-from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt
+from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt, Surroundings
 
 
-class Cascade(Pattern):
+class Surest(Pattern):
     """One node after another answers, the owner first, until one is sure; if none is, the surest answer counts."""
 
     threshold: float = Field(-0.5, le=0, description="mean log-probability of an answer's tokens that counts as sure")
@@ -26,9 +24,9 @@ class Cascade(Pattern):
         """Every step is a layer, so that a fault can wait for it: ``in: {layer: 2}``."""
         return self.steps
 
-    def calls(self, owner: str, neighbours: Sequence[str]) -> tuple[int, int]:
+    def calls(self, owner: Surroundings) -> tuple[int, int]:
         """One if the owner is sure, one of every step if nobody is."""
-        del owner, neighbours
+        del owner
         return 1, self.steps
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
