@@ -36,6 +36,9 @@ def run(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Also write all results to this file, as JUnit XML.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave nodes and network standing.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print every number, also those that are 0.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run scenarios. Exit code 0: all expectations held; 1: one did not; 4: the emulation was invalid."""
@@ -67,7 +70,7 @@ def run(
         for campaign in campaigns:
             campaign.play(lambda name: watching(err, name))
             if not as_json and repeat == 1:
-                print_summary(campaign.summaries[-1], out)
+                print_summary(campaign.summaries[-1], out, verbose)
                 if keep:
                     _print_kept(campaign.summaries[-1])
             elif not as_json:

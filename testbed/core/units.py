@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
@@ -114,6 +114,30 @@ SHARE = Quantity("share", {"%": 0.01}, "1%", most=1.0)
 PACKETS = Quantity("number of packets", {"packets": 1}, "100packets", positive=True, most=1e9)
 POWER = Quantity("power", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, "8W", positive=True, most=1e6)
 RATE = Quantity("rate", {"/h": 1 / 3600, "/min": 1 / 60, "/s": 1.0}, "0.2/s", positive=True)
+
+SCALED: Final[Mapping[str, Quantity]] = {"s": DURATION, "B": SIZE, "%": SHARE}
+"""The quantities of metrics by unit. The value of a share is from 0 to 1."""
+
+
+def readable(value: float, unit: str) -> str:
+    """The value of a metric for people, with three significant digits and its unit."""
+    quantity = SCALED.get(unit)
+    return f"{_three_digits(value)} {unit}".rstrip() if quantity is None else quantity.readable(value)
+
+
+def with_margin(value: float, margin: float | None, unit: str) -> str:
+    """``81.2 ± 3.4 ms``"""
+    quantity = SCALED.get(unit)
+    scaled, name = (value, unit) if quantity is None else quantity.scaled(value)
+    factor = 1.0 if quantity is None else quantity.units[name]
+    half = "" if margin is None else f" ± {margin / factor:.2g}"
+    return f"{scaled:.3g}{half} {name}".rstrip()
+
+
+def _three_digits(value: float) -> str:
+    """Whole numbers with commas between thousands, others with three significant digits."""
+    whole = isinstance(value, int) or value.is_integer()
+    return f"{value:,.0f}" if whole or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _annotated(quantity: Quantity, number: Callable[[float], float] = float) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from testbed.core.registry import KindError
-from testbed.core.units import DURATION, SIZE
+from testbed.core.units import SCALED
 from testbed.schema.metric import unit_of
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -71,19 +71,26 @@ class _BoundSchema:
             return ""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        example = {"s": "< 2s", "B": "< 100MiB"}.get(self._unit, "< 3")
+        example = {"s": "< 2s", "B": "< 100MiB", "%": ">= 95%"}.get(self._unit, "< 3")
         return {"type": "string", "pattern": r"^\s*(<=|>=|==|<|>)", "examples": [example]}
 
 
 def read_metric(metric: str, text: str) -> float:
     """The value that ``text`` gives for ``metric``, in its unit; raises ValueError with what would be right."""
-    quantity = {"s": DURATION, "B": SIZE}.get(unit_of(metric))
-    if quantity is not None:
-        return replace(quantity, positive=False).parse(text)  # a measured value may be 0
+    unit = unit_of(metric)
+    number = _number(text.removesuffix(unit) if unit not in SCALED else text)
+    if unit not in SCALED:
+        if number is None:
+            raise ValueError(f"{text!r} is not a number{f' of {unit}' if unit else f'; {metric} has no unit'}")
+        return number
+    if unit == "%" and number is not None and 0 <= number <= 1:  # 0.95 is the same share as 95%
+        return number
+    return replace(SCALED[unit], positive=False).parse(text)  # a measured value may be 0
+
+
+def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        number = float(text)
     except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise ValueError(f"{text!r} is not a number; {metric} has no unit")
-    return value
+        return None
+    return None if math.isnan(number) else number

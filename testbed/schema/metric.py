@@ -43,9 +43,9 @@ class OverPrompts:
 class Traits:
     """What a run records of a metric, so that nobody who reads the run needs the metric's code.
 
-    ``unit`` is that of the value: ``s`` and ``B`` are scaled for people, any other is printed as it is. ``better`` is
-    the direction of improvement, None if there is none. ``counted`` metrics do not depend on how fast the host is, so
-    comparisons need no margin for them.
+    ``unit`` is that of the value. ``s``, ``B`` and ``%`` are scaled for people, the last from a share from 0 to 1; any
+    other unit is printed as it is. ``better`` is the direction of improvement, None if there is none. ``counted``
+    metrics do not depend on how fast the host is, so comparisons need no margin for them.
     """
 
     unit: str = ""

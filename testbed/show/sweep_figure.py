@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from testbed.analysis.comparison.visits import Visited
+from testbed.core.units import readable
 from testbed.schema.metric import unit_of
 from testbed.schema.points import Point
 from testbed.show.axis import covering_ticks
-from testbed.show.terminal import readable
 
 PANELS: Final = ("accuracy", "latency.mean", "queue.mean")
 

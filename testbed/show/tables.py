@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.comparison.changes import Change, Comparison
+from testbed.analysis.comparison.changes import Comparison
 from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited
 from testbed.analysis.summary import Summary
-from testbed.core.units import DURATION
+from testbed.core.units import DURATION, readable, with_margin
 from testbed.schema.metric import unit_of
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline.entries import Entry
-from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES, readable, with_margin
+from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES
 
 _SWEPT: Final = ("accuracy", "latency.mean", "queue.mean")
 """The metrics of a sweep that are shown; its files have all."""
@@ -141,7 +141,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     table = _table("metric", "base", "new", "change", "")
     for change in comparison.changes:
         values = ["–" if value is None else readable(value, change.traits.unit) for value in (change.base, change.new)]
-        table.add_row(change.metric, *values, _relative(change), Text(change.verdict, _CHANGE_STYLES[change.verdict]))
+        table.add_row(change.metric, *values, change.extent, Text(change.verdict, _CHANGE_STYLES[change.verdict]))
     console.print(table)
     pairing = "paired by seed" if comparison.paired else "not paired: the seeds or the prompts differ"
     runs = f"{len(comparison.base)} and {len(comparison.new)} runs"
@@ -180,10 +180,6 @@ def print_breach(broken: Sequence[str], smallest: Scenario, path: Path, console:
 def _happening(entry: Entry) -> str:
     lasting = "" if entry.lasts is None else f", for: {DURATION.format(entry.lasts)}"
     return f"{entry.label} ({entry.subject}), {entry.awaited}{lasting}"
-
-
-def _relative(change: Change) -> str:
-    return "–" if change.relative is None else "{:+.0%} to {:+.0%}".format(*change.relative)
 
 
 def _table(*headings: str) -> Table:

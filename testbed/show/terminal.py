@@ -1,7 +1,8 @@
 """Tables of one run, of the host and of models for the terminal."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -13,23 +14,21 @@ from testbed.analysis.nodes import DeviceSpeed
 from testbed.analysis.queues.figures import QueueFigures
 from testbed.analysis.summary import Summary
 from testbed.analysis.verdict.fidelity import Fidelity
-from testbed.core.units import DURATION, SIZE
+from testbed.core.units import SIZE, readable
 from testbed.host.doctor import Finding
 from testbed.models.random_weights import Recipe
 from testbed.models.resolution import Model
 from testbed.models.split import StageFiles, written
 from testbed.schema.network.device import Profile
+from testbed.show.report.page import REPORT
 
 VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
 FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yellow", "unmeasured": "dim"}
 
 
-def print_summary(summary: Summary, console: Console) -> None:
-    """Print the verdict, its reasons, and the numbers of a run."""
-    dilation = summary.scenario.dilation
-    slower = "" if dilation == 1 else f"  in virtual time, {dilation:g} times slower than the host's"
-    verdict = (summary.verdict, VERDICT_STYLES[summary.verdict])
-    console.print(Text.assemble((summary.scenario.name, "bold"), " ", verdict, (slower, "dim")))
+def print_summary(summary: Summary, console: Console, verbose: bool = False) -> None:
+    """Print the verdict, first and last, its reasons, and the numbers of a run; with ``verbose``, all of them."""
+    console.print(_verdict(summary))
     for judgement in summary.judgements:
         console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
     for reason in (*summary.broken, *summary.regressions):
@@ -37,21 +36,41 @@ def print_summary(summary: Summary, console: Console) -> None:
     _print_fidelity(summary.fidelity, console)
     for fault in summary.faults:
         console.print(_fault(fault))
-    for name, speed in summary.speeds.items():
+    for name, speed in summary.speeds.items() if verbose else ():
         console.print(_speed(name, speed, summary.nodes[name].get("writing_rate")))
-    for prompt, reason in summary.measurements.failures.items():
-        console.print(Text(f"  {prompt} has no answer: {reason}", "red"))
+    for line in _unanswered(summary.measurements.failures):
+        console.print(Text(f"  {line}", "red"))
     for reason, count in Counter(summary.measurements.unjudged.values()).items() if not summary.synthetic else ():
         console.print(Text(f"  answers without a score: {count} ({reason})", "yellow"))
     for name, reason in summary.measurements.failed_metrics.items():
         console.print(Text(f"  metric {name} has no value: {reason}", "yellow"))
     if summary.synthetic:
         console.print(Text(f"  random weights in {', '.join(summary.synthetic)}: no answer is judged", "yellow"))
-    console.print(_metrics(summary), _nodes(summary))
-    if summary.queues:
+    console.print(_metrics(summary, verbose), _nodes(summary))
+    if summary.queues and verbose:
         console.print(_queues(summary.queues))
-    stages = "  ".join(f"{name} {stage.seconds:.1f}s" for name, stage in summary.stages.items())
-    console.print(Text(f"{stages}\n{summary.directory}", "dim"))
+    elif growing := [name for name, queue in summary.queues.items() if queue.verdict == "unstable"]:
+        console.print(Text(f"  queues that grew while prompts arrived: {', '.join(growing)}", "bold red"))
+    if verbose:
+        stages = "  ".join(f"{name} {stage.seconds:.1f} s" for name, stage in summary.stages.items())
+        console.print(Text(f"  {stages}", "dim"))
+    console.print(Text(f"  {summary.directory / REPORT}", "dim"), soft_wrap=True)
+    console.print(_verdict(summary))
+
+
+def _verdict(summary: Summary) -> Text:
+    dilation = summary.scenario.dilation
+    slower = "" if dilation == 1 else f"  in virtual time, {dilation:g} times slower than the host's"
+    verdict = (summary.verdict, VERDICT_STYLES[summary.verdict])
+    return Text.assemble((summary.scenario.name, "bold"), " ", verdict, (slower, "dim"))
+
+
+def _unanswered(failures: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each reason why prompts have no answer, the most frequent reason first."""
+    for reason, count in Counter(failures.values()).most_common():
+        first, *others = (prompt for prompt, told in failures.items() if told == reason)
+        named = f"{first} has" if not others else f"{count} prompts ({first}, {others[0]}{', …' * (count > 2)}) have"
+        yield f"{named} no answer: {reason}"
 
 
 def print_kept(run: str, node: str, socket: Path, link: str | None, console: Console) -> None:
@@ -98,30 +117,38 @@ def _speed(name: str, speed: DeviceSpeed, measured: float | None) -> Text:
     return Text(f"{what}: {speed.cpus:.3g} of a core that writes {speed.host:.4g}", "dim")
 
 
-def _metrics(summary: Summary) -> Table:
+def _metrics(summary: Summary, verbose: bool) -> Table:
+    """The metrics; those that are 0, or that others say as well, with ``verbose`` alone."""
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
-        table.add_row(name, "–" if value is None else readable(value, summary.unit(name)))
-    if interval := summary.accuracy_interval:
-        table.add_row("accuracy, 95 % interval", "{:.3f} – {:.3f}".format(*interval))
+        if verbose or (value not in (0, None) and name != "prompts"):
+            said = "–" if value is None else readable(value, summary.unit(name))
+            table.add_row(name, said + _detail(name, summary))
     return table
+
+
+def _detail(name: str, summary: Summary) -> str:
+    if name == "accuracy" and (interval := summary.accuracy_interval):
+        return "  (95 % interval: {:.3g} to {:.3g} %)".format(*(100 * end for end in interval))
+    if name == "completed":
+        return f"  ({len(summary.measurements.answers)} of {len(summary.measurements.prompts)} prompts)"
+    return ""
 
 
 def _nodes(summary: Summary) -> Table:
     table = Table("node", "state", "inferences", "queue mean", "max", "memory peak", box=None, padding=(0, 2, 0, 2))
     table.header_style = "dim"
-    for name, node in summary.nodes.items():
-        peak = node["memory"]["peak"]
-        queue = node["queue"]
-        table.add_row(
-            name,
-            node["state"],
-            str(node["inferences"]),
-            f"{queue['mean']:.2f}",
-            str(queue["max"]),
-            "–" if peak is None else readable(peak, "B"),
-        )
+    for name in sorted(summary.nodes, key=_natural):
+        node = summary.nodes[name]
+        peak, queue = node["memory"]["peak"], node["queue"]
+        held = "–" if peak is None else readable(peak, "B")
+        table.add_row(name, node["state"], str(node["inferences"]), f"{queue['mean']:.2f}", str(queue["max"]), held)
     return table
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts n2 before n10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _queues(queues: Mapping[str, QueueFigures]) -> Table:
@@ -143,20 +170,6 @@ def _queues(queues: Mapping[str, QueueFigures]) -> Table:
 
 def _two_digits(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def readable(value: float, unit: str) -> str:
-    """``value`` for people, with the unit: ``s`` and ``B`` are scaled to three digits, all others have four."""
-    quantity = {"s": DURATION, "B": SIZE}.get(unit)
-    return f"{value:.4g} {unit}".rstrip() if quantity is None else quantity.readable(value)
-
-
-def with_margin(value: float, margin: float | None, unit: str) -> str:
-    """``81.2 ± 3.4 ms``"""
-    quantity = {"s": DURATION, "B": SIZE}.get(unit)
-    scaled, name = (value, unit) if quantity is None else quantity.scaled(value)
-    half = "" if margin is None else f" ± {margin * (scaled / value if value else 1.0):.2g}"
-    return f"{scaled:.3g}{half} {name}".rstrip()
 
 
 def print_findings(findings: Iterable[Finding], console: Console) -> None:

@@ -55,10 +55,11 @@ def test_a_malformed_bound_is_refused_with_what_would_be_right(written: str) -> 
         ("latency.p95", "< 15MiB", "unknown unit 'MiB'"),
         ("latency.p95", "< -1s", "at least zero"),
         ("memory.peak", "< 1GHz", "unknown unit 'GHz'"),
-        ("completed", ">= 95%", "'95%' is not a number"),
+        ("completed", ">= 95", "95 has no unit; write it like 1%"),
+        ("completed", ">= 950%", "at most 100%"),
         ("queue.mean", "< 3s", "queue.mean has no unit"),
-        ("accuracy", "> nan", "'nan' is not a number"),
-        ("accuracy", "< < 3", "'< 3' is not a number"),
+        ("accuracy", "> nan", "'nan' is not a share"),
+        ("queue.mean", "< < 3", "'< 3' is not a number"),
     ],
 )
 def test_a_bound_in_the_wrong_unit_is_refused(metric: str, written: str, reason: str) -> None:

@@ -92,7 +92,7 @@ def test_a_run_that_is_worse_than_its_baseline_fails_and_says_so(host: Host, pla
     host.factor = 1.3
     summaries = play("new", "baseline=base", repeat=repeat)
     assert [summary.exit_code for summary in summaries] == [1] * repeat
-    assert "latency.mean: worse, was 0.1029 in the baseline, is 0.1337 (+30% to +30%)" in summaries[0].reasons
+    assert "latency.mean: worse, was 103 ms in the baseline, is 134 ms (+29.7 to +30.2 %)" in summaries[0].reasons
     written = json.loads((summaries[-1].directory / "summary.json").read_text())
     assert written["verdict"] == "failed"
     assert written["baseline"]["metrics"]["latency.mean"]["verdict"] == "worse"

@@ -54,7 +54,7 @@ def test_equal_runs_end_with_zero_and_slower_ones_with_one(compare: Compare, tmp
     worse = compare(base, slower)
     assert (worse.code, worse.err) == (1, "")
     (line,) = [line for line in worse.out.splitlines() if "latency.mean" in line]
-    assert line.split() == ["latency.mean", "103", "ms", "134", "ms", "+30%", "to", "+30%", "worse"]
+    assert line.split() == ["latency.mean", "103", "ms", "134", "ms", "+29.7", "to", "+30.2", "%", "worse"]
     assert max(map(len, worse.out.splitlines())) <= 80
     assert compare(slower, base).code == 0
 

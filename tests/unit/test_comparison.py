@@ -139,7 +139,8 @@ def test_any_share_of_prompts_that_is_surely_lost_counts() -> None:
     lost = {**base.columns, "answered": tuple(float(number % 25 != 0) for number in range(500))}
     change = _of(compare([base], [replace(base, columns=lost)]), "completed")
     assert (change.verdict, change.new) == ("worse", 0.96)
-    assert str(change).startswith("completed: worse, was 1 in the baseline, is 0.96")
+    assert str(change).startswith("completed: worse, was 100 % in the baseline, is 96 % (")
+    assert str(change).endswith(" points)")
 
 
 def test_runs_without_a_single_answer_are_compared_by_what_there_is() -> None:

@@ -77,7 +77,7 @@ def test_a_run_of_which_nothing_is_expected_passes(make_summary: Callable[..., S
 
 def test_judgements_say_what_was_expected_and_what_was(make_summary: Callable[..., Summary]) -> None:
     assert [str(judgement) for judgement in make_summary(False).judgements] == [
-        "completed: expected >= 0.95, was 0",
+        "completed: expected >= 0.95, was 0 %",
         "latency.p95: expected < 15s, was nothing to measure",
     ]
 
@@ -129,7 +129,7 @@ def test_junit_has_a_case_for_each_expectation_and_for_the_emulation(
 def test_junit_says_what_failed(make_summary: Callable[..., Summary], tmp_path: Path) -> None:
     failed, invalid = _suites([make_summary(False), make_summary(fidelity=BROKEN)], tmp_path / "junit.xml")
     assert _failures(failed) == {
-        "completed": "completed: expected >= 0.95, was 0",
+        "completed": "completed: expected >= 0.95, was 0 %",
         "latency.p95": "latency.p95: expected < 15s, was nothing to measure",
     }
     assert _failures(invalid) == {"emulation": BROKEN.reasons[0]}

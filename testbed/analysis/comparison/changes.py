@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 from testbed.analysis.comparison.bootstrap import SPEED, Resampled, interval
 from testbed.analysis.recorded import INFERENCE, RecordedRun, telling
 from testbed.core.errors import SpecError
+from testbed.core.units import readable
 from testbed.schema.metric import Traits
 
 ALARM: Final = 0.01
@@ -65,9 +66,22 @@ class Change:
         low, high = self.interval
         return low / abs(self.base), high / abs(self.base)
 
+    @property
+    def extent(self) -> str:
+        """The interval of the change, or the change alone if it has none: of shares in points, else in percent."""
+        if self.base is None or self.new is None or not (self.base or self._is_share):
+            return "–"
+        ends = (self.new - self.base,) if self.interval is None else self.interval
+        per, unit = (0.01, "points") if self._is_share else (abs(self.base) / 100, "%")
+        return f"{' to '.join(f'{end / per:+.3g}' for end in ends)} {unit}"
+
+    @property
+    def _is_share(self) -> bool:
+        return self.traits.unit == "%"
+
     def __str__(self) -> str:
-        by = "" if self.relative is None else " ({:+.0%} to {:+.0%})".format(*self.relative)
-        return f"{self.metric}: {self.verdict}, was {self.base:.4g} in the baseline, is {self.new:.4g}{by}"
+        was, now = (readable(value, self.traits.unit) for value in (self.base or 0.0, self.new or 0.0))
+        return f"{self.metric}: {self.verdict}, was {was} in the baseline, is {now} ({self.extent})"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from testbed.analysis.measurements import Part
 from testbed.schema.metric import OverPrompts, metric
 
 
-@metric(better="higher", counted=True, over_prompts=OverPrompts("score"), rank=1)
+@metric("%", "higher", counted=True, over_prompts=OverPrompts("score"), rank=1)
 def accuracy(part: Part) -> float | None:
     """Mean score of the answers that were judged."""
     return fmean(part.scores) if part.scores else None
 
 
-@metric(better="higher", counted=True, over_prompts=OverPrompts("answered"), rank=2)
+@metric("%", "higher", counted=True, over_prompts=OverPrompts("answered"), rank=2)
 def completed(part: Part) -> float | None:
     """Share of prompts that were answered."""
     return len(part.answered) / len(part.prompts) if part.prompts else None

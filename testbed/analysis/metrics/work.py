@@ -24,7 +24,7 @@ def queue_max(part: Part) -> int | None:
     return max((queue.max for queue in part.queues.values()), default=None)
 
 
-@metric(better="higher", rank=11)
+@metric("tokens/s", "higher", rank=11)
 def tokens_per_second(part: Part) -> float | None:
     """Tokens that all models wrote, per second of play."""
     return sum(event["tokens"] for event in part.of("end")) / part.seconds if part.seconds else None

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from testbed.analysis.faults import FaultRecord
 from testbed.analysis.measurements import Measurements, Metrics, Scope
 from testbed.core.registry import recorded_name
+from testbed.core.units import readable
 from testbed.schema.expectation import Expectation, State
+from testbed.schema.metric import unit_of
 from testbed.schema.scenario import Scenario
 
 
@@ -24,6 +26,7 @@ class Judgement:
     expected: str
     value: float | str | None
     held: bool
+    unit: str = ""
 
     @property
     def subject(self) -> str:
@@ -34,7 +37,7 @@ class Judgement:
 
     def __str__(self) -> str:
         value = "nothing to measure" if self.value is None else self.value
-        said = value if isinstance(value, str) else f"{value:.4g}"
+        said = value if isinstance(value, str) else readable(value, self.unit)
         return f"{self.subject}: expected {self.expected}, was {said}"
 
 
@@ -45,10 +48,9 @@ def judge(scenario: Scenario, measurements: Measurements, faults: Sequence[Fault
         for node in expectation.subjects(nodes):
             metrics = _metrics(expectation, node, measurements, records)
             for metric, bound in expectation.bounds.items():
-                value = metrics.get(recorded_name(metric))
-                yield Judgement(
-                    recorded_name(metric), expectation.window, node, bound.written, value, bound.holds(value)
-                )
+                name, value = recorded_name(metric), metrics.get(recorded_name(metric))
+                held, unit = bound.holds(value), unit_of(metric)
+                yield Judgement(name, expectation.window, node, bound.written, value, held, unit)
         for node, expected in expectation.states.items():
             state = measurements.state(node)
             yield Judgement("state", None, node, expected, state, _is(state, expected))

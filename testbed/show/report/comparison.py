@@ -88,7 +88,7 @@ class ComparisonPage:
                 change.metric,
                 quantity(change.base, change.traits.unit),
                 quantity(change.new, change.traits.unit),
-                "–" if change.relative is None else "{:+.0%} to {:+.0%}".format(*change.relative),
+                change.extent,
                 self._interval(change),
                 change.verdict,
                 _VERDICT_TONES.get(change.verdict, "quiet"),

@@ -13,7 +13,6 @@ from testbed.analysis.faults import FaultRecord
 from testbed.analysis.latency import Breakdown, breakdowns
 from testbed.analysis.recorded import RunFiles, whole_run
 from testbed.analysis.verdict.judgement import Judgement
-from testbed.schema.metric import Traits
 from testbed.schema.network.topology import Topology
 from testbed.show.axis import ticks
 from testbed.show.perfetto import trace_json
@@ -134,8 +133,8 @@ class RunPage:
         """Subject, expectation, value, and whether the expectation held; last, the invariants."""
         for entry in self.run.summary["expectations"]:
             judgement = Judgement(**entry)
-            was, traits = judgement.value, self.run.traits.get(judgement.metric, Traits())
-            said = was if isinstance(was, str) else quantity(was, traits.unit)
+            was = judgement.value
+            said = was if isinstance(was, str) else quantity(was, judgement.unit)
             yield judgement.subject, judgement.expected, said, judgement.held
         broken = len(self.run.summary["invariants"])
         yield "invariants", "all hold", f"{broken} broken" if broken else "all hold", not broken

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from testbed.core.errors import SpecError
-from testbed.show.terminal import readable
+from testbed.core.units import readable
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
