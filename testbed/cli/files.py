@@ -13,6 +13,17 @@ from testbed.core.errors import SpecError
 app = typer.Typer()
 
 
+@app.command(epilog="Example: `testbed init my-experiment`")
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to write; made if it is missing.")] = Path(),
+) -> None:
+    """Write a commented scenario and its topology to start from."""
+    from testbed.schema.starter import write_starter
+
+    for path in write_starter(directory):
+        out.print(str(path), markup=False, soft_wrap=True)
+
+
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
     """Check scenario files and their topologies. Every mistake is printed with its line."""
