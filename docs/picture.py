@@ -15,8 +15,8 @@ from testbed.show.live import LiveView
 from testbed.show.terminal import print_summary
 
 HERE = Path(__file__).parent
-SCENARIO = HERE.parent / "scenarios" / "gossip_moa.yaml"
-HALF_WAY = 12.0  # seconds into play
+SCENARIO = HERE.parent / "scenarios" / "partition.yaml"
+MOMENT = 8.0  # seconds into play, while the fault lasts
 
 
 class Photographer(LiveView):
@@ -27,13 +27,13 @@ class Photographer(LiveView):
         self._console = console
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
-        """Keep what the screen shows half-way."""
+        """Keep what the screen shows while the fault lasts."""
         super().play(boards, prompts, faults, dilation)
-        threading.Timer(HALF_WAY, lambda: self._console.print(self.render())).start()
+        threading.Timer(MOMENT, lambda: self._console.print(self.render())).start()
 
 
 console = Console(record=True, width=96, file=io.StringIO(), force_terminal=True, highlight=False)
-console.print("$ sudo ./tb run scenarios/gossip_moa.yaml\n")
+console.print("$ sudo ./tb run scenarios/partition.yaml\n")
 scenario = load_scenario(SCENARIO)
 summary = run(scenario, Options(), Photographer(scenario.name, console))
 console.print()
