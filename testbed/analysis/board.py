@@ -11,7 +11,8 @@ class NodeBoard:
     """The state of one node.
 
     ``queue`` counts the jobs that wait and those at work. ``at_work`` holds the starting times of the latter by name.
-    ``layer`` is the highest layer of any job that has started. ``busy`` is in seconds, memory in bytes.
+    ``layer`` is the highest layer of any job that has started. ``busy`` and ``latency``, the sum over the answered
+    prompts, are in seconds, memory in bytes.
     """
 
     state: str = "starting"
@@ -20,11 +21,13 @@ class NodeBoard:
     busy: float = 0.0
     answered: int = 0
     failed: int = 0
+    latency: float = 0.0
     layer: int = 0
     memory: int = 0
     memory_cap: int = 0
     at_work: dict[str, float] = field(default_factory=dict)
     _jobs: NodeQueue = field(default_factory=NodeQueue)
+    _arrived: dict[str, float] = field(default_factory=dict)
 
     @property
     def decoding_rate(self) -> float:
@@ -39,8 +42,11 @@ class NodeBoard:
                 self.state = "idle"
             case "enqueue" | "start" | "end" | "job_failed" | "dropped" | "cancelled":
                 self._apply_to_queue(event)
+            case "arrival":
+                self._arrived[event["prompt"]] = event["t"]
             case "answer":
                 self.answered += 1
+                self.latency += event["t"] - self._arrived.pop(event["prompt"], event["t"])
             case "failed":
                 self.failed += 1
 

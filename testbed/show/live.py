@@ -27,7 +27,7 @@ from testbed.show.view import Pace, View
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _SECONDS: Final = 12  # of a queue's past
-_AROUND: Final = 6  # lines of the screen that others need
+_AROUND: Final = 7  # lines of the screen that others need
 _NARROW: Final = 39  # columns of the screen for a node, where they stand side by side
 _FULL: Final = 0.9  # share of the cap beyond which memory is a matter of concern
 
@@ -77,6 +77,7 @@ class LiveView:
         self._nodes: NodesView | None = None
         self._faults: Mapping[str, str] = {}
         self._dilation = 1.0
+        self._prompts = 0
         self._progress = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
         )
@@ -94,6 +95,7 @@ class LiveView:
         """Show the nodes from now on."""
         around = _AROUND if self._pace is None else _AROUND + 1
         self._nodes, self._faults, self._dilation = NodesView(boards, around), faults, dilation
+        self._prompts = prompts
         self._progress.reset(self._waiting, total=prompts, description="prompts")
 
     def render(self) -> RenderableType:
@@ -104,7 +106,7 @@ class LiveView:
         if self._nodes:
             self._nodes.look(time.monotonic())
             self._progress.update(self._waiting, completed=self._nodes.ended)
-            parts.append(self._nodes)
+            parts += [self._nodes, Text(self._nodes.score(self._prompts), "bold")]
         if faults := dict(self._faults):  # this is another thread than that which changes them
             parts.append(Text("  ".join(f"{name} ({what})" for name, what in faults.items()), "yellow"))
         return Group(*parts, self._progress)
@@ -150,6 +152,14 @@ class NodesView:
     def ended(self) -> int:
         """The number of prompts that have ended, answered or not."""
         return sum(board.answered + board.failed for board in self._boards.values())
+
+    def score(self, prompts: int) -> str:
+        """How many of all ``prompts`` have ended, how many of these failed, and the mean latency of the others."""
+        boards = self._boards.values()
+        answered, failed = sum(board.answered for board in boards), sum(board.failed for board in boards)
+        latency = sum(board.latency for board in boards)
+        said = [f"{answered + failed} of {prompts} prompts", *([f"{failed} failed"] if failed else [])]
+        return ", ".join([*said, *([f"latency {DURATION.readable(latency / answered)}"] if answered else [])])
 
     def look(self, now: float) -> None:
         """Record the queues at ``now``, in seconds; the longest of each second is shown."""

@@ -10,7 +10,9 @@ from testbed.analysis.board import NodeBoard
 def _board(*events: tuple[float, str] | tuple[float, str, dict[str, Any]]) -> NodeBoard:
     board = NodeBoard(memory_cap=100)
     for t, event, *fields in events:
-        board.apply({"t": t, "node": "a", "event": event, "job": "p1.1@a", **(fields[0] if fields else {})})
+        board.apply(
+            {"t": t, "node": "a", "event": event, "job": "p1.1@a", "prompt": "p1", **(fields[0] if fields else {})}
+        )
     return board
 
 
@@ -69,5 +71,17 @@ def test_prompts_end_answered_or_failed() -> None:
     assert (board.answered, board.failed) == (2, 1)
 
 
+def test_latencies_add_up_over_the_prompts_that_were_answered() -> None:
+    board = NodeBoard()
+    for t, kind, prompt in (
+        (1.0, "arrival", "p1"),
+        (1.2, "arrival", "p2"),
+        (1.5, "answer", "p1"),
+        (9.0, "failed", "p2"),
+    ):
+        board.apply({"t": t, "node": "a", "event": kind, "prompt": prompt})
+    assert (board.answered, board.latency) == (1, 0.5)
+
+
 def test_other_events_change_nothing() -> None:
-    assert _board((1, "arrival"), (1, "send"), (2, "receive"), (3, "ask_failed")) == NodeBoard(memory_cap=100)
+    assert _board((1, "send"), (2, "receive"), (3, "ask_failed")) == NodeBoard(memory_cap=100)

@@ -41,7 +41,7 @@ def _playing(boards: dict[str, NodeBoard], prompts: int = 100) -> LiveView:
     return view
 
 
-@pytest.mark.parametrize(("count", "width"), [(4, 80), (18, 80), (32, 80), (32, 120), (90, 200)])
+@pytest.mark.parametrize(("count", "width"), [(4, 80), (18, 80), (32, 80), (32, 120), (85, 200)])
 def test_every_node_fits_on_the_screen(count: int, width: int) -> None:
     boards = _boards(count)
     lines = _screen(_playing(boards), width)
@@ -104,6 +104,15 @@ def test_prompts_that_ended_fill_the_bar() -> None:
         console.print(view.render())
         bar = console.export_text(styles=True).splitlines()[-1]
         assert [len(done) for done in re.findall("\x1b\\[91m(━+)", bar)] == ([full] if full else [])
+
+
+def test_what_has_ended_is_counted_with_its_mean_latency() -> None:
+    boards = _boards(2)
+    for name, prompt, arrived, end in (("n1", "p1", 1.0, 1.5), ("n2", "p2", 2.0, 2.1), ("n2", "p3", 3.0, None)):
+        boards[name].apply({"t": arrived, "node": name, "event": "arrival", "prompt": prompt})
+        kind = "failed" if end is None else "answer"
+        boards[name].apply({"t": end or 4.0, "node": name, "event": kind, "prompt": prompt})
+    assert "3 of 60 prompts, 1 failed, latency 300 ms" in _screen(_playing(boards, prompts=60))
 
 
 def test_a_stage_says_what_takes_its_time() -> None:
