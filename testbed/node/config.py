@@ -54,15 +54,16 @@ class PeerFacts(BaseModel):
     tier: Tier | None = None
     price: Price | None = None
     linked: bool = True
+    links: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, peer: Peer) -> "PeerFacts":
         """What the host knows of ``peer``."""
-        return cls(model=peer.model, tier=peer.tier, price=peer.price, linked=peer.linked)
+        return cls(model=peer.model, tier=peer.tier, price=peer.price, linked=peer.linked, links=peer.links)
 
     def peer(self, name: str) -> Peer:
         """The peer called ``name``, taken as present."""
-        return Peer(name, self.model, self.tier, self.price, self.linked)
+        return Peer(name, self.model, self.tier, self.price, self.linked, links=self.links)
 
 
 class NodeConfig(BaseModel):

@@ -7,23 +7,25 @@
                      and the layer's responses  ◄──┘
     layer M + 1      owner's own model aggregates: the answer
 
-A prompt costs (k + 1)·M + 1 inferences. There is no server: the node at which a prompt arrives calls its neighbours.
+A prompt costs (k + 1)·M + 1 inferences, or (k + 1)·M if the last layer's responses are counted instead. There is no
+server: the node at which a prompt arrives calls its neighbours.
 """
 
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
 from testbed.core.units import Duration
+from testbed.patterns.aggregation import aggregation_prompt
+from testbed.patterns.ballots import Weighing, counted
 from testbed.patterns.base import Loads, Pattern
 from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt, Surroundings
-
-INSTRUCTION = "Weigh these responses, some of which may be wrong, and give the best answer."
-"""The zoo's models were trained on these words. Other words need newly trained models."""
+from testbed.patterns.signals import Signal
 
 
 class GossipMoa(Pattern):
@@ -38,6 +40,12 @@ class GossipMoa(Pattern):
     neighbours: Literal["all", "linked"] = Field(
         "all", description="whom a node asks: any other node, or those with no further node between"
     )
+    aggregate: Literal["model", "vote", "weighted"] = Field(
+        "model",
+        description="what makes the answer of the last layer's responses: the owner's model, their number, or their "
+        "confidences",
+    )
+    confidence: Signal = Field("word", description="of `aggregate: weighted`: what says how sure a response is")
     substitute: dict[str, str] = Field(
         default_factory=dict, description="words of the responses to replace before they are aggregated, for controls"
     )
@@ -53,13 +61,13 @@ class GossipMoa(Pattern):
 
     @property
     def last_layer(self) -> int:
-        """The layer of the aggregation; layers count from 1."""
-        return self.layers + 1
+        """The layer of the last call; layers count from 1."""
+        return self.layers + self._last_calls
 
     def calls(self, owner: Surroundings) -> tuple[int, int]:
-        """(k + 1)·M + 1, at least and at most."""
+        """(k + 1)·M, and 1 of a model that aggregates, at least and at most."""
         del owner
-        count = (self.proposers + 1) * self.layers + 1
+        count = (self.proposers + 1) * self.layers + self._last_calls
         return count, count
 
     def load(self, neighbours: Mapping[str, Sequence[str]]) -> Loads:
@@ -68,23 +76,35 @@ class GossipMoa(Pattern):
         A node's own prompts bring it a call in each of the M layers, and the aggregation. A prompt of its neighbour j
         brings it one in each layer with the probability k/degⱼ. That is 1 + M + M·Σⱼ k/degⱼ calls; in neighbourhoods
         of one size, the (k + 1)·M + 1 of arXiv 2412.21200, theorem 1. All but those of layer 1 are aggregations.
+        Where responses are counted, the last aggregation is missing.
         """
         return {node: self._load_of(node, neighbours) for node in neighbours}
 
     def _load_of(self, node: str, neighbours: Mapping[str, Sequence[str]]) -> dict[str, float]:
         asked = sum(min(1.0, self.proposers / len(peers)) for peers in neighbours.values() if node in peers)
         first, later = (asked, (self.layers - 1) * asked) if self.layers else (0.0, 0.0)
-        return {"answer": 1 + first, "aggregation": self.layers + later}
+        return {"answer": 1 + first, "aggregation": self.layers - 1 + self._last_calls + later}
+
+    @property
+    def _last_calls(self) -> int:
+        """The calls after the last layer. Without layers, the owner's own answer."""
+        return 1 if self.aggregate == "model" or not self.layers else 0
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The owner's answer; raises JobError if its own model gives none."""
-        call = Call.of(prompt.text)
+        call, responses = Call.of(prompt.text), list[Completion]()
         for layer in range(1, self.layers + 1):
             responses = await self._propose(prompt, call, owner)
-            call = Call.of(aggregation_prompt(prompt.text, responses), layer + 1, "aggregation")
-        return (await owner.complete(call)).text
+            text = aggregation_prompt(prompt.text, [response.text for response in responses])
+            call = Call.of(text, layer + 1, "aggregation")
+        if self._last_calls:
+            return (await owner.complete(call)).text
+        weigh: Weighing = "count" if self.aggregate == "vote" else "confidence"
+        tally = counted(responses, owner, weigh, self.confidence)
+        owner.decide(None, score=tally.share, reason=f"votes: {tally}")
+        return tally.leader.text
 
-    async def _propose(self, prompt: Prompt, call: Call, owner: Participant) -> list[str]:
+    async def _propose(self, prompt: Prompt, call: Call, owner: Participant) -> list[Completion]:
         """The responses of one layer, the owner's first. Neighbours that fail or are late are left out.
 
         Raises JobError as soon as the owner's own model fails; calls to neighbours are cancelled then.
@@ -100,7 +120,7 @@ class GossipMoa(Pattern):
             for task in (own, *others):
                 task.cancel()
             await asyncio.gather(own, *others, return_exceptions=True)
-        return [self._substituted(response.text) for response in responses]
+        return [replace(response, text=self._substituted(response.text)) for response in responses]
 
     def _substituted(self, response: str) -> str:
         return re.sub(r"\w+", lambda word: self.substitute.get(word[0], word[0]), response)
@@ -110,9 +130,3 @@ async def _unless_it_fails(completing: "asyncio.Future[Completion]") -> Completi
     with suppress(JobError):
         return await completing
     return None
-
-
-def aggregation_prompt(question: str, responses: Sequence[str]) -> str:
-    """The question, the responses numbered from 1, and what to do with them."""
-    numbered = "\n".join(f"Response-{number}: {response}" for number, response in enumerate(responses, 1))
-    return f"{question}\n{numbered}\n{INSTRUCTION}"

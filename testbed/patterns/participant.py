@@ -190,7 +190,7 @@ class Peer:
     """A node, as the topology describes it. ``tier`` and ``price`` are None where the topology does not say them.
 
     ``linked`` says that no further node is between the two. ``present`` says that heartbeats are heard; without
-    ``membership`` every peer counts as present.
+    ``membership`` every peer counts as present. ``links`` names the nodes that are linked to the peer in that sense.
     """
 
     name: str
@@ -199,6 +199,7 @@ class Peer:
     price: Price | None = None
     linked: bool = True
     present: bool = True
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

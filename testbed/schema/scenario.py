@@ -139,8 +139,8 @@ class Scenario(Spec):
 
     def peer(self, name: str, other: str) -> Peer:
         """What the node ``name`` knows of ``other``."""
-        node, linked = self.topology.nodes[other], (name, *self.topology.linked(name))
-        return Peer(other, node.model, node.tier, node.price, other in linked)
+        node, links = self.topology.nodes[other], tuple(self.topology.linked(other))
+        return Peer(other, node.model, node.tier, node.price, linked=name in (other, *links), links=links)
 
     def _peers(self, name: str) -> list[Peer]:
         return [self.peer(name, other) for other in self.neighbours(name)]
@@ -254,8 +254,8 @@ class Scenario(Spec):
             for loc, message in pattern.mistakes(surroundings, nodes):
                 yield (*place, *loc), message
             needed = pattern.peers_needed
-            missing = {node: needed - len(surroundings[node].peers) for node in nodes}
-            for node in [node for node in missing if missing[node] > 0][:1]:
+            missing = {node: needed - len(surroundings[node].peers) for node in nodes if node in surroundings}
+            for node in [node for node, lacking in missing.items() if lacking > 0][:1]:
                 lacks = f"{node!r} lacks {missing[node]}; link more or ask fewer"
                 yield place, f"needs {needed} neighbours for each node; {lacks}"
 

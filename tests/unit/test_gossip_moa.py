@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from participants import Made, answer_of, in_turn
 
 from testbed.core import seeds
-from testbed.patterns.gossip_moa import INSTRUCTION, GossipMoa, aggregation_prompt
+from testbed.patterns.aggregation import INSTRUCTION, aggregation_prompt
+from testbed.patterns.gossip_moa import GossipMoa
 from testbed.patterns.participant import Call, Completion, JobError, Peer, Prompt, Verification
 
 PROMPT = Prompt("p1", "Why?")
@@ -264,3 +266,22 @@ def test_substitutes_are_not_substituted_again() -> None:
     owner = Owner(neighbours=(), words=" sure maybe")
     _answer(_moa(1, 0, substitute={"sure": "maybe", "maybe": "sure"}), owner)
     assert _text(owner.inferred[-1]) == aggregation_prompt("Why?", ["a:1 maybe sure"])
+
+
+FOUR = {"a": ["7, maybe"], "b": ["8, sure"], "c": ["7, unsure"], "d": ["9, unsure"]}
+
+
+@pytest.mark.parametrize(("aggregate", "winner"), [("vote", "7, maybe"), ("weighted", "8, sure")])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_counting_replaces_the_last_inference(aggregate: str, winner: str, layers: int) -> None:
+    moa, owner = _moa(layers, 3, aggregate=aggregate), Made(in_turn(**FOUR))
+    assert answer_of(moa, owner) == winner
+    assert moa.calls(owner.surroundings) == (len(owner.calls),) * 2 == (4 * layers,) * 2
+    assert moa.last_layer == layers
+    assert moa.load({"a": ["b"], "b": ["a"]})["a"]["aggregation"] == (layers - 1) * 2
+
+
+def test_without_layers_there_is_nothing_to_count() -> None:
+    moa, owner = _moa(0, 3, aggregate="vote"), Made(in_turn(**FOUR))
+    assert answer_of(moa, owner) == "7, maybe"
+    assert moa.calls(owner.surroundings) == (1, 1) == (len(owner.calls),) * 2

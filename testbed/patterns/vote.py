@@ -1,0 +1,102 @@
+"""A vote of several nodes or of several samples: self-consistency, ensembles, and their early end.
+
+    owner ─┬─ member 1 ─ s samples ─┐
+           ├─ member 2 ─ s samples ─┼─ equal answers add up; the weightiest one wins
+           └─ …                     ┘
+
+With `members: self` it is self-consistency (Wang et al., arXiv 2203.11171); with `stop`, Adaptive-Consistency (Aggarwal
+et al., arXiv 2305.11860). A prompt costs n·s inferences, with `stop` at most.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from testbed.core.units import Duration
+from testbed.patterns.ballots import Tally, Weighing, counted
+from testbed.patterns.base import Loads, Mistake, Pattern
+from testbed.patterns.panel import (
+    Member,
+    Members,
+    ask,
+    ask_one,
+    asked_per_arrival,
+    member_mistakes,
+    member_names,
+    nobody,
+    present_members,
+    reach_of,
+)
+from testbed.patterns.participant import Answer, Call, Completion, Participant, Prompt, Surroundings
+from testbed.patterns.signals import Signal
+
+
+class Vote(Pattern):
+    """The members answer, some of them several times, and the answer with the most votes wins."""
+
+    members: Members = Field("all", description="who votes: self, all or linked, or a list of nodes")
+    samples: int = Field(1, ge=1, description="answers of each member")
+    weigh: Weighing = Field("count", description="what a vote weighs: 1, or how sure its answer is")
+    confidence: Signal = Field("word", description="of `weigh: confidence`: what says how sure an answer is")
+    stop: float | None = Field(
+        None,
+        gt=0.5,
+        lt=1,
+        description="ask one after the other, and end once the leader stays ahead with this probability",
+    )
+    timeout: Duration = Field(10.0, description="how long each member has to answer")
+
+    @property
+    def reach(self) -> Literal["all", "linked"]:
+        return reach_of(self.members)
+
+    def calls(self, owner: Surroundings) -> tuple[int, int]:
+        """n·s; with ``stop`` at most."""
+        most = len(member_names(self.members, owner)) * self.samples
+        return (most if self.stop is None else 1), most
+
+    def load(self, neighbours: Mapping[str, Sequence[str]]) -> Loads | None:
+        """s calls for every owner on whose panel a node is; unknown with ``stop``."""
+        if self.stop is not None:
+            return None
+        asked = asked_per_arrival(self.members, neighbours)
+        return {node: {"answer": self.samples * asked[node]} for node in neighbours}
+
+    def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
+        """Members that the topology's ``nodes`` lack."""
+        del owners
+        return member_mistakes("members", self.members, nodes)
+
+    async def answer(self, prompt: Prompt, owner: Participant) -> str:
+        """The text of :meth:`respond`; raises JobError."""
+        return (await self.respond(prompt, owner)).text
+
+    async def respond(self, prompt: Prompt, owner: Participant) -> Answer:
+        """The winner's weightiest answer and its share of the votes; raises JobError if no member answers."""
+        panel = present_members(self.members, owner)
+        calls = [
+            (member, Call.of(prompt.text, id=str(sample))) for sample in range(1, self.samples + 1) for member in panel
+        ]
+        tally = await (self._all(calls, owner) if self.stop is None else self._one_by_one(calls, self.stop, owner))
+        owner.decide(None, score=tally.share, threshold=self.stop, reason=f"votes: {tally}")
+        return Answer(tally.leader.text, tally.share)
+
+    async def _all(self, calls: Sequence[tuple[Member, Call]], owner: Participant) -> Tally:
+        completions = await ask(owner, calls, self.timeout)
+        return self._tally([one for one in completions if one is not None], owner)
+
+    async def _one_by_one(self, calls: Sequence[tuple[Member, Call]], enough: float, owner: Participant) -> Tally:
+        """The votes until the leader is likely ``enough`` to stay ahead."""
+        answers: list[Completion] = []
+        for member, call in calls:
+            answer = await ask_one(owner, member, call, self.timeout)
+            answers += [answer] if answer else []
+            if self._tally(answers, owner).lead >= enough:
+                break
+        if not answers:
+            raise nobody(calls)
+        return self._tally(answers, owner)
+
+    def _tally(self, answers: Sequence[Completion], owner: Participant) -> Tally:
+        return counted(answers, owner, self.weigh, self.confidence)
