@@ -168,6 +168,7 @@ def sweep(
     from testbed.run.sweep import Sweep
     from testbed.schema.points import read_grid
     from testbed.show.live import watching
+    from testbed.show.report.sweep import SWEEP_PAGE
     from testbed.show.tables import print_sweep
 
     require_root()
@@ -182,5 +183,5 @@ def sweep(
         out.print_json(json.dumps([visit.row() for visit in runs.visited]))
     else:
         print_sweep(runs.visited, out)
-        out.print(f"{runs.directory}", markup=False, soft_wrap=True)
+        out.print(str(runs.directory / SWEEP_PAGE), markup=False, soft_wrap=True)
     raise typer.Exit(130 if runs.interrupted else runs.exit_code)

@@ -130,7 +130,7 @@ def with_margin(value: float, margin: float | None, unit: str) -> str:
     quantity = SCALED.get(unit)
     scaled, name = (value, unit) if quantity is None else quantity.scaled(value)
     factor = 1.0 if quantity is None else quantity.units[name]
-    half = "" if margin is None else f" ± {margin / factor:.2g}"
+    half = "" if margin is None else f" ± {float(f'{margin / factor:.2g}'):g}"  # 380, not 3.8e+02
     return f"{scaled:.3g}{half} {name}".rstrip()
 
 

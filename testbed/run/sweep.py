@@ -16,6 +16,7 @@ from testbed.run.checked import load_checked
 from testbed.schema.keys import full_key
 from testbed.schema.points import Point
 from testbed.schema.scenario import Scenario, scenario_text, write_scenario
+from testbed.show.report import write_sweep
 from testbed.show.sweep_figure import draw
 from testbed.show.view import Pace, View
 
@@ -123,10 +124,11 @@ class Sweep:
         return Outcome.load(run.directory, run.scenario.seed)
 
     def write(self) -> None:
-        """Write ``sweep.csv``, ``sweep.parquet`` and ``sweep.svg``, of the points with outcomes."""
+        """Write ``sweep.csv``, ``sweep.parquet``, ``sweep.svg`` and ``sweep.html``, of the points with outcomes."""
         if self.visited:
             write_table(self.visited, self.directory)
             (self.directory / "sweep.svg").write_text(draw(self.visited), encoding="utf-8")
+            write_sweep(self._runs[0].scenario.name, self.visited, self.directory)
 
     @property
     def exit_code(self) -> int:

@@ -90,11 +90,11 @@ def print_sweep(visited: Sequence[Visited], console: Console) -> None:
     """Print a line for each point, and the reasons of runs that did not pass."""
     keys = list(dict.fromkeys(key for visit in visited for key in visit.point.texts))
     table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
-    for heading in (*keys, *_SWEPT, "load"):
+    for heading in (*keys, *_SWEPT, "load", ""):
         table.add_column(heading, justify="right")
     for visit in visited:
         values = (visit.point.texts.get(key, "–") for key in keys)
-        table.add_row(*values, *(_estimate(visit, metric) for metric in _SWEPT), _load(visit))
+        table.add_row(*values, *(_estimate(visit, metric) for metric in _SWEPT), _load(visit), _mark(visit))
     console.print(table)
     _print_notes(visited, console)
 
@@ -105,6 +105,11 @@ def _estimate(visit: Visited, metric: str) -> str:
     unit = unit_of(metric)
     said = "–" if estimate is None else with_margin(estimate.mean, estimate.margin, unit)
     return said if published is None else f"{said}\n({readable(published, unit)})"
+
+
+def _mark(visit: Visited) -> Text:
+    distorted = sum(outcome.distorted for outcome in visit.outcomes)
+    return Text(f"distorted {distorted} of {len(visit.outcomes)}" if distorted else "", "yellow")
 
 
 def _load(visit: Visited) -> Text:
@@ -120,8 +125,6 @@ def _load(visit: Visited) -> Text:
 def _print_notes(visited: Sequence[Visited], console: Console) -> None:
     notes = ["±: 95 % interval", "load: of the busiest node"]
     notes += ["in brackets: published"] if any(visit.point.published for visit in visited) else []
-    distorted = sum(outcome.distorted for visit in visited for outcome in visit.outcomes)
-    notes += [f"{distorted} of {sum(len(visit.outcomes) for visit in visited)} runs are distorted"] if distorted else []
     console.print(Text("  " + "; ".join(notes), "dim"))
     wrong: defaultdict[str, list[str]] = defaultdict(list)
     for visit in visited:

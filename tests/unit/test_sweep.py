@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from fake_host import FakeHost
 from gossip import Gossip
 
 from testbed import cli
+from testbed.analysis.comparison import visits
 from testbed.analysis.distributions import t_quantile, wilson_interval
 from testbed.analysis.measurements import Measurements
 from testbed.analysis.recorded import FORMAT
@@ -28,8 +30,9 @@ from testbed.host import machine as emulation_host
 from testbed.record.directory import RunDirectory
 from testbed.run import runner
 from testbed.schema.keys import full_key, scenario_keys
-from testbed.schema.points import read_grid
+from testbed.schema.points import Point, read_grid
 from testbed.schema.scenario import Scenario
+from testbed.show.report import write_sweep
 from testbed.show.view import Pace
 
 SCENARIO = """\
@@ -345,3 +348,22 @@ def test_a_directory_that_cannot_be_written_is_named(sweep: Call, host: Host, tm
     outcome = sweep("--grid", "layers=0,1")
     assert (outcome.code, host.names) == (2, [])
     assert "name another directory" in outcome.err
+
+
+def test_the_page_links_the_runs_of_every_point_and_marks_distorted_ones(tmp_path: Path) -> None:
+    numbers = {"accuracy": 0.8, "completed": 1.0, "prompts": 40.0, "latency.mean": 0.25}
+    outcomes = [visits.Outcome(7, "passed", [], 0, numbers=numbers), visits.Outcome(8, "passed", [], 0, True, numbers)]
+    point = Point(set={"layers": 1}, published={"accuracy": 0.75})
+    report = tmp_path / point.directory / "seed-7" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    write_sweep("gossip", [visits.Visited(point, outcomes)], tmp_path)
+    page = (tmp_path / "sweep.html").read_text(encoding="utf-8")
+    assert re.findall('href="([^"]*)"', page) == ["layers%3D1/seed-7/report.html"]
+    assert "published: 75 %" in page
+    assert "250 ± 0 ms" in page
+    assert [state.strip() for state in re.findall(r"[78](?:</a>)? (passed[^<]*)<", page)] == [
+        "passed",
+        "passed, distorted",
+    ]
+    assert "data:image/svg+xml;base64," in page

@@ -6,6 +6,7 @@
     links.py         links as asked and as measured
     prompt_rows.py   every prompt with its answer
     comparison.py    the page of several runs
+    sweep.py         the page of a sweep
     lines.py         lines of figures: SVG paths in units of the data, thinned out to what a screen can show
     rendering.py     templates to pages
     templates/       the pages, their style, and their script: searching, and reading values off the figures
@@ -16,5 +17,6 @@ Content-Security-Policy lets no script run but their own.
 
 from testbed.show.report.comparison import write_comparison
 from testbed.show.report.page import REPORT, write_report
+from testbed.show.report.sweep import write_sweep
 
-__all__ = ["REPORT", "write_comparison", "write_report"]
+__all__ = ["REPORT", "write_comparison", "write_report", "write_sweep"]
