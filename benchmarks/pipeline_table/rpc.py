@@ -70,7 +70,7 @@ def measure(quick: bool) -> Iterator[RpcResult]:
     files = {
         _INSIDE / "packages": packages,
         _INSIDE / "process.py": Path(__file__).with_name("rpc_process.py"),
-        _INSIDE / "model.gguf": MODEL.path(),
+        _INSIDE / "model.gguf": MODEL.drawn(),
     }
     for settings in CHOICES[: 1 if quick else None]:
         idle = Setup(NODES, {"kind": "gossip-moa", "layers": 0, "proposers": 0}, DELAY, model="zoo/alpha")

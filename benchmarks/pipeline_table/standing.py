@@ -75,7 +75,7 @@ class Setup:
     def scenario(self) -> Scenario:
         """As a scenario, whose workload is never played: the benchmark asks the head itself."""
         node = {
-            "model": self.model or f"path:{MODEL.path()}",
+            "model": self.model or f"path:{MODEL.drawn()}",
             "cpus": self.cpus,
             "memory": "640MiB",
             "context": self.context,

@@ -13,10 +13,10 @@ def test_the_file_of_a_pulled_model_is_found(tmp_path: Path, monkeypatch: pytest
     layers = [{"mediaType": "text/plain", "digest": "sha256:1"}, {"mediaType": MODEL_LAYER, "digest": "sha256:2"}]
     manifest.write_text(json.dumps({"layers": layers}), encoding="utf-8")
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path))
-    assert OLLAMA.locate("tiny") == OLLAMA.locate("tiny:latest") == tmp_path / "blobs" / "sha256-2"
+    assert OLLAMA.find("tiny") == OLLAMA.find("tiny:latest") == tmp_path / "blobs" / "sha256-2"
 
 
 def test_a_model_that_was_not_pulled_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path))
     with pytest.raises(ModelError, match="run `ollama pull tiny:1b`"):
-        OLLAMA.locate("tiny:1b")
+        OLLAMA.find("tiny:1b")

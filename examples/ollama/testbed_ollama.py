@@ -14,7 +14,7 @@ class Ollama(ModelSource):
 
     form = "ollama:NAME:TAG"
 
-    def locate(self, name: str) -> Path:
+    def find(self, name: str) -> Path:
         """The blob that the model's manifest names; raises ModelError if it is not on this host."""
         model, _, tag = name.partition(":")
         store = Path(os.environ.get("OLLAMA_MODELS", Path.home() / ".ollama" / "models"))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from testbed.cli import files, host, playing, results, standing
+from testbed.cli import files, host, models, playing, results, standing
 from testbed.cli.console import err, out
 from testbed.core.errors import TestbedError
 from testbed.core.extra import host_extra
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 for verbs in (playing, standing, results, files, host):
     app.add_typer(verbs.app)
+app.add_typer(models.app, name="models")
 
 
 def _print_version(wanted: bool) -> None:

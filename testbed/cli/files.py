@@ -1,4 +1,4 @@
-"""The verbs about files: scenarios, topologies, models, devices."""
+"""The verbs about files: scenarios, topologies, devices."""
 
 import json
 from pathlib import Path
@@ -27,16 +27,19 @@ def init(
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
     """Check scenario files and their topologies. Every mistake is printed with its line."""
+    from testbed.models.resolution import missing
     from testbed.run.checked import load_checked
 
     problems = []
     for path in scenarios:
         try:
-            load_checked(path, assignments or [])
+            scenario = load_checked(path, assignments or [])
         except SpecError as error:
             problems += error.problems
         else:
             out.print(f"{path}: valid", markup=False, soft_wrap=True)
+            for model in missing(scenario.topology.nodes):
+                out.print(f"  {model}", markup=False, soft_wrap=True)
     if problems:
         raise SpecError(problems)
 
@@ -78,51 +81,6 @@ def kinds(as_json: AsJson = False) -> None:
         out.print_json(json.dumps([kind.as_dict() for kind in known]))
     else:
         print_kinds([(kind.noun, kind.name, kind.problem or kind.summary, kind.origin) for kind in known], out)
-
-
-models_app = typer.Typer(rich_markup_mode="markdown")
-app.add_typer(models_app, name="models")
-
-
-@models_app.callback(invoke_without_command=True, epilog="Example: `testbed models`")
-def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the built-in models: trained ones, and random ones that are made when first used."""
-    from testbed.models import zoo
-    from testbed.models.random_weights import RECIPES
-    from testbed.models.resolution import resolve
-    from testbed.show.terminal import print_models
-
-    if context.invoked_subcommand is not None:
-        return
-    known = [resolve(f"zoo/{name}") for name in zoo.NAMES]
-    if as_json:
-        drawn = [recipe.as_dict() for recipe in RECIPES.values()]
-        out.print_json(json.dumps([{**vars(model), "path": str(model.path)} for model in known] + drawn))
-    else:
-        print_models(known, RECIPES.values(), out)
-
-
-@models_app.command("split", epilog="Example: `testbed models split zoo/alpha --stages 3`")
-def split_model(
-    model: Annotated[str, typer.Argument(help="As in a topology file, like zoo/alpha.", show_default=False)],
-    stages: Annotated[int | None, typer.Option(help="Number of stages, as equal as possible.")] = None,
-    layers: Annotated[str | None, typer.Option(help="Each stage's first and last layer, like 0-1,2-5.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cut a model into the stages of a ring: a file with the layers of each stage, and one with the tokenizer."""
-    from testbed.models.resolution import resolve
-    from testbed.models.split import StagePlan, split
-    from testbed.show.terminal import print_split
-
-    if (stages is None) == (layers is None):
-        raise SpecError.of("models split", "give either --stages or --layers")
-    known = resolve(model)
-    plan = StagePlan.even(known.layers, stages) if stages is not None else StagePlan.parse(layers or "")
-    files = split(known, plan)
-    if as_json:
-        out.print_json(json.dumps(files.as_dict()))
-    else:
-        print_split(files, out)
 
 
 @app.command(epilog="Example: `testbed devices`, or `testbed devices my-devices.yaml`")

@@ -9,6 +9,7 @@ import typer
 
 from testbed.analysis.verdict.fidelity import Mode
 from testbed.cli.console import err, out
+from testbed.cli.models import tell_missing
 from testbed.cli.options import AsJson, Assignments, LinkBackend, Scenarios
 from testbed.core.errors import SpecError
 
@@ -59,6 +60,7 @@ def run(
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
     chosen += [] if baseline is None else [f"baseline={json.dumps(str(baseline.absolute()))}"]
     loaded = [load_checked(path, chosen) for path in scenarios]
+    tell_missing(*loaded)
     if directory is not None and len(loaded) > 1:
         raise SpecError.of("--out", "names one directory for several scenarios; run them one by one")
     if junit is not None and not os.access(junit.parent, os.W_OK):
@@ -125,6 +127,7 @@ def chaos(
     require_root()
     chosen = [*(assignments or []), *([] if seed is None else [f"seed={seed}"])]
     loaded = load_checked(scenario, chosen)
+    tell_missing(loaded)
 
     def tell(line: str) -> None:
         err.print(line, markup=False, soft_wrap=True)
@@ -173,6 +176,7 @@ def sweep(
 
     require_root()
     runs = Sweep(scenario, assignments or [], read_grid(grid or []), repeat, Options(directory, links, fidelity))
+    tell_missing(*runs.scenarios)
     try:
         runs.play(lambda name, pace: watching(err, name, pace))
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """What each node of a scenario holds: a model of its own, or one stage of a ring's model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,15 @@ from testbed.models.anatomy import dissect
 from testbed.models.chats import check_chat
 from testbed.models.planner import Load, Member, Placement, place
 from testbed.models.resolution import (
+    Fetching,
     Model,
     ModelError,
-    check_reference,
+    check_node,
+    find,
     has_random_weights,
-    is_local,
     resolve,
     resolve_models,
+    untold,
 )
 from testbed.models.split import split
 from testbed.node import config as places
@@ -38,11 +41,11 @@ class Holding:
     reason: str = ""
 
 
-def resolve_all(scenario: Scenario) -> dict[str, Model]:
+def resolve_all(scenario: Scenario, fetching: Fetching = untold) -> dict[str, Model]:
     """The models by node; nodes of a ring share one. Raises ModelError if a model cannot be found or held."""
     nodes, ring = scenario.topology.nodes, _ring(scenario)
-    models = resolve_models({name: node for name, node in nodes.items() if name not in ring})
-    models = {name: models[name] if name in models else resolve(node.model) for name, node in nodes.items()}
+    models = resolve_models({name: node for name, node in nodes.items() if name not in ring}, fetching)
+    models = {name: models[name] if name in models else resolve(node.model, fetching) for name, node in nodes.items()}
     for name in [name for name in nodes if name not in ring[1:]]:  # of a ring, the head alone reads chats
         check_chat(models[name], scenario.chat.at(name), nodes[name].context)
     return models
@@ -70,9 +73,9 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     topology, ring = scenario.topology, _ring(scenario)
     for name, node in topology.nodes.items():
         try:
-            check_reference(node.model)
-            if name not in ring and is_local(node.model):
-                check_chat(resolve_models({name: node})[name], scenario.chat.at(name), node.context)
+            model = find(node.model) if name in ring else check_node(name, node)
+            if model is not None and name not in ring:
+                check_chat(model, scenario.chat.at(name), node.context)
         except ModelError as error:
             yield ("topology", "nodes", name, "model"), str(error)
     if isinstance(scenario.pattern, Pipeline):
@@ -104,13 +107,18 @@ def _ring_mistakes(scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
             if value != right:
                 where = ("topology", "nodes", name, key)
                 yield where, f"is {value}, and that of {head!r} is {right}; the nodes of a ring have the same"
-    if is_local(first.model):
-        try:
-            model = resolve(first.model)
-            check_chat(model, scenario.chat.at(head), first.context)
-            _RingPlanner(model, topology, pattern, dict.fromkeys(topology.nodes, 1.0)).place(pattern.split)
-        except ModelError as error:
-            yield ("pattern",), str(error)
+    with suppress(ModelError):  # which is another mistake, at the node
+        if (model := find(first.model)) is not None:
+            yield from _split_mistakes(model, scenario, pattern)
+
+
+def _split_mistakes(model: Model, scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
+    topology, head = scenario.topology, pattern.ring[0]
+    try:
+        check_chat(model, scenario.chat.at(head), topology.nodes[head].context)
+        _RingPlanner(model, topology, pattern, dict.fromkeys(topology.nodes, 1.0)).place(pattern.split)
+    except ModelError as error:
+        yield ("pattern",), str(error)
 
 
 class _RingPlanner:

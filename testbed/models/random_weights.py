@@ -134,13 +134,17 @@ class Recipe:
             "synthetic": True,
         }
 
+    @property
     def path(self) -> Path:
+        """The place of the file in the cache."""
+        return cache_folder() / "models" / f"{self.name}-{_FORMAT}.gguf"
+
+    def drawn(self) -> Path:
         """The file in the cache, drawn if it is missing; raises OSError."""
-        path = cache_folder() / "models" / f"{self.name}-{_FORMAT}.gguf"
-        if not path.exists():
-            with appearing(path) as unfinished:
+        if not self.path.exists():
+            with appearing(self.path) as unfinished:
                 self._write(unfinished)
-        return path
+        return self.path
 
     def tensors(self) -> Iterator[Tensor]:
         """The tensors in the order of the file."""

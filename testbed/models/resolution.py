@@ -1,9 +1,9 @@
 """The GGUF file of a node's ``model:`` on this host, and the memory that the node needs for it."""
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,15 @@ KV_BYTES: Final = 2
 """Bytes of a value in the KV cache: f16, llama.cpp's default."""
 
 LOGIT_BYTES: Final = 4
+
+
+Fetching = Callable[[str, int, int | None], None]
+"""Told of each model that is fetched how many bytes are there, and of how many; None if that is unknown."""
+
+
+def untold(reference: str, done: int, total: int | None) -> None:
+    """Nobody is told."""
+    del reference, done, total
 
 
 @dataclass(frozen=True)
@@ -71,23 +80,71 @@ class Model:
             )
 
 
-def resolve(reference: str) -> Model:
+def resolve(reference: str, fetching: Fetching = untold) -> Model:
     """The model of a reference like ``zoo/alpha``, fetched or drawn if it is missing; raises ModelError."""
-    return _read(reference, _locate(reference))
+    source, name = source_of(reference)
+    path = source.find(name) or source.fetch(name, partial(fetching, reference))
+    return _read(reference, _present(reference, path))
 
 
-def resolve_models(nodes: Mapping[str, Node]) -> dict[str, Model]:
+def resolve_models(nodes: Mapping[str, Node], fetching: Fetching = untold) -> dict[str, Model]:
     """The models by node; raises ModelError if one cannot be found or its node cannot hold it."""
-    models = {name: resolve(node.model) for name, node in nodes.items()}
+    models = {name: resolve(node.model, fetching) for name, node in nodes.items()}
     for name, node in nodes.items():
         models[name].check_fits(name, node.context, node.memory)
     return models
 
 
-def is_local(reference: str) -> bool:
-    """Whether a model is on this host without fetching or drawing it; raises ModelError."""
-    source, _ = source_of(reference)
-    return source.local
+def find(reference: str) -> Model | None:
+    """The model if it is on this host; raises ModelError if there is none of this name."""
+    source, name = source_of(reference)
+    path = source.find(name)
+    return None if path is None else _read(reference, _present(reference, path))
+
+
+def check_node(name: str, node: Node) -> Model | None:
+    """A node's model if it is on this host.
+
+    Raises ModelError if the node cannot hold it, as far as can be told without fetching it.
+    """
+    model = find(node.model)
+    if model is not None:
+        model.check_fits(name, node.context, node.memory)
+    elif AGENT_MEMORY + (_size(node.model) or 0) > node.memory:
+        raise ModelError(
+            f"node {name!r} cannot hold {node.model}: agent {mebibytes(AGENT_MEMORY)} + weights "
+            f"{mebibytes(_size(node.model) or 0)} MiB, and its memory is {SIZE.format(node.memory)}; give it more or "
+            "take a smaller model"
+        )
+    return model
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A model that must be fetched first: its size in bytes, if known, and the address of its terms, if it has any."""
+
+    reference: str
+    size: int | None
+    terms: str | None
+
+    @classmethod
+    def of(cls, reference: str) -> "Missing | None":
+        """The model if it must be fetched; raises ModelError."""
+        source, name = source_of(reference)
+        if source.random or source.find(name) is not None:
+            return None
+        return cls(reference, source.size(name), source.terms(name))
+
+    def __str__(self) -> str:
+        size = "" if self.size is None else f", {SIZE.readable(self.size)}"
+        terms = "" if self.terms is None else f"; whoever fetches it accepts {self.terms}"
+        return f"{self.reference} is not fetched yet{size}{terms}"
+
+
+def missing(nodes: Mapping[str, Node]) -> list[Missing]:
+    """The models that are to be fetched for these nodes; raises ModelError."""
+    found = [Missing.of(reference) for reference in dict.fromkeys(node.model for node in nodes.values())]
+    return [model for model in found if model is not None]
 
 
 def has_random_weights(reference: str) -> bool:
@@ -96,15 +153,12 @@ def has_random_weights(reference: str) -> bool:
     return source.random
 
 
-def check_reference(reference: str) -> None:
-    """Raises ModelError for a reference that is wrong by its form or name; fetches nothing."""
+def _size(reference: str) -> int | None:
     source, name = source_of(reference)
-    source.check(name)
+    return source.size(name)
 
 
-def _locate(reference: str) -> Path:
-    source, name = source_of(reference)
-    path = source.locate(name)
+def _present(reference: str, path: Path) -> Path:
     if not is_file(path):
         raise ModelError(f"{reference}: there is no file {path}")
     return path.parent.resolve() / path.name  # a link's target has not the name of its part

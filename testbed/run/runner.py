@@ -79,7 +79,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
     """
     stages, scenario = Stages(view), scenario.drawn()
     with stages.stage("check"):
-        plan = prepare(scenario, options.links, view.step)
+        plan = prepare(scenario, options.links, view.step, view.fetch)
         directory = RunDirectory.create(plan.scenario, options.out)
     with ExitStack() as ending, _journal(stages, options.keep) as journal:
         journal.note_results(directory.path)

@@ -99,6 +99,11 @@ class Sweep:
         self._outcomes = {run.directory: outcome for run in self._runs if (outcome := run.outcome())}
         self.interrupted = False
 
+    @property
+    def scenarios(self) -> list[Scenario]:
+        """The scenario of each run."""
+        return [run.scenario for run in self._runs]
+
     def play(self, watch: SweepWatch) -> None:
         """Play the runs that have no outcome, one after the other; stops if one is interrupted."""
         waiting = [run for run in self._runs if run.directory not in self._outcomes]

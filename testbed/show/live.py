@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.board import NodeBoard
-from testbed.core.units import DURATION
+from testbed.core.units import DURATION, SIZE
 from testbed.show.view import Pace, View
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
@@ -51,6 +51,7 @@ class PlainView:
     def __init__(self, console: Console, scenario: str) -> None:
         self._console = console
         self._scenario = scenario
+        self._fetched: tuple[str, int] | None = None
 
     def stage(self, name: str) -> None:
         """Print the stage."""
@@ -59,6 +60,13 @@ class PlainView:
     def step(self, what: str) -> None:
         """Print the step."""
         self._console.print(f"  {what}", highlight=False)
+
+    def fetch(self, model: str, done: int, total: int | None) -> None:
+        """Print a line at the beginning of a model, and at each tenth of it."""
+        tenth = 10 * done // total if total else 0
+        if self._fetched != (model, tenth):
+            self._fetched = (model, tenth)
+            self._console.print(f"  {_fetching(model, done, total)}", highlight=False)
 
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Print the numbers of prompts and nodes."""
@@ -91,6 +99,10 @@ class LiveView:
     def step(self, what: str) -> None:
         self._progress.reset(self._waiting, total=None, description=what)
 
+    def fetch(self, model: str, done: int, total: int | None) -> None:
+        """Show a bar until another step begins."""
+        self._progress.update(self._waiting, total=total, completed=done, description=_fetching(model, done, total))
+
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Show the nodes from now on."""
         around = _AROUND if self._pace is None else _AROUND + 1
@@ -118,6 +130,11 @@ class LiveView:
         if self._dilation != 1:
             line.append(_slower(self._dilation), "yellow")
         return line
+
+
+def _fetching(model: str, done: int, total: int | None) -> str:
+    of = "" if total is None else f" of {SIZE.readable(total)}"
+    return f"fetching {model}: {SIZE.readable(done)}{of}"
 
 
 def _slower(dilation: float) -> str:

@@ -16,9 +16,6 @@ from testbed.analysis.summary import Summary
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.units import SIZE, readable
 from testbed.host.doctor import Finding
-from testbed.models.random_weights import Recipe
-from testbed.models.resolution import Model
-from testbed.models.split import StageFiles, written
 from testbed.schema.network.device import Profile
 from testbed.show.report.page import REPORT
 
@@ -191,28 +188,3 @@ def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:
     console.print(table)
     for name, profile in profiles.items():
         console.print(Text(f"{name}: {profile.source}", "dim"))
-
-
-def print_models(models: Iterable[Model], recipes: Iterable[Recipe], console: Console) -> None:
-    """Print a line for each model, and for each recipe of random weights."""
-    table = Table("model", "size", "layers", "vocabulary", "sha256", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for model in models:
-        table.add_row(
-            model.reference, readable(model.size, "B"), str(model.layers), str(model.vocabulary), model.sha256[:12]
-        )
-    for recipe in recipes:
-        shape = recipe.shape
-        table.add_row(
-            recipe.reference, readable(recipe.size, "B"), str(shape.layers), str(shape.vocabulary), "random weights"
-        )
-    console.print(table)
-
-
-def print_split(split: StageFiles, console: Console) -> None:
-    """Print a line for each file, the front's first, and their folder."""
-    table = Table("stage", "layers", "size", "file", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_row("front", "", readable(split.front.stat().st_size, "B"), split.front.name)
-    for number, stage in enumerate(split.stages):
-        table.add_row(str(number), written(stage.layers), readable(stage.size, "B"), stage.path.name)
-    console.print(table)
-    console.print(Text(str(split.front.parent), "dim"), soft_wrap=True)

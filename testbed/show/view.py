@@ -17,6 +17,9 @@ class View(Protocol):
     def step(self, what: str) -> None:
         """Something that takes time begins within the stage."""
 
+    def fetch(self, model: str, done: int, total: int | None) -> None:
+        """``done`` of ``total`` bytes of a model are fetched; None if the total is unknown."""
+
     def play(self, boards: dict[str, NodeBoard], prompts: int, faults: Mapping[str, str], dilation: float) -> None:
         """Play begins, with ``prompts`` to come. ``boards`` and the active ``faults`` change during play.
 

@@ -14,7 +14,7 @@ from testbed.host.image import ensure_image
 from testbed.host.machine import connect_docker
 from testbed.host.speed import core_speed
 from testbed.models.holdings import Holding, provide, resolve_all
-from testbed.models.resolution import Model
+from testbed.models.resolution import Fetching, Model, untold
 from testbed.patterns.base import PATTERNS
 from testbed.schema.explain import dotted
 from testbed.schema.fault import Fault
@@ -51,13 +51,13 @@ class Plan:
         return tuple(node for node, model in self.models.items() if model.synthetic)
 
 
-def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]) -> Plan:
+def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None], fetching: Fetching = untold) -> Plan:
     """Resolve models, link backend and image; raises TestbedError before anything is started.
 
     ``links`` names a backend; without it, the first that this host supports is taken. ``report`` is called with the
-    name of every step that takes time.
+    name of every step that takes time, and ``fetching`` with the progress of models that are not on this host.
     """
-    models = resolve_all(scenario)
+    models = resolve_all(scenario, fetching)
     if any(node.cpus is None for node in scenario.topology.nodes.values()):
         report("measuring how fast this host runs the models")
     equipped = devices(scenario.topology, models, core_speed)

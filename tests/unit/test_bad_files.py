@@ -197,10 +197,10 @@ MISTAKES = {
     "unknown model prefix": (
         TOPOLOGY,
         "zoo/alpha",
-        "alpha.gguf",
-        "alpha.gguf",
+        "gguf:alpha",
+        "gguf:alpha",
         "nodes.a.model",
-        "must be hf:OWNER/REPO/FILE.gguf, path:FILE.gguf, synthetic:NAME or zoo/NAME",
+        "must be NAME of `testbed models`, hf:OWNER/REPO[@REVISION]/FILE.gguf, path:FILE.gguf",
     ),
     "topology that is missing": (
         SCENARIO,

@@ -11,6 +11,10 @@ from gguf import GGUFWriter
 from testbed.models.resolution import AGENT_MEMORY, Model, ModelError, resolve
 
 MIB = 2**20
+OTHERS = (
+    "hf:OWNER/REPO[@REVISION]/FILE.gguf, path:FILE.gguf, pypi:PACKAGE[==VERSION]/PATH[+PACKAGE/PATH…], "
+    "synthetic:NAME, url:https://HOST/FILE.gguf#sha256=HASH, zoo/NAME"
+)
 
 
 def _write_gguf(path: Path, *, vocabulary: int = 100, **other: int | list[int] | None) -> Path:
@@ -66,9 +70,14 @@ def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
         ("zoo/omega", "zoo/omega: there is no such model; known are zoo/alpha, zoo/beta, zoo/gamma, zoo/delta"),
         ("path:/nowhere/m.gguf", "path:/nowhere/m.gguf: there is no file /nowhere/m.gguf"),
         ("path:/tmp", "path:/tmp: there is no file /tmp"),
-        ("hf:m.gguf", "hf:m.gguf must read hf:OWNER/REPO/FILE.gguf"),
-        ("hf:owner/m.gguf", "hf:owner/m.gguf must read hf:OWNER/REPO/FILE.gguf"),
-        ("m.gguf", "'m.gguf' must be hf:OWNER/REPO/FILE.gguf, path:FILE.gguf, synthetic:NAME or zoo/NAME"),
+        ("hf:m.gguf", "hf:m.gguf must read hf:OWNER/REPO[@REVISION]/FILE.gguf"),
+        ("hf:owner/m.gguf", "hf:owner/m.gguf must read hf:OWNER/REPO[@REVISION]/FILE.gguf"),
+        (
+            "m.gguf",
+            "there is no model 'm.gguf'; the catalogue has smollm2-135m-instruct, gemma3-270m, "
+            f"and other models are {OTHERS}",
+        ),
+        ("no:m.gguf", f"'no:m.gguf' must be NAME of `testbed models`, {OTHERS.replace(', zoo', ' or zoo')}"),
     ],
 )
 def test_a_reference_to_nothing_is_refused_with_what_would_be_right(reference: str, sentence: str) -> None:

@@ -15,6 +15,7 @@ from testbed.models import zoo
 from testbed.models.anatomy import ARCHITECTURES, dissect
 from testbed.models.random_weights import RECIPES
 from testbed.models.resolution import Model, ModelError, resolve
+from testbed.models.sources.catalogue import entries
 from testbed.models.split import StagePlan, split
 
 
@@ -259,7 +260,13 @@ def test_the_command_takes_one_plan(options: list[str]) -> None:
     assert str(refusal) == "models split: give either --stages or --layers"
 
 
+@pytest.mark.usefixtures("_own_cache")
 def test_without_a_verb_the_command_lists_the_models() -> None:
     models = json.loads(_command("--json").output)
-    assert [model["reference"] for model in models if not model["synthetic"]] == [f"zoo/{name}" for name in zoo.NAMES]
-    assert [model["reference"] for model in models if model["synthetic"]] == [f"synthetic:{name}" for name in RECIPES]
+    assert [model["reference"] for model in models] == [
+        *(f"zoo/{name}" for name in zoo.NAMES),
+        *entries(),
+        *(f"synthetic:{name}" for name in RECIPES),
+    ]
+    assert {model["state"] for model in models} == {"comes along", "not fetched", "random weights"}
+    assert all(model["synthetic"] == model["reference"].startswith("synthetic:") for model in models)

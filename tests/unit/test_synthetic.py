@@ -56,7 +56,7 @@ def test_real_shapes_have_the_published_number_of_parameters(name: str, paramete
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("name", SHAPES)
 def test_it_can_be_run_and_its_logits_are_sane(name: str, encoding: str) -> None:
-    path = _recipe(name, encoding).path()
+    path = _recipe(name, encoding).drawn()
     logits = whole(path, range(4, 40), tokens=6)
     assert np.isfinite(logits).all()
     assert 0.5 < logits.std() < 2
@@ -64,7 +64,7 @@ def test_it_can_be_run_and_its_logits_are_sane(name: str, encoding: str) -> None
 
 
 def test_it_reads_prompts_as_the_zoo_does_and_writes_text() -> None:
-    model, zoo = (ChatModel(path, CONTEXT, threads=1) for path in (_recipe().path(), resolve("zoo/alpha").path))
+    model, zoo = (ChatModel(path, CONTEXT, threads=1) for path in (_recipe().drawn(), resolve("zoo/alpha").path))
     chat = [{"role": "user", "content": "Name the capital city of Mupuland."}]
     answers = [model.complete(chat, Sampling(0.0, 8, seed=0), lambda: None) for model in (model, zoo)]
     assert answers[0].prompt_tokens == answers[1].prompt_tokens
@@ -72,14 +72,14 @@ def test_it_reads_prompts_as_the_zoo_does_and_writes_text() -> None:
 
 
 def test_its_stages_compute_what_it_computes(tmp_path: Path) -> None:
-    path = _recipe().path()
+    path = _recipe().drawn()
     prompt = list(range(4, 40))
     with Rings(resolve(f"path:{path}"), tmp_path, Limits(CONTEXT, 1, 16, 1)) as rings:
         assert np.array_equal(rings.ring(StagePlan((1, 2))).draw([prompt], 6)[0], whole(path, prompt, 6))
 
 
 def test_it_says_in_its_header_and_in_that_of_its_stages_that_it_is_random(tmp_path: Path) -> None:
-    path = _recipe().path()
+    path = _recipe().drawn()
     model = resolve(f"path:{path}")
     assert model.synthetic
     assert not resolve("zoo/alpha").synthetic
@@ -90,16 +90,16 @@ def test_it_says_in_its_header_and_in_that_of_its_stages_that_it_is_random(tmp_p
 
 def test_its_file_has_the_size_that_was_told_before() -> None:
     recipe = _recipe()
-    written = sum(tensor.n_bytes for tensor in GGUFReader(recipe.path()).tensors)
+    written = sum(tensor.n_bytes for tensor in GGUFReader(recipe.drawn()).tensors)
     assert written == recipe.size
 
 
 def test_it_is_drawn_once_and_always_the_same(cache: Path) -> None:
-    first = _recipe().path()
+    first = _recipe().drawn()
     content, written = first.read_bytes(), first.stat().st_mtime_ns
-    assert _recipe().path().stat().st_mtime_ns == written
+    assert _recipe().drawn().stat().st_mtime_ns == written
     first.unlink()
-    assert _recipe().path().read_bytes() == content
+    assert _recipe().drawn().read_bytes() == content
     assert [path.name for path in (cache / "models").iterdir()] == [first.name]
 
 
@@ -118,18 +118,22 @@ def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
 
 
 def test_checking_a_scenario_draws_nothing(files: Any, cache: Path) -> None:
-    topology = files.topology.replace("zoo/alpha", "synthetic:llama-3.2-1b-q8_0")
+    small = files.topology.replace("zoo/alpha", "synthetic:llama-3.2-1b-q8_0")
+    topology = small.replace("160MiB", "4GiB", 1)
     scenario = files.scenario.replace("completed", "latency.p50").replace('">= 0.95"', '"< 9s"')
     assert list(model_mistakes(files.load(scenario=scenario, topology=topology))) == []
     assert not cache.exists()
-    unknown = files.load(topology=files.topology.replace("zoo/alpha", "synthetic:gpt-5"))
-    assert [place for place, _ in model_mistakes(unknown)] == [("topology", "nodes", "a", "model")]
+    ((place, message),) = model_mistakes(files.load(scenario=scenario, topology=small))
+    assert place == ("topology", "nodes", "a", "model")
+    assert "node 'a' cannot hold synthetic:llama-3.2-1b-q8_0: agent 56.0 + weights 12" in message
+    with pytest.raises(SpecError, match=r"nodes\.a.model: synthetic:gpt-5: there is no such model"):
+        files.load(topology=files.topology.replace("zoo/alpha", "synthetic:gpt-5"))
 
 
 def test_the_answers_of_random_weights_cannot_be_expected_to_be_right(files: Any) -> None:
     path = files.write(
         files.scenario.replace("completed", "accuracy"),
-        files.topology.replace("zoo/alpha", "synthetic:tinyllama-1.1b-q4_0"),
+        files.topology.replace("zoo/alpha", "synthetic:tinyllama-1.1b-q4_0").replace("160MiB", "4GiB"),
     )
     with pytest.raises(SpecError) as refusal:
         load_scenario(path, [], model_mistakes)

@@ -15,7 +15,7 @@ class PathSource(ModelSource):
         """The absolute path; ``~`` is the home directory."""
         return str(anchored(name, {"": directory}))
 
-    def locate(self, name: str) -> Path:
+    def find(self, name: str) -> Path:
         """The path ``name``."""
         return Path(name)
 

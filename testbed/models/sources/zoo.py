@@ -11,11 +11,15 @@ class Zoo(ModelSource):
 
     form = "zoo/NAME"
 
-    def locate(self, name: str) -> Path:
-        """The file in the package; raises ModelError if there is no such model."""
+    def check(self, name: str) -> None:
+        """Raises ModelError if there is no such model."""
         if name not in zoo.NAMES:
             known = ", ".join(f"zoo/{known}" for known in zoo.NAMES)
             raise ModelError(f"zoo/{name}: there is no such model; known are {known}")
+
+    def find(self, name: str) -> Path:
+        """The file in the package; raises ModelError if there is no such model."""
+        self.check(name)
         return zoo.path(name)
 
 

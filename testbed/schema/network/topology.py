@@ -18,7 +18,7 @@ from testbed.patterns.participant import Price, Tier
 from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
-from testbed.schema.network.model_source import source_of
+from testbed.schema.network.model_source import REFERENCE_PATTERN, source_of
 from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.routing import Paths
 from testbed.schema.network.shape import TwoWayShape, resolve_direction
@@ -32,8 +32,8 @@ SwitchName = Annotated[
     str,
     *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
 ]
-_MODELS = "zoo/NAME, synthetic:NAME, path:FILE.gguf, hf:OWNER/REPO/FILE.gguf, or of another source of `testbed kinds`"
-ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]*[:/].+$"})]
+_MODELS = "a name of `testbed models`, path:FILE.gguf, or a reference to another model source of `testbed kinds`"
+ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": REFERENCE_PATTERN})]
 
 _MOST_PORTS = 999  # of a switch, by the length of names; a Linux bridge has 1,023 (BR_PORT_BITS)
 
@@ -73,9 +73,10 @@ class Node(Spec):
     @field_validator("model")
     @classmethod
     def _anchor(cls, model: str, info: ValidationInfo) -> str:
-        """Make the path of a model's file absolute, from the directory of the topology file."""
+        """Make the path of a model's file absolute, from the directory of the topology file, and check its name."""
         try:
             source, name = source_of(model)
+            source.check(name)
         except TestbedError as error:
             raise ValueError(str(error)) from error
         return model.removesuffix(name) + source.anchored(name, anchored(".", info.context, "topology"))
