@@ -77,6 +77,9 @@ class FakeFront:
         del prompt
         return " ".join(map(str, tokens))
 
+    def piece(self, token: int) -> bytes:
+        return f"{token} ".encode()
+
     def ends(self, token: int) -> bool:
         return token == END
 

@@ -38,7 +38,7 @@ def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter
 def load(config: NodeConfig, path: Path) -> ChatModel:
     """The loaded model, after one inference: the first prompt meets no cold start."""
     model = ChatModel(path, config.context, config.threads, config.chat)
-    model.complete([{"role": "user", "content": "Hello"}], Sampling(0.0, 4, seed=0), lambda: None)
+    model.complete([{"role": "user", "content": "Hello"}], Sampling(0.0, 4, seed=0), lambda _: None)
     return model
 
 

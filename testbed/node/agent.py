@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from testbed.core import seeds
 from testbed.node.calls.asking import Asker
@@ -13,22 +13,25 @@ from testbed.node.calls.own import DelegationRequest, VerificationRequest
 from testbed.node.calls.requests import Ended, Requests, Running
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
-from testbed.node.engine.model import TOP_P, Sampling
-from testbed.node.engine.queue import CancelledJobError, NotDoneError, Outcome
+from testbed.node.engine.model import TOP_P, OnText, Sampling
+from testbed.node.engine.queue import ABANDONED, CancelledJobError, NotDoneError, Outcome, ignore
 from testbed.node.event_log import EventWriter
 from testbed.node.journal import Past
 from testbed.node.membership.neighbourhood import Neighbourhood
-from testbed.node.openai.chats import ChatRequest
+from testbed.node.openai.generation import GenerationRequest
 from testbed.node.participant import NodeParticipant, root
 from testbed.node.transport.http import HttpClient
 from testbed.patterns.participant import Completion, JobError, Prompt, Verification
 
 _Result = TypeVar("_Result")
 
+_SEEDS: Final = 2**32 - 1
+"""llama.cpp's seeds end here: this one means a random seed, and larger ones wrap."""
+
 _EXPIRED = "its deadline has passed"
 
 
-def origin_of(request: ChatRequest) -> dict[str, str]:
+def origin_of(request: GenerationRequest) -> dict[str, str]:
     """The prompt that a request serves, by its metadata. Other keys are other clients' own, and left out."""
     metadata = request.metadata or {}
     return {key: metadata[key] for key in ("prompt", "layer", "role", "owner") if key in metadata}
@@ -77,16 +80,21 @@ class Agent:
             self._log.emit("resumed", prompt=prompt.id)
             self._prompts.begin(prompt.id, partial(self._take_through, prompt), prompt.text)
 
-    async def complete(self, request: ChatRequest, job: str, seconds: float | None = None) -> Completion:
-        """Complete a chat, once for each ``job``, within ``seconds`` if its turn comes by then; raises JobError."""
-        self._inference.check(request.messages)
-        outcome = await self._once(request, job, seconds, partial(self._complete, request, job))
+    async def complete(
+        self, request: GenerationRequest, job: str, seconds: float | None = None, on_text: OnText | None = None
+    ) -> Completion:
+        """Complete a chat, once for each ``job``, within ``seconds`` if its turn comes by then; raises JobError.
+
+        ``on_text`` is told the text as it grows, if this is the first request for the job.
+        """
+        self._inference.check(request.chat)
+        outcome = await self._once(request, job, seconds, partial(self._complete, request, job, on_text or ignore))
         assert isinstance(outcome, Completion)  # the name's content says what it is
         return outcome
 
     async def verify(self, request: VerificationRequest, job: str, seconds: float | None = None) -> Verification:
         """Verify a draft, once for each ``job``; raises JobError, also where the vocabularies differ."""
-        self._inference.check(request.messages)
+        self._inference.check(request.chat)
         if request.vocabulary != await self.vocabulary():
             models = f"{self.config.model} of {self.config.name} and {request.model}"
             raise JobError(f"{models} have different vocabularies, so one cannot verify the other's tokens")
@@ -121,6 +129,12 @@ class Agent:
             case Running(task):
                 self._cancelled[name] = reason
                 task.cancel()
+
+    def abandon(self, name: str) -> None:
+        """Nobody can ask for the request called ``name`` any more: end it, even if its job has begun."""
+        self._inference.abandon(name)
+        self.cancel(name, ABANDONED)
+        self.forget(name)
 
     def forget(self, name: str) -> None:
         """Nobody can ask for the outcome of the request called ``name`` any more."""
@@ -175,7 +189,7 @@ class Agent:
 
     async def _once(
         self,
-        request: ChatRequest,
+        request: GenerationRequest,
         job: str,
         seconds: float | None,
         work: Callable[[str], Coroutine[Any, Any, Outcome | JobError]],
@@ -207,23 +221,32 @@ class Agent:
             self._deadlines.extend(name, seconds)
         return _succeeded(await requests.outcome(name, limited, content))
 
-    async def _complete(self, request: ChatRequest, job: str, content: str) -> Completion | JobError:
-        messages, sampling, origin = request.messages, self._sampling(request, job), origin_of(request)
-        return await _done(self._inference.complete(job, messages, sampling, origin | {"content": content}))
+    async def _complete(
+        self, request: GenerationRequest, job: str, on_text: OnText, content: str
+    ) -> Completion | JobError:
+        messages, sampling, origin = request.chat, self._sampling(request, job), origin_of(request)
+        return await _done(self._inference.complete(job, messages, sampling, origin | {"content": content}, on_text))
 
     async def _verify(self, request: VerificationRequest, job: str, content: str) -> Verification | JobError:
-        messages, sampling, origin = request.messages, self._sampling(request, job), origin_of(request)
+        messages, sampling, origin = request.chat, self._sampling(request, job), origin_of(request)
         return await _done(
             self._inference.verify(job, messages, request.tokens, sampling, origin | {"content": content})
         )
 
-    def _sampling(self, request: ChatRequest, job: str) -> Sampling:
-        seed = seeds.stream(self.config.seed, "sampling", job).getrandbits(31) if request.seed is None else request.seed
+    def _sampling(self, request: GenerationRequest, job: str) -> Sampling:
+        seed = request.seed
+        if seed is None:
+            seed = seeds.stream(self.config.seed, "sampling", job).getrandbits(31)
+        elif not 0 <= seed < _SEEDS:
+            seed = seeds.stream(seed, "sampling").getrandbits(31)
         return Sampling(
             temperature=self.config.temperature if request.temperature is None else request.temperature,
-            max_tokens=request.max_completion_tokens or request.max_tokens or self.config.max_tokens,
+            max_tokens=request.most_tokens or self.config.max_tokens,
             seed=seed,
             top_p=request.top_p or TOP_P,
+            stop=request.stops,
+            top_logprobs=request.alternatives,
+            grammar=request.grammar,
         )
 
 

@@ -2,11 +2,13 @@
 
 On the emulated network, for other nodes and any client of the OpenAI API:
 
-    POST /v1/chat/completions    one inference of this node's own model
+    POST /v1/chat/completions    this node's own model completes a chat
+    POST /v1/completions         … or continues a text
     POST /v1/verifications       how much of a draft this node's model would have written itself
     POST /v1/delegations         the answer of this node's own pattern
     DELETE /v1/calls/NAME        cancels a named request
-    GET  /v1/models              the model's name
+    GET  /v1/models              the model; also by its name, /v1/models/NAME
+    GET  /health                 whether the node serves
 
 On the Unix socket, for the host, these and:
 
@@ -19,8 +21,10 @@ On the Unix socket, for the host, these and:
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from contextlib import aclosing
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -30,9 +34,21 @@ from testbed.node.calls.asking import CALLS, message_name
 from testbed.node.calls.own import DelegationRequest, DelegationResponse, VerificationRequest, VerificationResponse
 from testbed.node.event_log import EventWriter
 from testbed.node.event_stream import EventApi
-from testbed.node.incoming import LARGEST_REQUEST, Incoming, Intake, RefusedError, in_openai_form, refusal_of
+from testbed.node.generating import Generator, job_name, names
+from testbed.node.incoming import (
+    LARGEST_REQUEST,
+    Incoming,
+    Intake,
+    RefusedError,
+    ServerSentEvents,
+    in_openai_form,
+    refusal_of,
+)
 from testbed.node.journal import UNNAMED
-from testbed.node.openai.chats import ChatRequest, ChatResponse
+from testbed.node.openai.chats import ChatRequest
+from testbed.node.openai.generation import MOST_JOBS, GenerationRequest
+from testbed.node.openai.listing import Model, ModelList
+from testbed.node.openai.texts import TextRequest
 from testbed.node.participant import CHATS, DELEGATIONS, VERIFICATIONS
 from testbed.patterns.participant import JobError, Prompt
 
@@ -40,6 +56,8 @@ _Request = TypeVar("_Request", bound=BaseModel)
 
 _Work = Callable[[_Request, str, float | None], Coroutine[Any, Any, BaseModel]]
 """Does a request under its name, with so many seconds left."""
+
+_NO_MODEL: Final = "model_not_found"
 
 
 class _PromptRequest(BaseModel):
@@ -57,6 +75,8 @@ class NodeApi:
         self._agent = agent
         self._log = log
         self._intake = Intake()
+        self._generator = Generator(agent)
+        self._known = Model(id=agent.config.model, created=int(time.time()))
         self._numbers = itertools.count(1)
         self._exchanges: set[asyncio.Task[web.Response]] = set()  # asyncio itself keeps no reference to a task
 
@@ -69,7 +89,10 @@ class NodeApi:
                 web.post(VERIFICATIONS, self._verifications),
                 web.post(DELEGATIONS, self._delegations),
                 web.delete(f"{CALLS}/{{name}}", self._calls),
+                web.post("/v1/completions", self._text),
                 web.get("/v1/models", self._models),
+                web.get("/v1/models/{name:.+}", self._model),
+                web.get("/health", self._health),
             ]
         )
         return application
@@ -81,22 +104,24 @@ class NodeApi:
         EventApi(self._log).add_to(application)
         return application
 
-    async def _chat(self, http: web.Request) -> web.Response:
-        return await self._answered(http, ChatRequest, self._complete)
+    async def _chat(self, http: web.Request) -> web.StreamResponse:
+        incoming = await self._intake.read(http, ChatRequest)
+        return await self._generated(http, incoming, self._generator.chat)
+
+    async def _text(self, http: web.Request) -> web.StreamResponse:
+        incoming = await self._intake.read(http, TextRequest)
+        return await self._generated(http, incoming, self._generator.text)
 
     async def _verifications(self, http: web.Request) -> web.Response:
-        return await self._answered(http, VerificationRequest, self._verify)
+        return await self._answered(http, await self._intake.read(http, VerificationRequest), self._verify)
 
     async def _delegations(self, http: web.Request) -> web.Response:
-        return await self._answered(http, DelegationRequest, self._take_over)
+        return await self._answered(http, await self._intake.read(http, DelegationRequest), self._take_over)
 
     async def _calls(self, http: web.Request) -> web.Response:
-        self._agent.cancel(http.match_info["name"], "cancelled")
+        for number in range(MOST_JOBS):
+            self._agent.cancel(job_name(http.match_info["name"], number), "cancelled")
         return web.Response(status=204)
-
-    async def _complete(self, request: ChatRequest, name: str, seconds: float | None) -> BaseModel:
-        completion = await self._agent.complete(request, name, seconds)
-        return ChatResponse.of(completion, name, self._agent.config.model)
 
     async def _verify(self, request: VerificationRequest, name: str, seconds: float | None) -> BaseModel:
         return VerificationResponse.of(await self._agent.verify(request, name, seconds))
@@ -104,9 +129,21 @@ class NodeApi:
     async def _take_over(self, request: DelegationRequest, name: str, seconds: float | None) -> BaseModel:
         return DelegationResponse(text=await self._agent.take_over(request, name, seconds))
 
-    async def _answered(self, http: web.Request, kind: type[_Request], work: _Work[_Request]) -> web.Response:
+    async def _generated(
+        self, http: web.Request, incoming: Incoming[_Request], plain: _Work[_Request]
+    ) -> web.StreamResponse:
+        """The response to a request for completions: plain, or as a stream."""
+        request = incoming.content
+        assert isinstance(request, GenerationRequest)
+        known = self._agent.config.model
+        if request.model not in ("", known):
+            raise RefusedError(404, f"there is no model {request.model!r}; this node has {known}", "model", _NO_MODEL)
+        if request.stream:
+            return await self._streamed(http, incoming, request)
+        return await self._answered(http, incoming, plain)
+
+    async def _answered(self, http: web.Request, incoming: Incoming[_Request], work: _Work[_Request]) -> web.Response:
         """The response to a request. A named one outlives its connection; one without a name ends with it."""
-        incoming = await self._intake.read(http, kind)
         name, seconds = incoming.headers.name, incoming.headers.seconds
         if name:
             # aiohttp cancels the handler of a connection that ends. What it waits for goes on, and is traced as late.
@@ -114,14 +151,43 @@ class NodeApi:
             self._exchanges.add(exchange)
             exchange.add_done_callback(self._exchanges.discard)
             return await asyncio.shield(exchange)
-        name = f"{UNNAMED}{next(self._numbers)}@{self._agent.config.name}"
+        name = self._new_name()
         try:
             return await self._exchange(http, incoming, name, work(incoming.content, name, seconds))
-        except asyncio.CancelledError:
-            self._agent.cancel(name, "its connection has ended")
-            raise
         finally:
-            self._agent.forget(name)
+            self._abandon(incoming.content, name)
+
+    async def _streamed(
+        self, http: web.Request, incoming: Incoming[Any], request: GenerationRequest
+    ) -> web.StreamResponse:
+        """A response that is sent while it is worked out. Names count as for one that is not."""
+        name = incoming.headers.name or self._new_name()
+        peer, attempt = _asker(request), incoming.headers.attempt
+        self._log.emit("receive", message=message_name(name, "request", attempt), peer=peer, bytes=incoming.size)
+        response, event, size = ServerSentEvents(http), "late", 0
+        try:
+            async with aclosing(self._generator.events(request, name, incoming.headers.seconds)) as parts:
+                async for part in parts:
+                    size += await response.send(part)
+            event = "send"
+        except JobError as error:
+            size += await response.fail(refusal_of(error))
+            event = "send"
+        except ConnectionError:  # the client has left
+            pass
+        finally:
+            self._log.emit(event, message=message_name(name, "response", attempt), peer=peer, bytes=size)
+            if not incoming.headers.name:
+                self._abandon(request, name)
+        return response.response
+
+    def _new_name(self) -> str:
+        return f"{UNNAMED}{next(self._numbers)}@{self._agent.config.name}"
+
+    def _abandon(self, request: BaseModel, name: str) -> None:
+        """Keep nothing of a request without a name: its connection has ended, or it has its response."""
+        for job in names(request, name) if isinstance(request, GenerationRequest) else [name]:
+            self._agent.abandon(job)
 
     async def _exchange(
         self, http: web.Request, incoming: Incoming[Any], name: str, work: Coroutine[Any, Any, BaseModel]
@@ -135,7 +201,15 @@ class NodeApi:
         return web.Response(status=status, body=content, content_type="application/json")
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": self._agent.config.model, "object": "model"}]})
+        return _json(ModelList(data=[self._known]))
+
+    async def _model(self, http: web.Request) -> web.Response:
+        if (name := http.match_info["name"]) != self._known.id:
+            raise RefusedError(404, f"there is no model {name!r}; this node has {self._known.id}", "model", _NO_MODEL)
+        return _json(self._known)
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
 
     async def _prompt(self, http: web.Request) -> web.Response:
         asked = (await self._intake.read(http, _PromptRequest)).content
@@ -152,20 +226,18 @@ class NodeApi:
 async def _outcome(work: Coroutine[Any, Any, BaseModel]) -> tuple[int, bytes]:
     """Status and body of the response."""
     try:
-        response = await work
+        return 200, (await work).model_dump_json(exclude_none=True).encode()
     except JobError as error:
         refusal = refusal_of(error)
         return refusal.status, refusal.body
-    return 200, response.model_dump_json(exclude=_absent(response)).encode()
 
 
-def _absent(response: BaseModel) -> set[str]:
-    """The optional part of a response, where it is left out: other clients know nothing of it."""
-    return {"logprobs_summary"} if getattr(response, "logprobs_summary", response) is None else set()
+def _json(content: BaseModel) -> web.Response:
+    return web.Response(body=content.model_dump_json().encode(), content_type="application/json")
 
 
 def _asker(request: BaseModel) -> str:
     """The node that sent a request; empty where it is another client's."""
     if isinstance(request, DelegationRequest):
         return request.visited[-1]
-    return origin_of(request).get("owner", "") if isinstance(request, ChatRequest) else ""
+    return origin_of(request).get("owner", "") if isinstance(request, GenerationRequest) else ""

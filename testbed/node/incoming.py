@@ -122,6 +122,30 @@ def refusal_of(error: JobError) -> RefusedError:
             return RefusedError(400, str(error))
 
 
+class ServerSentEvents:
+    """A response of server-sent events. Its status is open until the first one is there."""
+
+    def __init__(self, http: web.Request) -> None:
+        self._http = http
+        self.response: web.StreamResponse = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+        )
+
+    async def send(self, event: bytes) -> int:
+        """Send an event; returns its size. Raises ConnectionError if the client has left."""
+        if not self.response.prepared:
+            await self.response.prepare(self._http)
+        await self.response.write(event)
+        return len(event)
+
+    async def fail(self, refusal: RefusedError) -> int:
+        """Say that the request has failed: by the response's status, or by an event if that has been sent."""
+        if self.response.prepared:
+            return await self.send(b"data: " + refusal.body + b"\n\n")
+        self.response = web.Response(status=refusal.status, body=refusal.body, content_type="application/json")
+        return len(refusal.body)
+
+
 @web.middleware
 async def in_openai_form(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error in one form: a refusal, what aiohttp itself refuses, and what nobody expected."""
@@ -155,4 +179,7 @@ def _refusal_of(errors: Iterable[ErrorDetails]) -> RefusedError:
 
 def _sentence(error: ErrorDetails) -> str:
     place = ".".join(map(str, error["loc"]))
-    return f"{place}: {error['msg']}" if place else error["msg"]
+    if error["type"] == "extra_forbidden":
+        return f"{place}: is not supported"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

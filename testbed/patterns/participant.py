@@ -44,6 +44,17 @@ class Price(Spec):
         return (read * self.input + written * self.output) / 1e6
 
 
+class PlainText(tuple[ChatMessage, ...]):
+    """A chat that is one text, which the model continues as it stands, without its chat template."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The chat that is ``text``."""
+        return cls([{"role": "user", "content": text}])
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a prompt may still cost: seconds, tokens written, and money in the currency of :class:`Price`.
@@ -156,12 +167,25 @@ class LogProbabilities:
 
 
 @dataclass(frozen=True)
+class TokenLogProbability:
+    """A token that was drawn, the logarithm of its probability, and the most likely tokens at its place with theirs.
+
+    ``token`` are the bytes that it stands for, which may be a part of a character.
+    """
+
+    token: bytes
+    logprob: float
+    alternatives: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Completion:
     """What a model wrote.
 
     ``prompt_tokens`` were read and ``tokens`` written. ``stopped`` says that the model ended by itself; otherwise it
     reached its limit of tokens. ``seconds`` is the time from the call to its completion, for whoever called: queueing
-    and network included. ``token_ids`` are the tokens written, and known of a node's own model alone.
+    and network included. ``token_ids`` are the tokens written, and known of a node's own model alone; so are
+    ``token_logprobs``, where they were asked for.
     """
 
     text: str
@@ -170,6 +194,7 @@ class Completion:
     stopped: bool
     logprobs: LogProbabilities | None = None
     token_ids: tuple[int, ...] = field(default=(), compare=False)
+    token_logprobs: tuple[TokenLogProbability, ...] = field(default=(), compare=False)
     seconds: float = field(default=0.0, compare=False)
 
 

@@ -42,7 +42,7 @@ def _assert_answers_are_those_of(model: ChatModel, run: FinishedRun) -> None:
     for prompt, text in texts.items():
         end = ends[prompt]
         said = Completion(end["text"], end["prompt_tokens"], end["tokens"], end["stopped"])
-        alone = model.complete([{"role": "user", "content": text}], Sampling(0.0, 24, seed=0), lambda: None)
+        alone = model.complete([{"role": "user", "content": text}], Sampling(0.0, 24, seed=0), lambda _: None)
         assert said == replace(alone, logprobs=None), prompt
         assert alone.logprobs is not None
         assert end["logprobs"] == pytest.approx(asdict(alone.logprobs), abs=1e-5), prompt

@@ -14,7 +14,7 @@ from testbed.core.clock import REAL_TIME
 from testbed.node.engine.chat import ContextOverflowError
 from testbed.node.engine.model import Sampling
 from testbed.node.event_log import EventWriter
-from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, Verification
+from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, TokenLogProbability, Verification
 from testbed.schema.scenario import Scenario, load_scenario
 
 SCENARIO = """\
@@ -115,16 +115,27 @@ class FakeModel:
     logprobs: LogProbabilities | None = None
     vocabulary: str = "capitals"
     longest: int = 100_000
+    token_logprobs: tuple[TokenLogProbability, ...] = ()
+    roles: list[str] = field(default_factory=list)
+    """Those of the chat seen last."""
+    pausing: threading.Event = field(default_factory=threading.Event)
+    """Clear: a job waits after its first token. Set at the start."""
+    breaking: Exception | None = None
+    """Raised after the first token."""
     _at_once: int = 0
 
     def __post_init__(self) -> None:
         self.held.set()
+        self.pausing.set()
 
-    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: Callable[[str], None]
+    ) -> Completion:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         text = messages[-1]["content"]
         self.seen.append(text)
+        self.roles = [message["role"] for message in messages]
         self.samplings.append(sampling)
         if text == self.stuck_at:
             self.held.clear()
@@ -132,10 +143,20 @@ class FakeModel:
             assert self.held.wait(30)
             if text in self.errors:
                 raise self.errors[text]
-            on_token()
-            on_token()
+            on_text(text.upper()[:1])
+            assert self.pausing.wait(30)
+            if self.breaking is not None:
+                raise self.breaking
+            on_text(text.upper()[1:])
             stopped = sampling.max_tokens > 2
-            return Completion(text.upper(), prompt_tokens=len(text), tokens=2, stopped=stopped, logprobs=self.logprobs)
+            return Completion(
+                text.upper(),
+                prompt_tokens=len(text),
+                tokens=2,
+                stopped=stopped,
+                logprobs=self.logprobs,
+                token_logprobs=self.token_logprobs,
+            )
         finally:
             self._at_once -= 1
 
@@ -157,4 +178,5 @@ class FakeModel:
 def model() -> Iterator[FakeModel]:
     fake = FakeModel()
     yield fake
+    fake.pausing.set()
     fake.held.set()  # whatever a test left waiting may end

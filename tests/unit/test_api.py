@@ -17,7 +17,7 @@ from testbed.node.api import LARGEST_REQUEST
 from testbed.node.calls import asking
 from testbed.node.engine.model import ContextOverflowError
 from testbed.node.journal import recall
-from testbed.patterns.gossip_moa import INSTRUCTION
+from testbed.patterns.aggregation import INSTRUCTION
 from testbed.patterns.participant import JobError
 from testbed.world.nodes.client import AgentClient
 from testbed.world.nodes.handle import NodeGoneError
@@ -122,8 +122,9 @@ def test_fields_of_other_clients_are_ignored(talk: Talk, make_trace: MakeTrace) 
         ({"messages": []}, 400, "messages: "),
         ({"messages": [{"role": "wizard", "content": "hi"}]}, 400, "messages.0.role: "),
         ({"messages": [{"role": "user"}]}, 400, "messages.0.content: Field required"),
-        ({**CHAT, "stream": True}, 400, "stream: "),
-        ({**CHAT, "n": 2}, 400, "n: "),
+        ({**CHAT, "stream_options": {"include_usage": True}}, 400, "stream_options: only with stream"),
+        ({**CHAT, "n": 17}, 400, "n: "),
+        ({**CHAT, "model": "zoo/b"}, 404, "there is no model 'zoo/b'; this node has zoo/a"),
         ({**CHAT, "temperature": 3}, 400, "temperature: "),
         ({**CHAT, "max_tokens": 0}, 400, "max_tokens: "),
         (b" " * (LARGEST_REQUEST + 1), 413, "exceeded"),
@@ -164,7 +165,7 @@ def test_the_model_is_listed(talk: Talk) -> None:
 def test_unknown_paths_and_methods_are_refused_in_the_same_form(talk: Talk) -> None:
     async def exchange(session: ClientSession) -> list[tuple[int, Any]]:
         refused = []
-        for method, path in (("GET", "/v1/completions"), ("GET", "/v1/chat/completions")):
+        for method, path in (("GET", "/v1/embeddings"), ("GET", "/v1/chat/completions")):
             async with session.request(method, path) as response:
                 refused.append((response.status, (await response.json())["error"]["type"]))
         return refused
@@ -362,7 +363,7 @@ def test_a_full_queue_answers_at_once_in_the_form_of_openais_errors(
 
 
 async def _status(session: ClientSession) -> int:
-    async with session.post("/v1/chat/completions", json=CHAT) as response:
+    async with session.post("/v1/chat/completions", json={"messages": CHAT["messages"]}) as response:
         return response.status
 
 

@@ -198,12 +198,14 @@ class Writer:
         self.tokens = tokens
         self.now = 0.0
 
-    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: Callable[[str], None]
+    ) -> Completion:
         del messages, sampling
         self.now += 5.0  # it reads
         for _ in range(self.tokens):
             self.now += 0.01
-            on_token()
+            on_text("")
         return Completion("", 1, self.tokens, stopped=True)
 
 

@@ -28,7 +28,7 @@ def test_a_log_probability_is_the_logarithm_of_the_softmax() -> None:
 
 
 def test_a_completion_sums_up_the_probabilities_of_its_tokens(chat_model: ChatModel) -> None:
-    completion = chat_model.complete(CHAT, Sampling(0.0, 24, seed=1), lambda: None)
+    completion = chat_model.complete(CHAT, Sampling(0.0, 24, seed=1), lambda _: None)
     prompt = chat_model._chat.tokenize(CHAT)
     logits = whole(PATH, prompt, completion.tokens)
     values = [log_probability(line, token) for line, token in zip(logits, completion.token_ids, strict=True)]
@@ -44,7 +44,7 @@ def test_a_completion_sums_up_the_probabilities_of_its_tokens(chat_model: ChatMo
 @pytest.mark.parametrize("seed", range(4))
 def test_a_model_accepts_all_that_it_writes_itself(chat_model: ChatModel, temperature: float, seed: int) -> None:
     sampling = Sampling(temperature, 24, seed)
-    completion = chat_model.complete(CHAT, sampling, lambda: None)
+    completion = chat_model.complete(CHAT, sampling, lambda _: None)
     verification = chat_model.verify(CHAT, completion.token_ids, sampling)
     assert verification.accepted == completion.tokens
     assert (verification.next is None) == completion.stopped
@@ -53,7 +53,7 @@ def test_a_model_accepts_all_that_it_writes_itself(chat_model: ChatModel, temper
 
 def test_a_model_accepts_a_draft_up_to_the_first_other_token_and_says_its_own(chat_model: ChatModel) -> None:
     sampling = Sampling(0.0, 24, seed=1)
-    own = chat_model.complete(CHAT, sampling, lambda: None).token_ids
+    own = chat_model.complete(CHAT, sampling, lambda _: None).token_ids
     for place in range(len(own)):
         draft = [*own[:place], own[place] + 1, *own[place + 1 :]]
         verification = chat_model.verify(CHAT, draft, sampling)

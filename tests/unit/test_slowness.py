@@ -37,14 +37,16 @@ class Worker:
     before_token: Callable[[int], object]
     took: list[float] = field(default_factory=list)
 
-    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: Callable[[str], None]
+    ) -> Completion:
         del messages, sampling
         for number in range(6):
             self.before_token(number)
             begin = time.thread_time()
             while time.thread_time() < begin + TOKEN:
                 pass
-            on_token()
+            on_text("")
             self.took.append(time.thread_time() - begin)
         return Completion("", 1, 6, stopped=True)
 
@@ -58,7 +60,7 @@ def test_a_token_takes_as_many_times_as_long_as_the_file_says_when_it_is_drawn(t
         5: file.unlink,
     }
     worker, heard = Worker(lambda number: told.get(number, lambda: None)()), list[int]()
-    SlowedModel(worker, Slowness(file)).complete([], Sampling(0.0, 6, 1), lambda: heard.append(1))
+    SlowedModel(worker, Slowness(file)).complete([], Sampling(0.0, 6, 1), lambda _: heard.append(1))
     assert len(heard) == 6
     factors = [1.0, 1.0, 4.0, 4.0, 2.5, 1.0]
     for took, factor in zip(worker.took, factors, strict=True):

@@ -275,6 +275,6 @@ def test_the_front_reads_and_writes_as_the_model_does(ring: Ring) -> None:
     tokens = [int(logits.argmax()) for logits in ring.draw([prompt], 12)[0]]
     end = next(place for place, token in enumerate(tokens) if ring.front.ends(token))
     model = ChatModel(zoo.path("alpha"), CONTEXT, threads=1)
-    answer = model.complete(MESSAGES, Sampling(0.0, 12, seed=0), lambda: None)
+    answer = model.complete(MESSAGES, Sampling(0.0, 12, seed=0), lambda _: None)
     assert ring.front.detokenize(tokens[:end], prompt) == answer.text
     assert (len(prompt), end) == (answer.prompt_tokens, answer.tokens)

@@ -66,7 +66,7 @@ def test_it_can_be_run_and_its_logits_are_sane(name: str, encoding: str) -> None
 def test_it_reads_prompts_as_the_zoo_does_and_writes_text() -> None:
     model, zoo = (ChatModel(path, CONTEXT, threads=1) for path in (_recipe().drawn(), resolve("zoo/alpha").path))
     chat = [{"role": "user", "content": "Name the capital city of Mupuland."}]
-    answers = [model.complete(chat, Sampling(0.0, 8, seed=0), lambda: None) for model in (model, zoo)]
+    answers = [model.complete(chat, Sampling(0.0, 8, seed=0), lambda _: None) for model in (model, zoo)]
     assert answers[0].prompt_tokens == answers[1].prompt_tokens
     assert answers[0].text
 

@@ -24,7 +24,7 @@ class VerificationResponse(BaseModel):
     """The answer to a :class:`VerificationRequest`. ``next`` is null where the model ends its answer."""
 
     accepted: int
-    next: int | None
+    next: int | None = None
     prompt_tokens: int
 
     @classmethod

@@ -85,7 +85,7 @@ class Requests(Generic[Outcome]):
     ) -> asyncio.Task[Outcome]:
         """Do a new request."""
         task = asyncio.get_running_loop().create_task(self._do(name, work, content))
-        task.add_done_callback(_seen)
+        task.add_done_callback(seen)
         self._known[name] = Running(task, content)
         return task
 
@@ -104,7 +104,7 @@ class Requests(Generic[Outcome]):
             del self._known[self._order.popleft()]
 
 
-def _seen(task: asyncio.Task[Any]) -> None:
+def seen(task: asyncio.Task[Any]) -> None:
     """Mark the error of a task as seen: asyncio logs an error that nobody waits for."""
     if not task.cancelled():
         task.exception()

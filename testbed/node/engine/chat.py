@@ -4,6 +4,7 @@ Text that comes from users and other nodes is data: where it spells a control to
 tokens of that text. Only the template's own text makes control tokens.
 """
 
+import ctypes
 import hashlib
 import math
 import re
@@ -15,7 +16,7 @@ from typing import Final
 from llama_cpp import Llama, llama_chat_format, llama_cpp
 
 from testbed.node.engine.template import ChatTemplate, jinja
-from testbed.patterns.participant import ChatMessage, JobError
+from testbed.patterns.participant import ChatMessage, JobError, PlainText
 from testbed.patterns.protocol import ChatOptions
 
 TEMPLATE: Final = "tokenizer.chat_template"
@@ -55,6 +56,9 @@ class Chat:
 
         They begin with one BOS token where the model wants one.
         """
+        if isinstance(messages, PlainText):
+            text = messages[0]["content"]
+            return self._with_one_bos(self._llama.tokenize(text.encode(), add_bos=False, special=False))
         messages = self._complete(messages)
         stand_ins = self._stand_ins(messages)
         text = self._template.render(self._replaced(messages, stand_ins))
@@ -68,7 +72,9 @@ class Chat:
 
         A token stands for at most as many bytes as the longest one. Also raises TemplateError.
         """
-        size = len(self._template.render(self._complete(messages)).encode(errors="replace"))
+        plain = isinstance(messages, PlainText)
+        text = messages[0]["content"] if plain else self._template.render(self._complete(messages))
+        size = len(text.encode(errors="replace"))
         tokens = math.ceil(size / self._longest_token)
         if tokens >= context:
             raise ContextOverflowError.of(tokens, context, least=True)
@@ -86,6 +92,16 @@ class Chat:
             self.count([_HELLO], context)
         except ContextOverflowError as error:
             raise ContextOverflowError(f"it has no room for a message of one word: {error}") from error
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for: none for a control token."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
 
     def detokenize(self, tokens: Sequence[int], prompt: Sequence[int]) -> str:
         """The text of an answer to a prompt."""

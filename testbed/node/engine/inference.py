@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from testbed.node.engine.model import Sampling
+from testbed.node.engine.model import OnText, Sampling
 from testbed.patterns.participant import ChatMessage, Completion, Verification
 
 
@@ -11,9 +11,17 @@ class Inference(Protocol):
     """Takes jobs. The name of a job is unique among those that have not ended."""
 
     async def complete(
-        self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
+        self,
+        job: str,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        origin: Mapping[str, str],
+        on_text: OnText = ...,
     ) -> Completion:
-        """The next message of a chat. ``origin`` is traced with the job. Raises JobError."""
+        """The next message of a chat. ``origin`` is traced with the job. Raises JobError.
+
+        ``on_text`` is told the text as it grows, from whatever thread.
+        """
 
     async def verify(
         self,
@@ -30,6 +38,9 @@ class Inference(Protocol):
 
     def cancel(self, job: str, reason: str) -> bool:
         """Take a job out of the queue, which ends with NotDoneError; False if it has begun or is not there."""
+
+    def abandon(self, job: str) -> None:
+        """End a job that nobody can ask for any more, also if it has begun."""
 
     def vocabulary(self) -> str:
         """Equal for two models that number the same tokens alike; raises JobError where there is none to compare."""

@@ -1,18 +1,23 @@
 """A llama.cpp model that completes chats."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from llama_cpp import Llama, llama_cpp
+from llama_cpp.llama_grammar import LlamaGrammar
 from numpy.typing import NDArray
 
 from testbed.node.engine.chat import DEFAULTS, Chat, ContextOverflowError
-from testbed.node.engine.likelihood import log_probability
-from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, Verification
+from testbed.node.engine.likelihood import log_probability, most_likely
+from testbed.node.engine.writing import Writer
+from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, TokenLogProbability, Verification
 from testbed.patterns.protocol import ChatOptions
+
+OnText = Callable[[str], None]
+"""Takes what has become certain of an answer's text, which may be nothing; joined, it is the completion's text."""
 
 TOP_P = 0.95
 """llama.cpp's default."""
@@ -26,13 +31,19 @@ class Sampling:
     max_tokens: int
     seed: int
     top_p: float = TOP_P
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer, and are no part of it."""
+    top_logprobs: int | None = None
+    """How many of the most likely tokens to tell beside each drawn one; None tells no token's log-probability."""
+    grammar: str | None = None
+    """What the answer must be, in GBNF."""
 
 
 class LanguageModel(Protocol):
     """Completes chats, one at a time."""
 
-    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
-        """The next message of a chat. ``on_token`` is called after each token is drawn."""
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: OnText) -> Completion:
+        """The next message of a chat. ``on_text`` is called after each token is drawn; what it raises ends the job."""
 
     def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
         """How much of ``draft`` :meth:`complete` would have drawn, and the token that it draws next."""
@@ -65,13 +76,36 @@ class ChatModel:
         """The hash of the tokens: see :attr:`.chat.Chat.vocabulary`."""
         return self._chat.vocabulary
 
-    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
-        """The next message of a chat. ``on_token`` is called after each token is drawn. Raises ContextOverflowError."""
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: OnText) -> Completion:
+        """The next message of a chat. ``on_text`` is called after each token is drawn. Raises ContextOverflowError."""
         prompt = self._chat.tokenize(messages)
-        room = self._room(prompt)
-        drawn, logprobs, stopped = self._draw(prompt, sampling, min(sampling.max_tokens, room), on_token)
-        text = self._chat.detokenize(drawn, prompt)
-        return Completion(text, len(prompt), len(drawn), stopped, LogProbabilities.of(logprobs), tuple(drawn))
+        limit = min(sampling.max_tokens, self._room(prompt))
+        writer = Writer(self._chat.piece, sampling.stop)
+        drawn: list[int] = []
+        logprobs: list[float] = []
+        told: list[TokenLogProbability] = []
+        stopped = False
+        for token in self._drawn(prompt, sampling):
+            stopped, text = self._chat.ends(token), ""
+            if not stopped:
+                drawn.append(token)
+                logprobs.append(log_probability(self._logits(), token))
+                if sampling.top_logprobs is not None:
+                    told.append(self._told(token, logprobs[-1], sampling.top_logprobs))
+                text = writer.add(token)
+            if stopped or writer.stopped or len(drawn) == limit:
+                on_text(text + writer.finish())
+                break
+            on_text(text)
+        return Completion(
+            writer.text,
+            len(prompt),
+            len(drawn),
+            stopped or writer.stopped,
+            LogProbabilities.of(logprobs),
+            tuple(drawn),
+            tuple(told),
+        )
 
     def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
         """How much of ``draft`` :meth:`complete` would have drawn, and the token that it draws next.
@@ -109,23 +143,16 @@ class ChatModel:
         self._llama.reset()  # type: ignore[no-untyped-call]
         self._llama.set_seed(sampling.seed)
 
-    def _draw(
-        self, prompt: list[int], sampling: Sampling, limit: int, on_token: Callable[[], None]
-    ) -> tuple[list[int], list[float], bool]:
-        """The tokens drawn, the logarithm of each one's probability, and whether the model ended the answer."""
+    def _drawn(self, prompt: list[int], sampling: Sampling) -> Iterator[int]:
+        """Tokens as they are drawn, without end."""
         self._begin(sampling)
-        drawn: list[int] = []
-        logprobs: list[float] = []
-        for token in self._llama.generate(prompt, temp=sampling.temperature, top_p=sampling.top_p):
-            if self._chat.ends(token):
-                on_token()
-                return drawn, logprobs, True
-            logprobs.append(log_probability(self._logits(), token))
-            on_token()
-            drawn.append(token)
-            if len(drawn) == limit:
-                break
-        return drawn, logprobs, False
+        grammar = None if sampling.grammar is None else LlamaGrammar.from_string(sampling.grammar)
+        yield from self._llama.generate(prompt, temp=sampling.temperature, top_p=sampling.top_p, grammar=grammar)
+
+    def _told(self, token: int, logprob: float, alternatives: int) -> TokenLogProbability:
+        others = most_likely(self._logits(), alternatives)
+        pieces = tuple((self._chat.piece(other), likelihood) for other, likelihood in others)
+        return TokenLogProbability(self._chat.piece(token), logprob, pieces)
 
     def _logits(self) -> NDArray[np.float32]:
         """The logits that the last token was drawn from; llama.cpp's own memory, valid until the next batch."""

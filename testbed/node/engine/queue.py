@@ -1,18 +1,29 @@
 """The one queue of a node's jobs: first come, first served, and bounded."""
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from typing import Final
 
-from testbed.node.engine.model import LanguageModel, Sampling
+from testbed.node.engine.model import LanguageModel, OnText, Sampling
 from testbed.node.event_log import EventWriter
 from testbed.patterns.participant import ChatMessage, Completion, JobError, Verification
 from testbed.patterns.protocol import QueueOptions
 
 Outcome = Completion | Verification
+
+
+ABANDONED: Final = "its connection has ended"
+"""Why a request without a name is not done."""
+
+
+def ignore(text: str) -> None:
+    """Take no notice of a text that grows."""
+    del text
 
 
 class NotDoneError(JobError):
@@ -35,6 +46,9 @@ class Task:
     messages: Sequence[ChatMessage]
     sampling: Sampling
     draft: Sequence[int] | None = None
+    on_text: OnText = ignore
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """Set once nobody can ask for the outcome any more."""
     done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -49,14 +63,21 @@ class JobQueue(ABC):
         self._at_work = 0
 
     async def complete(
-        self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
+        self,
+        job: str,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        origin: Mapping[str, str],
+        on_text: OnText = ignore,
     ) -> Completion:
         """Queue a job and wait for its completion. ``origin`` is traced with it.
+
+        ``on_text`` is told the text as it grows, from whatever thread.
 
         Raises OverloadedError if the queue has no room, or drops the job for another; CancelledJobError after
         :meth:`cancel`; JobError if the job fails. A caller that stops waiting does not cancel the job.
         """
-        outcome = await self._outcome(Task(job, messages, sampling), origin)
+        outcome = await self._outcome(Task(job, messages, sampling, on_text=on_text), origin)
         assert isinstance(outcome, Completion)
         return outcome
 
@@ -86,6 +107,15 @@ class JobQueue(ABC):
         self._log.emit("cancelled", job=job, reason=reason)
         _fail(task, CancelledJobError(reason))
         return True
+
+    def abandon(self, job: str) -> None:
+        """End a job that nobody can ask for any more, be it in the queue or at work; it ends with NotDoneError."""
+        if not self.cancel(job, ABANDONED):
+            self._stop(job)
+
+    @abstractmethod
+    def _stop(self, job: str) -> None:
+        """End a job at work, if there is one of this name."""
 
     @abstractmethod
     async def serve(self) -> None:
@@ -156,17 +186,22 @@ class InferenceQueue(JobQueue):
     def __init__(self, model: LanguageModel, log: EventWriter, options: QueueOptions) -> None:
         super().__init__(log, options)
         self._model = model
+        self._running: Task | None = None
         self._thread = ThreadPoolExecutor(1, "inference")
 
     async def serve(self) -> None:
         """Work through the queue for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            task = await self._take()
+            task = self._running = await self._take()
             self._settle(task, await loop.run_in_executor(self._thread, self._run, task))
 
     async def ready(self) -> None:
         """Return at once: the model is in memory."""
+
+    def _stop(self, job: str) -> None:
+        if self._running is not None and self._running.job == job:
+            self._running.abandoned.set()
 
     def check(self, messages: Sequence[ChatMessage]) -> None:
         self._model.check(messages)
@@ -183,16 +218,20 @@ class InferenceQueue(JobQueue):
     def _infer(self, task: Task) -> Outcome | JobError:
         first = True
 
-        def on_token() -> None:
+        def on_text(text: str) -> None:
             nonlocal first
+            if task.abandoned.is_set():
+                raise CancelledJobError(ABANDONED)
             if first:
                 self._log.emit("first_token", job=task.job)
             first = False
+            if text:
+                task.on_text(text)
 
         try:
             if task.draft is not None:
                 return self._model.verify(task.messages, task.draft, task.sampling)
-            return self._model.complete(task.messages, task.sampling, on_token)
+            return self._model.complete(task.messages, task.sampling, on_text)
         except JobError as error:
             return error
         except Exception as error:  # whatever llama.cpp or a chat template raises must not end the queue

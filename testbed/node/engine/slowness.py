@@ -6,12 +6,12 @@ the fault holds from the first token after a restart.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from testbed.node.engine.model import LanguageModel, Sampling
+from testbed.node.engine.model import LanguageModel, OnText, Sampling
 from testbed.patterns.participant import ChatMessage, Completion, Verification
 
 _STINT: Final = bytes(2**16)
@@ -53,14 +53,14 @@ class SlowedModel:
         self._model = model
         self._slowness = slowness
 
-    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_token: Callable[[], None]) -> Completion:
+    def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: OnText) -> Completion:
         """The model's own completion. Reading the prompt counts as part of the first token."""
         begin = time.thread_time()
 
-        def take_time() -> None:
+        def take_time(text: str) -> None:
             nonlocal begin
             self._slowness.stretch(begin)
-            on_token()
+            on_text(text)
             begin = time.thread_time()
 
         return self._model.complete(messages, sampling, take_time)

@@ -38,7 +38,7 @@ def tokens_per_second(model: LanguageModel) -> float:
 def _write(model: LanguageModel, seed: int) -> list[float]:
     """The CPU times, in seconds, at which the tokens of an answer were drawn."""
     drawn: list[float] = []
-    model.complete(_QUESTION, Sampling(0.7, _LONGEST, seed), lambda: drawn.append(time.process_time()))
+    model.complete(_QUESTION, Sampling(0.7, _LONGEST, seed), lambda _: drawn.append(time.process_time()))
     return drawn
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from testbed.node.engine.model import Sampling
+from testbed.node.engine.model import OnText, Sampling
 from testbed.node.ring.hop import Hop, Seat
 from testbed.node.ring.wire.frames import Frame
 from testbed.node.ring.wire.messages import FrameError, Loss, Reset
@@ -22,10 +22,15 @@ class Follower:
         self._wake = asyncio.Event()
 
     async def complete(
-        self, job: str, messages: Sequence[ChatMessage], sampling: Sampling, origin: Mapping[str, str]
+        self,
+        job: str,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        origin: Mapping[str, str],
+        on_text: OnText | None = None,
     ) -> Completion:
         """Refuse; raises JobError."""
-        del job, messages, sampling, origin
+        del job, messages, sampling, origin, on_text
         raise JobError(f"this node holds a part of its model; ask {self._seat.pattern.ring[0]}, the head of its ring")
 
     async def verify(
@@ -47,6 +52,9 @@ class Follower:
         """Return False: no job ever waits here."""
         del job, reason
         return False
+
+    def abandon(self, job: str) -> None:
+        """Nothing: no job ever waits here."""
 
     def vocabulary(self) -> str:
         """Refuse; raises JobError."""

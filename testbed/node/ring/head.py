@@ -15,7 +15,8 @@ from typing import Final
 
 from testbed.node.engine.chat import ContextOverflowError
 from testbed.node.engine.front import Front
-from testbed.node.engine.queue import JobQueue, Task
+from testbed.node.engine.queue import ABANDONED, CancelledJobError, JobQueue, Task
+from testbed.node.engine.writing import Writer
 from testbed.node.ring.hop import Hop, Seat
 from testbed.node.ring.rehearsal import BrokenError, CannotComputeError, Rehearsal
 from testbed.node.ring.scheduling import Sample, Schedule
@@ -34,7 +35,7 @@ from testbed.node.ring.wire.messages import (
     Row,
     Tokens,
 )
-from testbed.patterns.participant import ChatMessage, Completion, JobError, LogProbabilities
+from testbed.patterns.participant import ChatMessage, Completion, JobError, LogProbabilities, TokenLogProbability
 
 _EPOCHS: Final = 100  # a second; in 32 bits they last for more than a year
 
@@ -48,6 +49,7 @@ class RingJob:
     prompt: int
     limit: int
     drawing: Drawing
+    writer: Writer
     logprobs: list[float] = field(default_factory=list)
     """Of each token drawn, the natural logarithm of its probability."""
 
@@ -55,6 +57,11 @@ class RingJob:
     def drawn(self) -> list[int]:
         """The tokens of the answer so far."""
         return self.sample.tokens[self.prompt :]
+
+    def tell(self, text: str) -> None:
+        """Pass on what the answer has grown by."""
+        if text:
+            self.task.on_text(text)
 
     @property
     def opening(self) -> Opening:
@@ -131,10 +138,17 @@ class Head(JobQueue):
         room = context - len(prompt)
         if room < 1:
             raise ContextOverflowError.of(len(prompt), context)
+        if task.sampling.grammar is not None or task.sampling.top_logprobs:
+            raise JobError("a ring holds no answer to a grammar, and tells the log-probabilities of drawn tokens alone")
         drawing = Drawing(task.sampling.seed, task.sampling.temperature, task.sampling.top_p)
+        writer = Writer(self._front.piece, task.sampling.stop)
         sample = self._schedule.begin(next(self._numbers), prompt)
         self._look_for_room()
-        return RingJob(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing)
+        return RingJob(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing, writer)
+
+    def _stop(self, job: str) -> None:
+        for number in [number for number, known in self._jobs.items() if known.task.job == job]:
+            self._finish(number, CancelledJobError(ABANDONED))
 
     def _finish(self, number: int, outcome: Completion | JobError) -> None:
         """End a sample, and free its place on all stages."""
@@ -257,12 +271,25 @@ class Head(JobQueue):
     def _advance(self, job: RingJob, token: int) -> None:
         if len(job.drawn) == 1:
             self._log.emit("first_token", job=job.task.job)
-        stopped = self._front.ends(token)
-        if stopped or len(job.drawn) == job.limit:
-            drawn = job.drawn[:-1] if stopped else job.drawn
-            text = self._front.detokenize(drawn, job.sample.tokens[: job.prompt]).strip()
-            summary = LogProbabilities.of(job.logprobs[: len(drawn)])
-            self._finish(job.sample.number, Completion(text, job.prompt, len(drawn), stopped, summary, tuple(drawn)))
+        ended = self._front.ends(token)
+        if not ended:
+            job.tell(job.writer.add(token))
+        if ended or job.writer.stopped or len(job.drawn) == job.limit:
+            job.tell(job.writer.finish())
+            self._finish(job.sample.number, self._completion(job, ended))
+
+    def _completion(self, job: RingJob, ended: bool) -> Completion:
+        drawn = job.drawn[:-1] if ended else job.drawn
+        told = [] if job.task.sampling.top_logprobs is None else zip(drawn, job.logprobs, strict=False)
+        return Completion(
+            job.writer.text,
+            job.prompt,
+            len(drawn),
+            ended or job.writer.stopped,
+            LogProbabilities.of(job.logprobs[: len(drawn)]),
+            tuple(drawn),
+            tuple(TokenLogProbability(self._front.piece(token), logprob) for token, logprob in told),
+        )
 
     # --- when the ring breaks -----------------------------------------------------------------------------------------
 
