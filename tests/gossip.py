@@ -89,6 +89,9 @@ class Gossip:
             yield Event(t=turn.entered, node=turn.node, event="enqueue", job=job) | origin
             yield Event(t=turn.started, node=turn.node, event="start", job=job)
             yield Event(t=turn.ended, node=turn.node, event="end", job=job, tokens=4, prompt_tokens=9, text="Rome")
+            if turn.node != owner:
+                yield Event(t=turn.entered, node=owner, event="send", message=f"{job}/request")
+                yield Event(t=turn.ended, node=turn.node, event="send", message=f"{job}/response")
             last[turn.prompt] = max(last.get(turn.prompt, 0.0), turn.returned)
         for prompt_id, answered in last.items():
             yield Event(t=answered, node=owners[prompt_id], event="answer", prompt=prompt_id, text="Rome, sure")

@@ -38,6 +38,9 @@ def play(scenario, options, view):
     directory = RunDirectory.create(scenario, options.out)
     events = [{"t": 0, "node": "", "event": "prompt", "prompt": "p1", "owner": "a", "text": "?", "truth": "Rome"}]
     events += [{"t": 0, "node": "a", "event": "arrival", "prompt": "p1"}]
+    events += [{"t": 0, "node": "a", "event": "enqueue", "job": "p1.1@a", "prompt": "p1", "owner": "a", "layer": "1"}]
+    events += [{"t": 0, "node": "a", "event": "start", "job": "p1.1@a"}]
+    events += [{"t": 1, "node": "a", "event": "end", "job": "p1.1@a", "tokens": 1, "prompt_tokens": 1, "text": "Rome"}]
     if scenario.name == "good":
         events += [{"t": 1, "node": "a", "event": "answer", "prompt": "p1", "text": "Rome"}]
     else:
@@ -69,7 +72,7 @@ def scenarios(files: Any) -> Path:
 
 
 def _add(files: Any, name: str, more: str = "") -> None:
-    text = files.scenario.replace("name: small", f"name: {name}") + more
+    text = files.scenario.replace("name: small", f"name: {name}").replace("layers: 1", "layers: 0") + more
     (files.directory / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
@@ -85,7 +88,7 @@ def test_a_failed_scenario_says_why_and_where_its_run_directory_is(scenarios: Pa
     shown = outcome.stdout.splitlines()
     assert any(line.startswith("bad.yaml::bad FAILED") for line in shown)
     assert any(line.startswith("good.yaml::good PASSED") for line in shown)
-    assert "  completed: expected >= 0.95, was 0" in shown
+    assert "  completed: expected >= 0.95, was 0 %" in shown
     (place,) = [line.removeprefix("run directory: ") for line in shown if line.startswith("run directory: ")]
     assert (Path(place) / "summary.json").exists()
     assert "Traceback" not in outcome.stdout and "pytest_plugin.py" not in outcome.stdout

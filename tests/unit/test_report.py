@@ -93,7 +93,7 @@ def test_the_verdict_comes_with_its_reasons(directory: Path, page: Page) -> None
     assert "✗ failed" in page.text
     assert all(reason in page.text for reason in summary["reasons"])
     completed = summary["metrics"]["completed"]
-    assert page.row("completed") == ["completed", ">= 1", f"{completed:.4g}", "✗ not held"]
+    assert page.row("completed") == ["completed", ">= 1", f"{100 * completed:.3g} %", "✗ not held"]
 
 
 def test_every_prompt_is_there_with_its_answer(directory: Path, page: Page) -> None:
@@ -178,7 +178,7 @@ def test_the_page_needs_nothing_else(page: Page) -> None:
 def test_only_the_pages_own_script_may_run(page: Page) -> None:
     (policy,) = [a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
 
 
 def test_what_models_and_users_write_stays_text(directory: Path, tmp_path: Path, page: Page) -> None:

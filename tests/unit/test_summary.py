@@ -28,12 +28,22 @@ def _measurements(answered: bool) -> Measurements:
     events: list[dict[str, Any]] = [
         {"t": 1.0, "node": "", "event": "prompt", "prompt": "p1", "owner": "a", "text": "?", "truth": "Rome"},
         {"t": 1.0, "node": "a", "event": "arrival", "prompt": "p1"},
+        {"t": 1.0, "node": "a", "event": "enqueue", "job": "p1.1@a", "prompt": "p1", "owner": "a", "layer": "1"},
+        {"t": 1.0, "node": "a", "event": "start", "job": "p1.1@a"},
+        {"t": 1.5, "node": "a", "event": "end", "job": "p1.1@a", "tokens": 3, "prompt_tokens": 9, "text": "Rome, sure"},
     ]
     end = {"event": "answer", "text": "Rome, sure"} if answered else {"event": "failed", "reason": "too long"}
     events.append({"t": 1.5, "node": "a", "prompt": "p1", **end})
     if answered:
         events.append({"t": 1.5, "node": "", "event": "score", "prompt": "p1", "scorer": "exact", "value": 1.0})
     return Measurements(events, {"a": 1000})
+
+
+@pytest.fixture
+def scenario(files: Any) -> Scenario:
+    """Each prompt takes one call, to its owner."""
+    loaded: Scenario = files.load("pattern.layers=0")
+    return loaded
 
 
 @pytest.fixture
@@ -98,6 +108,7 @@ def test_the_summary_is_json_with_the_promised_parts(make_summary: Callable[...,
         "expected": "< 15s",
         "value": 0.5,
         "held": True,
+        "unit": "s",
     }
     assert (tmp_path / "junit.xml").exists()
 

@@ -155,9 +155,10 @@ def test_the_table_has_means_and_intervals_over_the_repetitions(sweep: Call, tmp
     assert row["utilisation"] == pytest.approx(0.5, rel=0.1)
     assert row["nodes.a.queue.theorem"] == pytest.approx(0.5, rel=0.1)
     assert row["replay.no_network"] == pytest.approx(row["replay.measured"]) == pytest.approx(fmean(latencies))
-    assert max(map(len, outcome.out.splitlines())) <= 80
+    *lines, _page = outcome.out.splitlines()
+    assert max(map(len, lines)) <= 80
     (shown,) = [line.split() for line in outcome.out.splitlines() if line.split()[:2] == ["1", "3"]]
-    assert shown[5:8] == [f"{fmean(latencies):.3g}", "±", f"{half:.2g}"]
+    assert shown[6:9] == [f"{fmean(latencies):.3g}", "±", f"{half:.2g}"]
 
 
 def test_one_run_a_point_tells_how_sure_shares_of_its_prompts_are_and_nothing_else(sweep: Call, tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_what_failed_or_broke_is_shown_and_the_sweep_goes_on(sweep: Call, host: 
 def test_the_points_of_a_file_stand_beside_what_was_published(sweep: Call, host: Host, tmp_path: Path) -> None:
     outcome = sweep(scenario=SCENARIO + POINTS)
     assert (outcome.code, host.names) == (0, ["0 0 3", "1 3 3"])
-    assert "(0.2191)" in outcome.out
+    assert "(21.9 %)" in outcome.out
     assert "in brackets: published" in outcome.out
     rows = pyarrow.csv.read_csv(tmp_path / "out" / "sweep.csv").to_pylist()
     assert [row["published.latency.mean"] for row in rows] == [94.01, 578.88]
@@ -362,8 +363,6 @@ def test_the_page_links_the_runs_of_every_point_and_marks_distorted_ones(tmp_pat
     assert re.findall('href="([^"]*)"', page) == ["layers%3D1/seed-7/report.html"]
     assert "published: 75 %" in page
     assert "250 ± 0 ms" in page
-    assert [state.strip() for state in re.findall(r"[78](?:</a>)? (passed[^<]*)<", page)] == [
-        "passed",
-        "passed, distorted",
-    ]
+    assert page.count(" passed</span>") == 2
+    assert page.count("distorted</span>") == 1
     assert "data:image/svg+xml;base64," in page
