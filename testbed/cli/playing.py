@@ -122,6 +122,7 @@ def chaos(
     from testbed.run.checked import load_checked
     from testbed.run.runner import Options
     from testbed.show.live import watching
+    from testbed.show.report.chaos import CHAOS_PAGE
     from testbed.show.tables import print_breach
 
     require_root()
@@ -144,6 +145,8 @@ def chaos(
         out.print(f"{loaded.name}: nothing broke in {played.played} runs; {played.invalid} were invalid")
     else:
         print_breach(played.breach.broken, played.breach.scenario, played.breach.path, out)
+    if not as_json:
+        out.print(str(played.directory / CHAOS_PAGE), markup=False, soft_wrap=True)
     raise typer.Exit(played.exit_code)
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from testbed.run.shrinking import Timeline, shrink
 from testbed.schema.expectation import Expectation
 from testbed.schema.scenario import Scenario, write_scenario
 from testbed.schema.timeline.entries import Entry, named, timeline_mistakes
+from testbed.show.report.chaos import ChaosRun, write_chaos
 from testbed.world.leaks import Possessions
 
 MOST_TRIES: Final = 40
@@ -43,7 +43,7 @@ class Breach:
 
 
 class Chaos:
-    """Runs of one scenario with consecutive seeds, each of which draws other faults.
+    """Runs of one scenario with consecutive seeds, each of which draws other faults; ``chaos.html`` lists them.
 
     ``played`` counts the runs. ``invalid`` counts those with an invalid emulation, including tries of a search: these
     prove nothing. ``breach`` is what the last run broke, or None.
@@ -53,15 +53,22 @@ class Chaos:
         """``options.out`` is the directory that the runs share; ``tell`` is called with a sentence on each run."""
         self._scenario = _chaotic(scenario)
         self._options = options
-        self._directory = shared_path(scenario, options.out)
+        self.directory = shared_path(scenario, options.out)
         self._watch = watch
         self._tell = tell
+        self._runs: list[ChaosRun] = []
         self.played = 0
         self.invalid = 0
         self.breach: Breach | None = None
 
     def play(self, runs: int) -> None:
         """Play up to ``runs`` runs, until an invariant breaks; raises KeyboardInterrupt if one is interrupted."""
+        try:
+            self._play_all(runs)
+        finally:
+            self._write_page()
+
+    def _play_all(self, runs: int) -> None:
         for number in range(runs):
             seed = self._scenario.seed + number
             scenario = self._scenario.model_copy(update={"seed": seed}).drawn()
@@ -70,8 +77,11 @@ class Chaos:
             if broken:
                 self.breach = self._smallest(scenario, broken)
                 return
-        with suppress(OSError):  # it holds the directories of invalid runs
-            self._directory.rmdir()
+
+    def _write_page(self) -> None:
+        smallest = None if self.breach is None else [entry.sentence for entry in self.breach.scenario.timeline]
+        if self._runs:
+            write_chaos(self._scenario.name, self._runs, smallest, self.directory)
 
     @property
     def exit_code(self) -> int:
@@ -83,7 +93,8 @@ class Chaos:
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON, for ``--json``."""
         breach = None if self.breach is None else self.breach.as_dict()
-        return {"scenario": self._scenario.name, "runs": self.played, "invalid": self.invalid, "breach": breach}
+        counts = {"runs": self.played, "invalid": self.invalid}
+        return {"scenario": self._scenario.name, "directory": str(self.directory), **counts, "breach": breach}
 
     def _smallest(self, scenario: Scenario, broken: list[str]) -> Breach:
         """Search for the smallest timeline that breaks an invariant; returns the last one tried that does."""
@@ -100,7 +111,7 @@ class Chaos:
 
         timeline = shrink(scenario.timeline, breaks, MOST_TRIES)
         smallest = scenario.model_copy(update={"timeline": timeline})
-        path = self._directory / "smallest.yaml"
+        path = self.directory / "smallest.yaml"
         write_scenario(smallest, path)
         return Breach(breach, smallest, path, tries)
 
@@ -108,11 +119,13 @@ class Chaos:
         """Play one run; returns what it broke, as sentences. If it broke nothing, its directory is removed."""
         before = Possessions.now()
         with self._watch(f"{scenario.name}, {name}, {len(scenario.timeline)} faults") as view:
-            summary = runner.run(scenario, replace(self._options, out=self._directory / name), view)
+            summary = runner.run(scenario, replace(self._options, out=self.directory / name), view)
         if summary.interrupted:
             raise KeyboardInterrupt
         broken = [*_broken(summary), *before.leaks(summary.run)]
-        self._tell(f"{name}: {_said(summary, broken)}")
+        outcome = _said(summary, broken)
+        self._tell(f"{name}: {outcome}")
+        self._runs.append(ChaosRun(name, scenario.seed, [entry.sentence for entry in scenario.timeline], outcome))
         self.invalid += summary.verdict == "invalid"
         if not broken and summary.verdict != "invalid":
             shutil.rmtree(summary.directory)

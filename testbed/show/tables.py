@@ -14,10 +14,9 @@ from rich.text import Text
 from testbed.analysis.comparison.changes import Comparison
 from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited
 from testbed.analysis.summary import Summary
-from testbed.core.units import DURATION, readable, with_margin
+from testbed.core.units import readable, with_margin
 from testbed.schema.metric import unit_of
 from testbed.schema.scenario import Scenario
-from testbed.schema.timeline.entries import Entry
 from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES
 
 _SWEPT: Final = ("accuracy", "latency.mean", "queue.mean")
@@ -172,17 +171,12 @@ def print_breach(broken: Sequence[str], smallest: Scenario, path: Path, console:
     """Print the broken invariants, and the smallest timeline that breaks them, whose scenario file is at ``path``."""
     console.print(Text.assemble((smallest.name, "bold"), " ", ("broken", "bold red"), f", seed {smallest.seed}, by"))
     for entry in smallest.timeline:
-        console.print(Text(f"  {_happening(entry)}"))
+        console.print(Text(f"  {entry.sentence}"))
     if not smallest.timeline:
         console.print("  no fault at all")
     for sentence in broken:
         console.print(Text(f"  ✗ {sentence}", "red"))
     console.print(Text(f"to play it again: testbed run {path}", "dim"), soft_wrap=True)
-
-
-def _happening(entry: Entry) -> str:
-    lasting = "" if entry.lasts is None else f", for: {DURATION.format(entry.lasts)}"
-    return f"{entry.label} ({entry.subject}), {entry.awaited}{lasting}"
 
 
 def _table(*headings: str) -> Table:

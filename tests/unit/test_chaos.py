@@ -1,5 +1,6 @@
 """Chaos, with runs that are not played but break as a test wants them to."""
 
+import html
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -80,7 +81,7 @@ def _kinds(scenario: Scenario) -> list[str]:
     return [entry.kind for entry in scenario.timeline]
 
 
-def test_every_run_has_a_seed_and_a_timeline_of_its_own_and_nothing_is_kept_of_those_that_break_nothing(
+def test_every_run_has_a_seed_and_a_timeline_of_its_own_and_only_the_page_tells_of_those_that_break_nothing(
     host: Host, play: Play, told: list[str], tmp_path: Path
 ) -> None:
     played = play(3)
@@ -88,7 +89,11 @@ def test_every_run_has_a_seed_and_a_timeline_of_its_own_and_nothing_is_kept_of_t
     assert len({str(scenario.timeline) for scenario in host.played}) == 3
     assert (played.exit_code, played.breach) == (0, None)
     assert told == ["seed-3: nothing broken", "seed-4: nothing broken", "seed-5: nothing broken"]
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["chaos.html"]
+    page = (tmp_path / "out" / "chaos.html").read_text(encoding="utf-8")
+    drawn = [entry.sentence for scenario in host.played for entry in scenario.timeline]
+    assert all(html.escape(sentence) in page for sentence in drawn)
+    assert page.count("nothing broken") == 3
 
 
 @pytest.mark.parametrize("timeline", ["", "timeline: [{at: 1s, name: mine, cut: a-s1}]\n"])
@@ -148,7 +153,7 @@ def test_an_invalid_run_breaks_nothing_and_is_kept(host: Host, play: Play, told:
     played = play(2)
     assert (played.exit_code, played.invalid, played.breach) == (4, 2, None)
     assert told[0] == "seed-3: invalid: the links ended"
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"seed-3", "seed-4"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"seed-3", "seed-4", "chaos.html"}
 
 
 def test_an_expectation_that_fails_breaks_nothing(host: Host, play: Play) -> None:

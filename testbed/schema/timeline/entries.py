@@ -91,6 +91,12 @@ class Entry(Spec):
         said = trigger.model_dump(mode="json", exclude_none=True)
         return f"{key}: {', '.join(f'{what} {value}' for what, value in said.items())}"
 
+    @property
+    def sentence(self) -> str:
+        """The entry for people: ``kill-1 (a), at: 1.2s, for: 3s``."""
+        lasting = "" if self.lasts is None else f", for: {DURATION.format(self.lasts)}"
+        return f"{self.label} ({self.subject}), {self.awaited}{lasting}"
+
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, written: Any, handler: ModelWrapValidatorHandler["Entry"], info: ValidationInfo) -> "Entry":

@@ -7,6 +7,7 @@
     prompt_rows.py   every prompt with its answer
     comparison.py    the page of several runs
     sweep.py         the page of a sweep
+    chaos.py         the page of a chaos campaign
     lines.py         lines of figures: SVG paths in units of the data, thinned out to what a screen can show
     rendering.py     templates to pages
     templates/       the pages, their style, and their script: searching, and reading values off the figures
