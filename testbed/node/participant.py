@@ -78,6 +78,11 @@ class NodeParticipant:
         present = set(self._neighbourhood.present())
         return [replace(self._described(name), present=name in present) for name in self._config.neighbours]
 
+    @property
+    def most_tokens(self) -> int:
+        """The scenario's `sampling.max_tokens`."""
+        return self._config.max_tokens
+
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, derived from the run's seed."""
         return seeds.stream(self._config.seed, *names)
@@ -125,6 +130,15 @@ class NodeParticipant:
         name = self._job(call, at.name)
         response = await self._asker.ask(at.name, VERIFICATIONS, name, request, VerificationResponse, timeout)
         return response.verification
+
+    async def reaches(self, peer: Peer, timeout: float) -> bool:
+        """Whether ``peer`` answers a ping within ``timeout`` seconds."""
+        return await self._asker.knock(peer.name, timeout) is not None
+
+    def disclose(self, to: Peer, text: str, *, masked: int, exposed: int) -> None:
+        """Record the ``text`` that leaves the node's tier."""
+        prompt = root(self._prompt.id)
+        self._log.emit("disclosure", prompt=prompt, to=to.name, tier=to.tier, text=text, masked=masked, exposed=exposed)
 
     def decide(
         self,

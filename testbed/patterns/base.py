@@ -88,7 +88,8 @@ def patterns_in(pattern: Pattern) -> Iterator[Pattern]:
         yield from patterns_in(part)
 
 
-def _read(written: Any, info: ValidationInfo) -> Pattern:
+def read_part(written: Any, info: ValidationInfo) -> Pattern:
+    """The pattern that is ``written`` as an option of another one; raises ValueError."""
     if isinstance(written, Pattern):
         return written
     kind = written.get("kind") if isinstance(written, dict) else None
@@ -110,7 +111,7 @@ def _written(pattern: Pattern) -> dict[str, Any]:
 
 Part = Annotated[
     Pattern,
-    PlainValidator(_read),
+    PlainValidator(read_part),
     PlainSerializer(_written),
     WithJsonSchema({"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}),
 ]

@@ -229,10 +229,11 @@ class Peer:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the files say of a node, and of the peers that it may call."""
+    """What the files say of a node, and of the peers that it may call. A call writes up to ``most_tokens``."""
 
     itself: Peer
     peers: Sequence[Peer]
+    most_tokens: int = 1
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,10 @@ class Participant(Protocol):
     @property
     def peers(self) -> Sequence[Peer]:
         """The nodes that it may call, in the order of the topology."""
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens that a call writes unless its sampling says otherwise."""
 
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, derived from the run's seed."""
@@ -283,6 +288,12 @@ class Participant(Protocol):
 
         The models must have equal vocabularies.
         """
+
+    async def reaches(self, peer: Peer, timeout: float) -> bool:
+        """Whether ``peer`` answers a ping within ``timeout`` seconds. It needs no inference for that."""
+
+    def disclose(self, to: Peer, text: str, *, masked: int, exposed: int) -> None:
+        """Record the ``text`` that leaves the node's tier, with ``masked`` secrets hidden and ``exposed`` verbatim."""
 
     def decide(
         self,

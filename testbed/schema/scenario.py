@@ -135,7 +135,10 @@ class Scenario(Spec):
     @property
     def surroundings(self) -> dict[str, Surroundings]:
         """By node, what is known of it and of the nodes that it may call."""
-        return {name: Surroundings(self.peer(name, name), self._peers(name)) for name in self.topology.nodes}
+        return {
+            name: Surroundings(self.peer(name, name), self._peers(name), self.sampling.max_tokens)
+            for name in self.topology.nodes
+        }
 
     def peer(self, name: str, other: str) -> Peer:
         """What the node ``name`` knows of ``other``."""

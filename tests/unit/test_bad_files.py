@@ -66,7 +66,7 @@ MISTAKES = {
         "wizardry: 2s",
         "wizardry",
         "pattern.wizardry",
-        "no such key here; known are kind, layers, proposers, timeout, neighbours, substitute",
+        "no such key here; known are kind, layers, proposers, timeout, neighbours",
     ),
     "missing key": (SCENARIO, "  count: 6\n", "", "workload:", "workload", "`count` is missing"),
     "missing key of a node": (
@@ -170,7 +170,7 @@ MISTAKES = {
         "gossip",
         "gossip",
         "pattern.kind",
-        "should be one of 'gossip-moa', 'pipeline'",
+        "should be one of 'best-of', 'cascade'",
     ),
     "unknown metric": (
         SCENARIO,

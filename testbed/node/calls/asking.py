@@ -93,7 +93,7 @@ class Asker:
     async def reach(self) -> dict[str, float | None]:
         """The seconds that a request to each neighbour takes; None for one that cannot be reached."""
         names = list(self._config.neighbours)
-        return dict(zip(names, await asyncio.gather(*map(self._knock, names)), strict=True))
+        return dict(zip(names, await asyncio.gather(*map(self.knock, names)), strict=True))
 
     def close(self) -> None:
         """Give up cancellations under way; the deadlines of their requests remain. Later ones are not sent."""
@@ -150,10 +150,11 @@ class Asker:
         except OSError:
             return  # the deadline of the request ends it
 
-    async def _knock(self, neighbour: str) -> float | None:
+    async def knock(self, neighbour: str, timeout: float = _KNOCK) -> float | None:
+        """The seconds that a request to a neighbour takes; None if it takes longer than ``timeout``."""
         begin = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(_KNOCK):
+            async with asyncio.timeout(timeout):
                 await self._client.request("GET", self._address(neighbour), PORT, "/v1/models")
         except OSError:
             return None
