@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from testbed.core.errors import Problem, SpecError
 from testbed.core.presence import is_file
 from testbed.schema.explain import Loc, dotted, explain
+from testbed.schema.link_names import link_name, numbers
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -153,7 +154,7 @@ def _enter(data: Any, step: str, key: str) -> Any:
 
 def _index(data: CommentedSeq, step: str, key: str) -> int:
     """The index of an entry that ``step`` numbers from 0, or names as a link: ``a-s1`` or ``a ↔ s1``."""
-    links = ["-".join(map(str, entry["endpoints"])) for entry in data if _is_link(entry)]
+    links = _link_names(data)
     if (name := step.replace(" ↔ ", "-")) in links:
         return links.index(name)
     if step.isdecimal() and int(step) < len(data):
@@ -163,5 +164,11 @@ def _index(data: CommentedSeq, step: str, key: str) -> int:
     raise SpecError.of("--set", f"{key}: `{step}` must be {right}{named}")
 
 
+def _link_names(data: CommentedSeq) -> list[str]:
+    """The names of the links in a list of links; none in another list."""
+    ends = [(str(a), str(b)) for a, b in (entry["endpoints"] for entry in data if _is_link(entry))]
+    return [link_name(*pair, number) for pair, number in zip(ends, numbers(ends), strict=True)]
+
+
 def _is_link(entry: Any) -> bool:
-    return isinstance(entry, CommentedMap) and isinstance(entry.get("endpoints"), list)
+    return isinstance(entry, CommentedMap) and isinstance(ends := entry.get("endpoints"), list) and len(ends) == 2

@@ -118,14 +118,6 @@ MISTAKES = {
         "nodes.b",
         "cannot be reached from 'a'; a link between the two sides is missing",
     ),
-    "the same link twice": (
-        TOPOLOGY,
-        "[b, s1]",
-        "[b, s1]\n  - endpoints: [s1, a]",
-        "[s1, a]",
-        "links[2]",
-        "links the same two ends as links[0]; leave one of the two out",
-    ),
     "two links of one name": (
         TOPOLOGY,
         "  b: {model: zoo/beta, cpus: 0.3, memory: 160MiB}\nswitches: [s1]\nlinks:\n",

@@ -130,11 +130,20 @@ def test_a_loop_of_nodes_is_none_of_switches() -> None:
     assert topology.neighbours("c") == ["a", "b"]
 
 
-def test_two_ends_have_one_link() -> None:
-    with pytest.raises(ValidationError, match=r"links\[1\]: links the same two ends as links\[0\]"):
-        _topology("a b", "", "a b", "b a")
-    with pytest.raises(ValidationError, match=r"links\[1\]: links the same two ends as links\[0\]"):
-        _topology("a", "s1", "a s1", "a s1")
+def test_several_links_between_two_ends_have_names_of_their_own_and_the_shortest_carries_all() -> None:
+    def link(ends: str, delay: str) -> dict[str, Any]:
+        return {"endpoints": ends.split(), "delay": delay}
+
+    links = (link("a b", "5ms"), link("b a", "9ms"), link("a b", "2ms"), link("b s1", "3ms"), link("b s1", "1ms"))
+    topology = _topology("a b c", "s1", *links, link("s1 c", "1ms"))
+    assert [one.name for one in topology.resolved_links] == ["a-b", "b-a", "a-b#2", "b-s1", "b-s1#2", "s1-c"]
+    assert [one.name for one in topology.route("a", "c")] == ["a-b#2", "b-s1#2", "s1-c"]
+    assert [one.name for one in topology.route("c", "a")] == ["s1-c", "b-s1#2", "a-b#2"]
+    equal = _topology("a b", "", link("a b", "5ms"), link("b a", "5ms"))
+    assert [one.name for one in equal.route("b", "a")] == ["a-b"]
+
+
+def test_a_node_has_no_link_to_itself() -> None:
     with pytest.raises(ValidationError, match=r"links\[0\]\.endpoints: links 'a' to itself"):
         _topology("a b", "", "a a", "a b")
 

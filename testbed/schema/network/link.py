@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from testbed.core.units import DURATION
+from testbed.schema.link_names import link_name
 from testbed.schema.network.link_trace import FRAME, LinkTrace
 
 DirectionName = Literal["up", "down"]
@@ -119,17 +120,21 @@ class Direction:
 
 @dataclass(frozen=True)
 class Link:
-    """A link with all its properties; ``up`` is from ``a`` to ``b``."""
+    """A link with all its properties; ``up`` is from ``a`` to ``b``.
+
+    ``number`` counts the links that are written with the same two ends in the same order, from 1.
+    """
 
     a: str
     b: str
     up: Direction
     down: Direction
+    number: int = 1
 
     @property
     def name(self) -> str:
-        """The link's name, from its ends: ``a-s1``."""
-        return f"{self.a}-{self.b}"
+        """The link's name, from its ends: ``a-s1``, and ``a-s1#2`` of a second one."""
+        return link_name(self.a, self.b, self.number)
 
     def direction(self, direction: DirectionName) -> Direction:
         """The direction of that name."""

@@ -6,6 +6,7 @@ one path, equal from both ends, and every part of a path is a path itself. Nodes
 target alone.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
 import networkx
@@ -18,7 +19,7 @@ class Paths:
     """The shortest paths over a set of links."""
 
     def __init__(self, links: Iterable[Link]) -> None:
-        """``links`` must have at most one link between two ends."""
+        """Of several links between the same two ends, paths use the one with the shortest round trip."""
         self._graph = networkx.Graph()
         self._toward: dict[str, dict[str, str]] = {}
         links = list(links)
@@ -26,7 +27,8 @@ class Paths:
             # One integer that compares like the triple (time, number of links, set of links). The sum over a path
             # never carries from one part into the next, and Python's integers have no limit.
             cost = (round_trip_nanoseconds(link) * (len(links) + 1) + 1) << len(links) | 1 << index
-            self._graph.add_edge(link.a, link.b, link=link, cost=cost)
+            if cost < self._graph.get_edge_data(link.a, link.b, {"cost": math.inf})["cost"]:
+                self._graph.add_edge(link.a, link.b, link=link, cost=cost)
 
     def reachable(self, source: str) -> set[str]:
         """Every end that ``source`` has a path to, including itself."""

@@ -16,6 +16,7 @@ from testbed.core.spec import Spec, matching
 from testbed.core.units import SIZE, Power, Size
 from testbed.patterns.participant import Price, Tier
 from testbed.schema.explain import Mistake, MistakesError
+from testbed.schema.link_names import numbers
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
 from testbed.schema.network.model_source import REFERENCE_PATTERN, source_of
@@ -115,11 +116,10 @@ class Topology(Spec):
     @cached_property
     def resolved_links(self) -> tuple[Link, ...]:
         """The links in the order of the file, each with all properties of both directions."""
+        around, ends = self.defaults.link, [(a, b) for a, b in (entry.endpoints for entry in self.links)]
         return tuple(
-            Link(a, b, up=resolve_direction("up", around, entry), down=resolve_direction("down", around, entry))
-            for around in [self.defaults.link]
-            for entry in self.links
-            for a, b in [entry.endpoints]
+            Link(a, b, resolve_direction("up", around, entry), resolve_direction("down", around, entry), number)
+            for entry, (a, b), number in zip(self.links, ends, numbers(ends), strict=True)
         )
 
     @cached_property
@@ -201,16 +201,12 @@ class Topology(Spec):
                 yield ("switches", index), f"{name!r} has {ports[name]} links; a switch can have {_MOST_PORTS}"
 
     def _repetitions(self) -> Iterator[Mistake]:
-        """Second links between the same two ends (between switches, these are loops), and names that are taken."""
-        ends: dict[frozenset[str], int] = {}
+        """Links with other ends whose names are the same: ``a-b`` to ``c``, and ``a`` to ``b-c``."""
         names: dict[str, int] = {}
         for index, link in enumerate(self.links):
-            pair, name = frozenset(link.endpoints), "-".join(link.endpoints)
-            first = ends.setdefault(pair, index)
-            if first != index and not pair <= set(self.switches):
-                yield ("links", index), f"links the same two ends as links[{first}]; leave one of the two out"
+            name = "-".join(link.endpoints)
             namesake = names.setdefault(name, index)
-            if namesake not in (index, first):
+            if link.endpoints != self.links[namesake].endpoints:
                 yield ("links", index), f"would be called {name!r}, as links[{namesake}] is; swap the ends of one"
 
     def _islands(self) -> Iterator[Mistake]:
