@@ -42,6 +42,11 @@ def test_a_call_too_few_and_one_too_many() -> None:
     assert _wrong(*THREE, *_job("d", "p1.1")) == ["prompt p1 of a took 4 calls, not 3"]
 
 
+def test_a_call_that_its_node_never_heard_of() -> None:
+    unheard = _event(4, "a", "ask_failed", message="p1.1@c/request", peer="c", reason="no connection")
+    assert _wrong(*THREE[:-5], unheard) == []
+
+
 def test_a_call_with_a_message_too_many() -> None:
     twice = _event(4, "b", "send", message="p1.1@b/response", peer="a")
     assert _wrong(*THREE, twice) == ["prompt p1 of a took 5 messages for 2 calls to other nodes"]

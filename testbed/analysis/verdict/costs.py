@@ -32,7 +32,7 @@ def wrong_costs(measured: Measurements, expected: Calls) -> Iterator[str]:
         if owner not in expected or prompt in resumed:
             continue
         (least, most), made = expected[owner], jobs[prompt]
-        untroubled = prompt in measured.answers and not made.keys() & troubled and not away
+        untroubled = prompt in measured.answers and prompt not in troubled and not away
         if len(made) > most or (untroubled and len(made) < least):
             calls = str(most) if least == most else f"{least} to {most}"
             yield f"prompt {prompt} of {owner} took {len(made)} calls, not {calls}"
@@ -62,6 +62,11 @@ def _messages(measured: Measurements) -> defaultdict[str, int]:
 
 
 def _troubled(measured: Measurements) -> Set[str]:
-    """The jobs that failed, were given up, or were asked for more than once."""
+    """The prompts with a job that failed, was given up, or was asked for more than once.
+
+    A job's name begins with its prompt, that of a delegated prompt as well. The node that a job was meant for may have
+    been down, and know nothing of it.
+    """
     by_message = {event["message"].rpartition("/")[0] for kind in _TROUBLES for event in measured.of(kind)}
-    return by_message | {event["job"] for kind in _FAILED_JOBS for event in measured.of(kind)}
+    jobs = by_message | {event["job"] for kind in _FAILED_JOBS for event in measured.of(kind)}
+    return {job.partition(".")[0].partition(">")[0] for job in jobs}
