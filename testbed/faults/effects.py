@@ -9,6 +9,7 @@ returns when the last one ends.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from testbed.faults.api import World
@@ -44,14 +45,37 @@ class ActiveEffects:
             self._active.remove(effect)
         self._active += beginning
         targets = dict.fromkeys(effect.target for effect in (*ending, *beginning))
-        settling = asyncio.gather(*map(self._settle, targets))
-        self._settling.add(settling)
-        settling.add_done_callback(self._settling.discard)
-        await asyncio.shield(settling)
+        await self._shielded(asyncio.gather(*map(self._settle, targets)))
+
+    async def take_up(self, effect: Effect[State], found: Callable[[], State | None]) -> None:
+        """Take up what somebody else did to a target as a lasting effect, and bring the target into its state.
+
+        ``found`` blocks. It returns the state that the target was left in, None if nobody did anything to it. Raises
+        TestbedError if the target cannot take its state. Cancelling the caller does not cancel the change.
+        """
+        await self._shielded(self._take_up(effect, found))
+
+    async def _take_up(self, effect: Effect[State], found: Callable[[], State | None]) -> None:
+        target = effect.target
+        async with self._locks[target]:
+            before = await asyncio.to_thread(found)
+            if before is None:
+                return
+            self._active.append(effect)
+            self._states[target] = before
+            after = self.demanded(target)
+            await asyncio.to_thread(target.apply, self._world, before, after)
+            self._states[target] = after
 
     async def settled(self) -> None:
         """Wait until the changes of cancelled callers are complete."""
         await asyncio.gather(*self._settling, return_exceptions=True)
+
+    async def _shielded(self, changes: Awaitable[Any]) -> None:
+        settling = asyncio.ensure_future(changes)
+        self._settling.add(settling)
+        settling.add_done_callback(self._settling.discard)
+        await asyncio.shield(settling)
 
     def demanded(self, target: Target[State]) -> State:
         """The state that follows from the target's original and the active effects."""

@@ -11,6 +11,7 @@ from testbed.core.units import DURATION
 from testbed.patterns.participant import JobError
 from testbed.record.recording import SAMPLE_INTERVAL, Recording
 from testbed.run.player import Timeline
+from testbed.run.tending import tend
 from testbed.workload.schedule import Arrival
 from testbed.workload.scoring.base import Scorer
 from testbed.workload.scoring.score import score_answer
@@ -42,7 +43,8 @@ async def _deliver_all(world: World, recording: Recording, timeline: Timeline, a
         sessions = {name: await stack.enter_async_context(node.session()) for name, node in world.nodes.items()}
         stack.push_async_callback(timeline.end)
         beside = await stack.enter_async_context(asyncio.TaskGroup())
-        tasks = [beside.create_task(work) for work in (_sample(recording), recording.follow(), timeline.play())]
+        works = (_sample(recording), recording.follow(), timeline.play(), tend(world, timeline.effects, timeline.fail))
+        tasks = [beside.create_task(work) for work in works]
         async with asyncio.TaskGroup() as deliveries:
             for arrival in arrivals:
                 deliveries.create_task(deliver(arrival, sessions[arrival.node], recording, scorer, limit))

@@ -17,14 +17,17 @@ GLANCE: Final = 0.02
 
 
 class Timeline:
-    """The timeline of one play. ``active`` are the subjects of the active faults, by the names of the faults."""
+    """The timeline of one play.
+
+    ``active`` are the subjects of the active faults, by the names of the faults, and ``effects`` is what they do.
+    """
 
     def __init__(self, world: World, recording: Recording) -> None:
         self._clock = world.clock
         self._topology = world.plan.scenario.topology
         self._entries = world.plan.scenario.timeline
         self._recording = recording
-        self._effects = ActiveEffects(world)
+        self.effects = ActiveEffects(world)
         self._held: dict[str, Effects] = {}
         self._healed = {entry.label: asyncio.Event() for entry in self._entries}
         self.active: dict[str, str] = {}
@@ -40,7 +43,7 @@ class Timeline:
         for entry in self._entries:
             if self._held.get(entry.label) and entry.fault is not None and not entry.fault.outlives_play:
                 await self._end(entry, self._clock.now())
-        await self._effects.settled()
+        await self.effects.settled()
 
     async def _play(self, entry: Entry) -> None:
         asked = await self._due(entry)
@@ -48,7 +51,7 @@ class Timeline:
             with explained(f"{entry.label} cannot be carried out"):
                 await (self._heal(entry, asked) if entry.fault is None else self._carry_out(entry, entry.fault, asked))
         except TestbedError as error:
-            self._fail(entry, error)
+            self.fail(entry.label, error)
             await self._end(entry, asked)
 
     async def _heal(self, entry: Entry, asked: float) -> None:
@@ -82,15 +85,16 @@ class Timeline:
             with explained(f"{entry.label} cannot be undone"):
                 await self._hold(entry, [])
         except TestbedError as error:
-            self._fail(entry, error)
+            self.fail(entry.label, error)
 
-    def _fail(self, entry: Entry, error: TestbedError) -> None:
-        self._recording.emit("fault_failed", name=entry.label, reason=str(error))
+    def fail(self, name: str, error: TestbedError) -> None:
+        """Record that the fault of that name, or the node, cannot be brought into the state that it should be in."""
+        self._recording.emit("fault_failed", name=name, reason=str(error))
 
     async def _hold(self, entry: Entry, effects: Effects) -> None:
         """Replace the effects of an entry."""
         before, self._held[entry.label] = self._held.get(entry.label, []), effects
-        await self._effects.replace(before, effects)
+        await self.effects.replace(before, effects)
 
     def _note(self, event: str, entry: Entry, asked: float) -> None:
         self._recording.emit(event, name=entry.label, asked=round(asked - self._recording.zero, 6))

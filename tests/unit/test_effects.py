@@ -156,6 +156,33 @@ def test_a_change_whose_caller_is_gone_comes_to_its_end_without_a_word(caplog: p
     assert caplog.records == []
 
 
+def test_what_somebody_else_did_to_a_target_is_taken_up_once_and_stays() -> None:
+    """A node that a fault killed and somebody started gets all that faults demand, and the undo changes nothing."""
+    node = NODES[0]
+    gone = replace(CONDITION, running=False, cpus=0.0)
+
+    async def play() -> list[Any]:
+        world, kill = World(), replace(change_node("", running=False), target=node)
+        split = replace(deafen("", frozenset("b")), target=node)
+        effects = ActiveEffects(world)  # type: ignore[arg-type]
+        await effects.replace([], [kill, split])
+        found = iter([None, gone])
+        started = replace(change_node("", running=True), target=node)
+        await effects.take_up(started, lambda: next(found))
+        seen = [world.states[node.name]]
+        world.states[node.name] = gone
+        await effects.take_up(started, lambda: next(found))
+        for ending in ([kill], [split]):
+            seen.append(world.states[node.name])
+            await effects.replace(ending, [])
+        again = replace(change_node("", running=False), target=node)
+        await effects.replace([], [again])
+        return [*seen, world.states[node.name]]
+
+    deaf = replace(CONDITION, deaf_to=frozenset("b"))
+    assert asyncio.run(play()) == [replace(deaf, running=False), deaf, deaf, replace(CONDITION, running=False)]
+
+
 def _state(part: Part, *effects: Effect[Any]) -> Any:
     return _expected([replace(effect, target=part) for effect in effects], part)
 

@@ -73,6 +73,10 @@ class Server:
     def exit(self) -> Exit | None:
         return self.exits[-1] if self.exits else None
 
+    @property
+    def started_by_others(self) -> bool:
+        return False
+
     def logs(self) -> bytes:
         return b""
 

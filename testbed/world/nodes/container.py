@@ -5,12 +5,13 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 
 from testbed.core.clock import Clock
@@ -77,17 +78,27 @@ class ContainerNode:
     def exit(self) -> Exit | None:
         """How it ended; None while it runs, or while the engine does not know."""
         with self._looking:
-            if self._exit is None and self.ended:
-                self._container.reload()
-                state = self._container.attrs["State"]
-                if not state["Running"]:
-                    self._exit = Exit("out of memory" if state["OOMKilled"] else f"ended with code {state['ExitCode']}")
-                    self.exits.append(self._exit)
+            if self._exit is None and self.ended and (exit_ := self._exit_by_engine()) is not None:
+                self._exit = exit_
+                self.exits.append(exit_)
             return self._exit
+
+    @property
+    def started_by_others(self) -> bool:
+        """Whether the container runs again with another process than the one that was started here."""
+        if self.exit() is None:
+            return False
+        with self._looking, suppress(*ENGINE_ERRORS):
+            self._container.reload()
+            return self._runs_another()
+        return False
 
     def logs(self) -> bytes:
         """All that the agent printed."""
-        output: bytes = self._container.logs()
+        try:
+            output: bytes = self._container.logs()
+        except ENGINE_ERRORS as error:  # somebody has removed the container, or the engine has ended
+            return f"the output is lost: {engine_reason(error)}\n".encode()
         return output
 
     def last_words(self) -> str:
@@ -124,9 +135,12 @@ class ContainerNode:
             self.pause(after.paused)
 
     def start_again(self) -> int:
-        """Start the container, which has ended, once more; returns a process in its new and empty namespace."""
-        self._container.wait()
-        self.exit()
+        """Start the container, which has ended, once more, unless somebody else has done so.
+
+        Returns a process in its new and empty namespace.
+        """
+        while self.exit() is None:  # the engine learns of the end a moment later
+            time.sleep(_GLANCE)
         ended = self._process
         self._start()
         os.close(ended)
@@ -157,6 +171,9 @@ class ContainerNode:
     def pause(self, paused: bool) -> None:
         """Freeze all processes, or thaw them."""
         with self._running():
+            self._container.reload()
+            if self._container.attrs["State"]["Paused"] == paused:  # by somebody else
+                return
             if not paused:
                 self._container.unpause()
                 return
@@ -183,6 +200,10 @@ class ContainerNode:
 
     def kill(self) -> None:
         """Kill all processes (SIGKILL); returns once they have ended."""
+        if self.started_by_others:
+            with self._running():
+                self._container.kill()
+            return
         with self._running():
             Cgroup(self.pid).uncap_cpu()  # behind its cap a process takes a tenth of a second to give back its memory
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
@@ -206,6 +227,24 @@ class ContainerNode:
             self.cores = frozenset(os.sched_getaffinity(self.pid))
         except OSError as error:
             raise self._ended_at_once() from error
+
+    def _exit_by_engine(self) -> Exit | None:
+        """How the process that was started here ended; None while the engine does not know."""
+        try:
+            self._container.reload()
+        except NotFound:
+            return Exit("removed from the engine")
+        except ENGINE_ERRORS:
+            return Exit("ended, and the engine does not answer")
+        state = self._container.attrs["State"]
+        if state["Running"]:
+            return Exit("ended and was started again by others") if self._runs_another() else None
+        return Exit("out of memory" if state["OOMKilled"] else f"ended with code {state['ExitCode']}")
+
+    def _runs_another(self) -> bool:
+        """Whether, as last seen, the container runs with another process than the one that was started here."""
+        state = self._container.attrs["State"]
+        return bool(state["Running"] and state["Pid"] not in (0, self.pid))
 
     def _ended_at_once(self) -> WorldError:
         self._container.reload()

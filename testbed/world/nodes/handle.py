@@ -135,6 +135,10 @@ class NodeHandle(Protocol):
     def exit(self) -> Exit | None:
         """How it ended; None while it runs, or while that is not known."""
 
+    @property
+    def started_by_others(self) -> bool:
+        """Whether somebody else has started it again after it ended. Asks whoever runs it, so it may block."""
+
     def logs(self) -> bytes:
         """All that it printed."""
 
@@ -149,7 +153,7 @@ class NodeHandle(Protocol):
         """
 
     def start_again(self) -> int | None:
-        """Start it once more after it ended; raises WorldError.
+        """Start it once more after it ended, or take it up as it is if it was started by others; raises WorldError.
 
         Returns the id of a process in its new network namespace, or None if the namespace is the same as before.
         """
