@@ -23,9 +23,11 @@ from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.record.directory import RunDirectory
 from testbed.record.host_load import HostLoad
 from testbed.record.link_fidelity import as_figures
+from testbed.record.opinions import opinions
 from testbed.record.samples import SCHEMA
 from testbed.schema.scenario import Scenario
 from testbed.workload.schedule import Arrival
+from testbed.workload.scoring.base import Scorer
 from testbed.world.network.probe import Observation
 
 MEMORY = 160 * 2**20
@@ -45,7 +47,7 @@ def scenario(nodes: int = 4, prompts: int = 40, rate: float = 0.5, layers: int =
             "topology": {
                 "name": "star",
                 "defaults": {"link": {"bandwidth": "10mbit", "delay": "10ms", "loss": "0.1%"}},
-                "nodes": {name: {"model": "zoo/alpha", "cpus": 0.3, "memory": "160MiB"} for name in names},
+                "nodes": {name: _equipped(number) for number, name in enumerate(names)},
                 "switches": ["s1"],
                 "links": [{"endpoints": [name, "s1"]} for name in names],
             },
@@ -59,6 +61,12 @@ def scenario(nodes: int = 4, prompts: int = 40, rate: float = 0.5, layers: int =
             "expect": {"completed": ">= 1", "latency.p95": "< 5s"},
         }
     )
+
+
+def _equipped(number: int) -> dict[str, Any]:
+    """A node of one tier after the other."""
+    node = {"model": "zoo/alpha", "cpus": 0.3, "memory": "160MiB", "tier": ("device", "edge", "cloud")[number % 3]}
+    return {**node, "price": {"input": number, "output": 2 * number}, "power": f"{number + 1}W"}
 
 
 @dataclass
@@ -92,7 +100,8 @@ class _Play:
             self.emit(name, "ready", load_seconds=0.02)
         self.now = 0.0
         self._traffic(0)
-        for arrival in self.scenario.workload.schedule(list(self.nodes), self.scenario.seed):
+        arrivals = self.scenario.workload.schedule(list(self.nodes), self.scenario.seed)
+        for arrival in arrivals:
             self._later(arrival.at, self._arrive, arrival)
         partition, crash = self.scenario.timeline
         for entry, begin, end in ((partition, self._part, self._part), (crash, self._kill, self._restart)):
@@ -104,7 +113,13 @@ class _Play:
             self.now, _, act = heapq.heappop(self._agenda)
             act()
         self._traffic(len(self.events))
-        return sorted(self.events, key=lambda event: event["t"])
+        events = sorted(self.events, key=lambda event: event["t"])
+        judged = opinions(events, {arrival.prompt: arrival.question for arrival in arrivals}, self._scorer)
+        return sorted([*events, *judged], key=lambda event: event["t"])
+
+    @property
+    def _scorer(self) -> Scorer:
+        return self.scenario.workload.scorer
 
     def emit(self, node: str, event: str, **fields: Any) -> None:
         self.events.append({"t": round(self.now, 6), "node": node, "event": event, **fields})
@@ -264,7 +279,7 @@ def played(scenario: Scenario, directory: Path) -> Path:
     write_events(events, files.events)
     samples = _samples(scenario, events)
     peaks = {row["node"]: row["memory_peak"] for row in samples}  # the last of each, which is the highest
-    measured = Measurements(events, peaks, scenario.metric_files)
+    measured = Measurements(events, peaks, scenario.metric_files, scenario.topology.nodes)
     table = pyarrow.Table.from_pylist(samples, SCHEMA)
     pyarrow.parquet.write_table(table, files.samples, compression="zstd")
     stages = {"warm up": StageTime(1.5), "play": StageTime(measured.duration)}

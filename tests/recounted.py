@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
+from ruamel.yaml import YAML
 
 Event = dict[str, Any]
 Stay = tuple[float, float, int, int]  # from when to when a job was in a queue, in seconds and in numbers of events
@@ -27,7 +28,7 @@ def recounted(directory: Path) -> dict[str, Any]:
             peaks[row["node"]] = max(peaks[row["node"]], row["memory_peak"])
     stays = _stays(events)
     return {
-        "metrics": _metrics(events, stays, peaks),
+        "metrics": {**_metrics(events, stays, peaks), **_tiers(events, _nodes(directory)), **_opinions(events)},
         "nodes": {node: _node(events, node, stays[node], peaks[node]) for node in stays},
         "links": _links(events),
         "failures": {e["prompt"]: e["reason"] for kind in ("failed", "lost") for e in events if e["event"] == kind},
@@ -69,6 +70,85 @@ def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str,
                 "frames_rejected": "frame_rejected",
             }.items()
         },
+    }
+
+
+def _nodes(directory: Path) -> dict[str, dict[str, Any]]:
+    """What the topology says of each node."""
+    nodes: dict[str, dict[str, Any]] = YAML(typ="safe").load(directory / "scenario.yaml")["topology"]["nodes"]
+    return nodes
+
+
+def _tiers(events: list[Event], nodes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Who was asked on other tiers, and what tokens and working seconds of each node come to, tier by tier."""
+    owners = {event["prompt"]: event["owner"] for event in events if event["event"] == "prompt"}
+    tier = {name: node.get("tier") for name, node in nodes.items()}
+    asked = {(event["prompt"], event["node"]) for event in events if event["event"] == "enqueue" and "prompt" in event}
+    away = {prompt for prompt, node in asked if prompt in owners and tier[node] != tier[owners[prompt]]}
+    sums: dict[str, dict[str, float]] = {name: {} for name in nodes}
+    for name, node in nodes.items():
+        ends = [event for event in events if event["event"] == "end" and event["node"] == name]
+        read, written = (sum(event[key] for event in ends) for key in ("prompt_tokens", "tokens"))
+        sums[name]["tokens"] = read + written
+        if "price" in node:
+            sums[name]["cost"] = read / 1e6 * node["price"]["input"] + written / 1e6 * node["price"]["output"]
+        if "power" in node:
+            sums[name]["energy"] = float(node["power"].removesuffix("W")) * _working(events, name)
+    found: dict[str, Any] = {"offload": len(away) / len(owners) if None not in tier.values() else None}
+    for key in ("tokens", "cost", "energy"):
+        for where in ("device", "edge", "cloud", None):
+            parts = [sums[name][key] for name in nodes if where in (None, tier[name]) and key in sums[name]]
+            found[f"{key}.{where}" if where else key] = sum(parts) if parts else None
+    del found["tokens"]
+    return found
+
+
+def _working(events: list[Event], node: str) -> float:
+    """The time between any two events in which the node had begun more jobs than it had ended."""
+    end = max(event["t"] for event in events if event["node"])
+    begun, seconds, last = set[str](), 0.0, 0.0
+    for event in events:
+        if node in (event["node"], event.get("who")):
+            if begun and last < end:
+                seconds += min(event["t"], end) - last
+            last = event["t"]
+            match event["event"]:
+                case "start":
+                    begun.add(event["job"])
+                case "end" | "job_failed":
+                    begun.discard(event["job"])
+                case "exited" | "ready":
+                    begun.clear()
+    return seconds + (end - last if begun else 0.0)
+
+
+def _opinions(events: list[Event]) -> dict[str, Any]:
+    """What the answers of each prompt's calls agree on, and which of them were right, from their texts."""
+    prompts = {event["prompt"]: event for event in events if event["event"] == "prompt"}
+    calls = {event["job"]: event for event in events if event["event"] == "enqueue" and event.get("prompt") in prompts}
+    said: dict[str, list[tuple[int, str, str]]] = defaultdict(list)  # by prompt, layers, nodes and what they said
+    for event in events:
+        if event["event"] == "end" and calls.get(event["job"], {}).get("role") in ("answer", "aggregation"):
+            call, choice = calls[event["job"]], event["text"].split(",")[0].strip()
+            said[call["prompt"]].append((int(call["layer"]), event["node"], choice))
+    said = {prompt: answers for prompt, answers in said.items() if len(answers) > 1}
+    lost = {event["prompt"] for event in events if event["event"] == "lost"}
+    ended = {e["prompt"]: e["text"].split(",")[0].strip() for e in events if e["event"] == "answer"}
+    shares, found, changes = [], [], []
+    for prompt, answers in said.items():
+        truth, first = prompts[prompt]["truth"], [answer for answer in answers if answer[0] == min(answers)[0]]
+        found.append(truth in [choice for *_, choice in answers])
+        own = [choice for _, node, choice in first if node == prompts[prompt]["owner"]]
+        if own and prompt in ended and prompt not in lost:
+            changes.append((own[0] == truth, ended[prompt] == truth))
+        if len(first) > 1:
+            counts = Counter(choice for *_, choice in first)
+            shares.append(max(counts.values()) / len(first))
+    return {
+        "agreement": sum(shares) / len(shares) if shares else None,
+        "oracle": sum(found) / len(found) if found else None,
+        "flips.right": changes.count((False, True)) / len(changes) if changes else None,
+        "flips.wrong": changes.count((True, False)) / len(changes) if changes else None,
     }
 
 

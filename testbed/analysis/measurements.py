@@ -7,7 +7,7 @@ event belongs to the node and the time at which it happened.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -17,6 +17,7 @@ from testbed.analysis.events import HOST, Event
 from testbed.analysis.spans import JobSpan, NodeQueue, node_of
 from testbed.core.registry import recorded_name
 from testbed.schema.metric import METRICS, Metric, metrics
+from testbed.schema.network.topology import Node
 
 Metrics = dict[str, float | None]
 """Values of metrics by name; None where there was nothing to compute from, or the metric failed."""
@@ -99,11 +100,13 @@ class Measurements:
     """The events of a run in the order of time, and the peak of each node's memory in bytes.
 
     ``metric_files`` are metrics that are ``FILE.py:NAME``, which are evaluated besides those of installed packages.
+    ``nodes`` are those of the topology, by name.
     """
 
     events: Sequence[Event]
     memory_peaks: dict[str, int]
     metric_files: Sequence[str] = ()
+    nodes: Mapping[str, Node] = field(default_factory=dict)
 
     def of(self, kind: str, scope: Scope = WHOLE) -> list[Event]:
         """The events of one kind in a part of the run."""

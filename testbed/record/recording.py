@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -12,7 +12,9 @@ from testbed.analysis.measurements import Measurements
 from testbed.record.directory import RunDirectory
 from testbed.record.event_log import RunEvents
 from testbed.record.host_load import HostLoad, HostWatch
+from testbed.record.opinions import opinions
 from testbed.record.samples import Sampler
+from testbed.workload.prompts.base import Question
 from testbed.world.nodes.handle import Event, Exit, NodeHandle
 from testbed.world.world import World
 
@@ -38,6 +40,8 @@ class Recording:
         self._host = HostWatch()
         self._exits: Counter[str] = Counter()  # how many of each node are recorded
         self._gone: dict[str, Exit] = {}
+        self.questions: Mapping[str, Question] = {}
+        """The question of each prompt, by which the answers of its calls are judged."""
         self.zero = self._clock.now()
         """The beginning of play on the run's clock, once it has begun."""
 
@@ -121,9 +125,11 @@ class Recording:
         """Write all events and samples, including those that nodes still hold; returns the measurements."""
         self._clock.run(self._take_all_last())
         self._log.catch_up()
-        events = self._log.ordered(self.zero)
+        scenario, events = self._world.plan.scenario, self._log.ordered(self.zero)
+        judged = opinions(events, self.questions, scenario.workload.scorer)
+        events = sorted([*events, *judged], key=lambda event: event["t"])
         write_events(events, directory.events)
-        measurements = Measurements(events, self._sampler.peaks, self._world.plan.scenario.metric_files)
+        measurements = Measurements(events, self._sampler.peaks, scenario.metric_files, scenario.topology.nodes)
         self._sampler.write(directory.samples, self.zero, measurements.queue_steps)
         return measurements
 

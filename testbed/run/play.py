@@ -28,6 +28,7 @@ def play(world: World, recording: Recording, announce: Announce) -> None:
     arrivals = scenario.workload.schedule(scenario.owners, scenario.seed)
     if world.plan.synthetic:
         arrivals = [replace(arrival, question=replace(arrival.question, truth=None)) for arrival in arrivals]
+    recording.questions = {arrival.prompt: arrival.question for arrival in arrivals}
     timeline = Timeline(world, recording)
     recording.begin()
     announce(recording.boards, len(arrivals), timeline.active, world.clock.dilation)

@@ -15,12 +15,21 @@ from testbed.analysis.junit import write_junit
 from testbed.analysis.measurements import Measurements
 from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Fidelity, Flaw
+from testbed.patterns.base import Pattern
+from testbed.patterns.participant import Participant, Prompt
 from testbed.record.directory import RunDirectory
 from testbed.schema.scenario import Scenario
 from testbed.show.terminal import print_summary
 
 BROKEN = Fidelity("quick", [Flaw("invalid", "the relay of the links ended")], links={})
 DISTORTED = Fidelity("quick", [Flaw("distorted", "the nodes may use more CPU together than the host has")], links={})
+
+
+class Silent(Pattern):
+    """Says nothing of its calls, which the events of these runs leave out."""
+
+    async def answer(self, prompt: Prompt, owner: Participant) -> str:
+        raise NotImplementedError
 
 
 def _measurements(answered: bool) -> Measurements:
@@ -48,6 +57,8 @@ def scenario(files: Any) -> Scenario:
 
 @pytest.fixture
 def make_summary(scenario: Scenario, tmp_path: Path) -> Callable[..., Summary]:
+    scenario = scenario.model_copy(update={"pattern": Silent(kind="silent")})
+
     def make(answered: bool = True, **changes: Any) -> Summary:
         measurements = _measurements(answered)
         stages = {"build": StageTime(1.5, {"starting containers": 1.0}), "play": StageTime(2.25)}

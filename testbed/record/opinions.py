@@ -1,0 +1,43 @@
+"""The score of every answer that a prompt's calls got, not only of the one that the prompt ended with."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from testbed.analysis.events import HOST, Event
+from testbed.core.normalisation import normalised
+from testbed.workload.prompts.base import Question
+from testbed.workload.scoring.base import Scorer
+from testbed.workload.scoring.score import score_answer
+
+_ANSWERING: Final = ("answer", "aggregation")  # roles of calls that ask for an answer to the prompt
+
+
+def opinions(events: Sequence[Event], questions: Mapping[str, Question], scorer: Scorer) -> Iterator[Event]:
+    """An event ``opinion`` for each completion of a call that asked for an answer, of prompts with several of them.
+
+    ``by`` is the node whose model wrote it, ``layer`` the call's, ``choice`` the completion's normal form, and
+    ``value`` its score, from 0 to 1, or None.
+    """
+    calls = {event["job"]: event for event in events if event["event"] == "enqueue" and _asks(event)}
+    said: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event["event"] == "end" and event["job"] in calls and "text" in event:
+            said[calls[event["job"]]["prompt"]].append(event)
+    for prompt in said.keys() & questions.keys():
+        for event in said[prompt] if len(said[prompt]) > 1 else []:
+            yield {
+                "t": event["t"],
+                "node": HOST,
+                "event": "opinion",
+                "prompt": prompt,
+                "job": event["job"],
+                "by": event["node"],
+                "layer": int(calls[event["job"]]["layer"]),
+                "choice": normalised(event["text"], scorer.normalisation),
+                "value": score_answer(scorer, questions[prompt], event["text"]).value,
+            }
+
+
+def _asks(event: Event) -> bool:
+    return "prompt" in event and event.get("role") in _ANSWERING
