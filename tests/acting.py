@@ -15,6 +15,7 @@ from testbed.patterns.participant import (
     Peer,
     Price,
     Prompt,
+    Surroundings,
     Verification,
 )
 
@@ -23,6 +24,7 @@ Result = TypeVar("Result")
 DEVICE = Peer("phone", "small", "device", Price(input=0, output=0))
 EDGE = Peer("edge1", "middle", "edge", Price(input=1, output=1))
 CLOUD = Peer("cloud", "large", "cloud", Price(input=10, output=100), linked=False)
+AROUND = Surroundings(DEVICE, [EDGE, CLOUD], 10)
 
 
 @dataclass(frozen=True)

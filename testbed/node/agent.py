@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from testbed.core import seeds
 from testbed.node.calls.asking import Asker
 from testbed.node.calls.deadlines import Deadlines
-from testbed.node.calls.own import DelegationRequest, VerificationRequest
+from testbed.node.calls.own import ContinuationRequest, DelegationRequest, VerificationRequest
 from testbed.node.calls.requests import Ended, Requests, Running
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
@@ -145,6 +145,10 @@ class Agent:
         """The hash of the model's tokens; raises JobError where there is no model to compare."""
         return await asyncio.to_thread(self._inference.vocabulary)
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens says; raises JobError where no tokens are handed out."""
+        return self._inference.text_of(tokens)
+
     async def reach(self) -> dict[str, float | None]:
         """The seconds that a request to each neighbour takes; None for one that cannot be reached.
 
@@ -247,6 +251,7 @@ class Agent:
             stop=request.stops,
             top_logprobs=request.alternatives,
             grammar=request.grammar,
+            begun=tuple(request.begun) if isinstance(request, ContinuationRequest) else (),
         )
 
 

@@ -5,12 +5,13 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from testbed.core import seeds
 from testbed.core.normalisation import normalised
 from testbed.node.calls.asking import Asker
 from testbed.node.calls.own import (
+    ContinuationRequest,
     DelegationRequest,
     DelegationResponse,
     VerificationRequest,
@@ -40,6 +41,9 @@ class OwnModel(Protocol):
 
     async def vocabulary(self) -> str:
         """The hash of the model's tokens; raises JobError."""
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens says; raises JobError."""
 
 
 class NodeParticipant:
@@ -95,7 +99,9 @@ class NodeParticipant:
         """The completion of ``call``; raises JobError."""
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        request = ChatRequest(messages=list(call.messages), metadata=self._metadata(call), **_sampling(call))
+        if call.begun and at is not None:
+            raise JobError(f"{at.name} cannot go on with an answer of {self.name}; only its own model can")
+        request = self._request(call)
         if at is None:
             name = self._job(call, self.name)
             completion = await self._within(timeout, name, self._own.complete(request, name))
@@ -131,6 +137,10 @@ class NodeParticipant:
         response = await self._asker.ask(at.name, VERIFICATIONS, name, request, VerificationResponse, timeout)
         return response.verification
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens of the node's own model says; raises JobError."""
+        return self._own.text_of(tokens)
+
     async def reaches(self, peer: Peer, timeout: float) -> bool:
         """Whether ``peer`` answers a ping within ``timeout`` seconds."""
         return await self._asker.knock(peer.name, timeout) is not None
@@ -161,6 +171,11 @@ class NodeParticipant:
             propensity=propensity,
             reason=reason,
         )
+
+    def _request(self, call: Call) -> ChatRequest:
+        begun: dict[str, Any] = {"begun": list(call.begun)} if call.begun else {}
+        kind = ContinuationRequest if call.begun else ChatRequest
+        return kind(messages=list(call.messages), metadata=self._metadata(call), **begun, **_sampling(call))
 
     def _described(self, name: str) -> Peer:
         facts = self._config.peers

@@ -115,7 +115,8 @@ class Call:
     would depend on which begins first.
 
     ``layer`` counts from 1. ``role`` groups calls in results: ``answer`` reads the prompt alone, ``aggregation``
-    responses, too; others are the pattern's own.
+    responses, too; others are the pattern's own. ``begun`` are tokens that the answer begins with, for a call to the
+    node's own model; its completion is what comes after them.
     """
 
     messages: Sequence[ChatMessage]
@@ -123,6 +124,7 @@ class Call:
     role: str = "answer"
     id: str = ""
     sampling: SamplingOverrides = SamplingOverrides()
+    begun: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.messages:
@@ -288,6 +290,9 @@ class Participant(Protocol):
 
         The models must have equal vocabularies.
         """
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens says, in the vocabulary of the node's own model; raises JobError."""
 
     async def reaches(self, peer: Peer, timeout: float) -> bool:
         """Whether ``peer`` answers a ping within ``timeout`` seconds. It needs no inference for that."""

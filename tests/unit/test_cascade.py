@@ -5,14 +5,13 @@ from typing import Any
 
 import acting
 import pytest
-from acting import CLOUD, DEVICE, EDGE, Actor
+from acting import AROUND, CLOUD, DEVICE, EDGE, Actor
 
 from testbed.patterns.cascade import Cascade
 from testbed.patterns.participant import Budget, JobError, Prompt, Surroundings
 from testbed.patterns.route import Route
 
 PROMPT = Prompt("p1", "Mail bob@example.org or alice@example.org about bob@example.org", label="mail")
-AROUND = Surroundings(DEVICE, [EDGE, CLOUD], 10)
 NODES = {"phone": AROUND, "edge1": Surroundings(EDGE, [DEVICE, CLOUD], 10), "cloud": Surroundings(CLOUD, [EDGE], 10)}
 
 

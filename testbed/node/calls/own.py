@@ -20,6 +20,12 @@ class VerificationRequest(ChatRequest):
     vocabulary: str
 
 
+class ContinuationRequest(ChatRequest):
+    """A call of a node to its own model, for an answer that begins with ``begun``. No other node can ask for it."""
+
+    begun: list[_Token] = Field(min_length=1)
+
+
 class VerificationResponse(BaseModel):
     """The answer to a :class:`VerificationRequest`. ``next`` is null where the model ends its answer."""
 

@@ -45,6 +45,9 @@ class Inference(Protocol):
     def vocabulary(self) -> str:
         """Equal for two models that number the same tokens alike; raises JobError where there is none to compare."""
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens says; raises JobError where no tokens are handed out."""
+
     async def serve(self) -> None:
         """Take jobs and complete them until the task is cancelled."""
 

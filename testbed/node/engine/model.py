@@ -37,6 +37,8 @@ class Sampling:
     """How many of the most likely tokens to tell beside each drawn one; None tells no token's log-probability."""
     grammar: str | None = None
     """What the answer must be, in GBNF."""
+    begun: tuple[int, ...] = ()
+    """Tokens that the answer begins with. The completion is what comes after them."""
 
 
 class LanguageModel(Protocol):
@@ -58,6 +60,9 @@ class LanguageModel(Protocol):
     def vocabulary(self) -> str:
         """Equal for two models that number the same tokens alike."""
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens says. Callable from every thread."""
+
 
 class ChatModel:
     """One model in memory. It is used by one thread at a time."""
@@ -76,9 +81,17 @@ class ChatModel:
         """The hash of the tokens: see :attr:`.chat.Chat.vocabulary`."""
         return self._chat.vocabulary
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens says."""
+        writer = Writer(self._chat.piece, ())
+        for token in tokens:
+            writer.add(token)
+        writer.finish()
+        return writer.text
+
     def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: OnText) -> Completion:
         """The next message of a chat. ``on_text`` is called after each token is drawn. Raises ContextOverflowError."""
-        prompt = self._chat.tokenize(messages)
+        prompt = [*self._chat.tokenize(messages), *sampling.begun]
         limit = min(sampling.max_tokens, self._room(prompt))
         writer = Writer(self._chat.piece, sampling.stop)
         drawn: list[int] = []

@@ -209,6 +209,9 @@ class InferenceQueue(JobQueue):
     def vocabulary(self) -> str:
         return self._model.vocabulary
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        return self._model.text_of(tokens)
+
     def _run(self, task: Task) -> Outcome | JobError:
         self._log.emit("start", job=task.job)
         outcome = self._infer(task)

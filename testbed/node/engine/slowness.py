@@ -79,6 +79,10 @@ class SlowedModel:
         """The model's own."""
         return self._model.vocabulary
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The model's own."""
+        return self._model.text_of(tokens)
+
 
 def _compute(seconds: float) -> None:
     """Use ``seconds`` of this thread's CPU time."""

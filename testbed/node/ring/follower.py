@@ -60,6 +60,11 @@ class Follower:
         """Refuse; raises JobError."""
         raise JobError(f"a ring verifies no drafts; {self._seat.config.name} holds a part of a model")
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """Refuse; raises JobError."""
+        del tokens
+        raise JobError(f"a ring hands out no tokens; {self._seat.config.name} holds a part of a model")
+
     async def serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hop.run())

@@ -110,6 +110,11 @@ class Head(JobQueue):
         """Refuse; raises JobError."""
         raise _no_drafts(self._seat)
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """Refuse; raises JobError."""
+        del tokens
+        raise _no_drafts(self._seat)
+
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
     async def _admit(self) -> None:

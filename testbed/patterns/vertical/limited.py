@@ -120,6 +120,10 @@ class LimitedParticipant:
         reservation.settle(Completion("", read, 1, True))
         return verification
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What an answer of these tokens says."""
+        return self._owner.text_of(tokens)
+
     async def reaches(self, peer: Peer, timeout: float) -> bool:
         """Whether ``peer`` answers within ``timeout`` seconds."""
         return await self._owner.reaches(peer, timeout)
