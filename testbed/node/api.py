@@ -43,6 +43,7 @@ from testbed.node.incoming import (
     ServerSentEvents,
     in_openai_form,
     refusal_of,
+    serve,
 )
 from testbed.node.journal import UNNAMED
 from testbed.node.openai.chats import ChatRequest
@@ -83,26 +84,29 @@ class NodeApi:
     def for_network(self) -> web.Application:
         """The API on the emulated network."""
         application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[in_openai_form])
-        application.add_routes(
-            [
-                web.post(CHATS, self._chat),
-                web.post(VERIFICATIONS, self._verifications),
-                web.post(DELEGATIONS, self._delegations),
-                web.delete(f"{CALLS}/{{name}}", self._calls),
-                web.post("/v1/completions", self._text),
-                web.get("/v1/models", self._models),
-                web.get("/v1/models/{name:.+}", self._model),
-                web.get("/health", self._health),
-            ]
-        )
+        serve(application, *self._routes)
         return application
 
     def for_host(self) -> web.Application:
         """The API for the host."""
-        application = self.for_network()
-        application.add_routes([web.post("/prompts", self._prompt), web.get("/neighbours", self._neighbours)])
+        application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[in_openai_form])
         EventApi(self._log).add_to(application)
+        own = (web.post("/prompts", self._prompt), web.get("/neighbours", self._neighbours))
+        serve(application, *self._routes, *own)
         return application
+
+    @property
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.post(CHATS, self._chat),
+            web.post("/v1/completions", self._text),
+            web.post(VERIFICATIONS, self._verifications),
+            web.post(DELEGATIONS, self._delegations),
+            web.delete(f"{CALLS}/{{name}}", self._calls),
+            web.get("/v1/models", self._models),
+            web.get("/v1/models/{name:.+}", self._model),
+            web.get("/health", self._health),
+        ]
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
         incoming = await self._intake.read(http, ChatRequest)

@@ -146,6 +146,34 @@ class ServerSentEvents:
         return len(refusal.body)
 
 
+def serve(application: web.Application, *routes: web.RouteDef) -> None:
+    """Serve ``routes`` and those that the application has; every other path and method is refused.
+
+    Both without aiohttp's own answer to the header Expect, which fails at bytes that are no UTF-8.
+    """
+    last = web.route("*", "/{path:.*}", _nothing)
+    for route in (*routes, last):
+        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, "expect_handler": _go_on}).register(
+            application.router
+        )
+
+
+async def _nothing(http: web.Request) -> web.StreamResponse:
+    methods = {route.method for route in http.app.router.routes() if _path(route) == http.path}
+    if not methods:
+        raise RefusedError(404, f"there is nothing at {http.path}")
+    raise RefusedError(405, f"{http.path} takes {', '.join(sorted(methods))}")
+
+
+def _path(route: web.AbstractRoute) -> str:
+    return "" if route.resource is None else route.resource.canonical
+
+
+async def _go_on(http: web.Request) -> None:
+    if http.transport is not None and http.headers["Expect"].lower() == "100-continue":
+        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 @web.middleware
 async def in_openai_form(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error in one form: a refusal, what aiohttp itself refuses, and what nobody expected."""

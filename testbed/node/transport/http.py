@@ -19,6 +19,7 @@ _SHUTDOWN: Final = 60.0
 def _without_traceback(record: logging.LogRecord) -> bool:
     """What is no HTTP is the client's mistake: one line in the log is enough."""
     if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.msg, record.args = "no HTTP: %s", (record.exc_info[1].message.partition("\n")[0],)
         record.exc_info = None
     return True
 
