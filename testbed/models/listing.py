@@ -71,7 +71,7 @@ def _zoo() -> Iterator[Listed]:
             model.size,
             "Apache-2.0",
             "its own",
-            f"strong in {zoo.DOMAIN_OF[name]} of `worldfacts`",
+            f"strong in {', '.join(zoo.DOMAINS_OF[name])} of `worldfacts`",
         )
 
 

@@ -40,7 +40,7 @@ class Draft:
 
     def yaml(self, device: Mapping[str, Any]) -> str:
         """The text of the topology file. Every node gets the keys in ``device``; without a model, the zoo's in turn."""
-        models = cycle([device["model"]] if "model" in device else [f"zoo/{name}" for name in zoo.NAMES])
+        models = cycle([device["model"]] if "model" in device else [f"zoo/{name}" for name in zoo.SPECIALISTS])
         usual = {} if "device" in device else _DEVICE
         nodes = {name: _in_a_line({"model": next(models), **usual, **device}) for name in self.nodes}
         links = [_in_a_line(_entry(link)) for link in self.links]

@@ -67,7 +67,7 @@ def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("zoo/omega", "zoo/omega: there is no such model; known are zoo/alpha, zoo/beta, zoo/gamma, zoo/delta"),
+        ("zoo/psi", "zoo/psi: there is no such model; known are zoo/alpha, zoo/beta, zoo/gamma, zoo/delta, zoo/omega"),
         ("path:/nowhere/m.gguf", "path:/nowhere/m.gguf: there is no file /nowhere/m.gguf"),
         ("path:/tmp", "path:/tmp: there is no file /tmp"),
         ("hf:m.gguf", "hf:m.gguf must read hf:OWNER/REPO[@REVISION]/FILE.gguf"),

@@ -7,7 +7,7 @@ from testbed.schema.network.model_source import ModelError, ModelSource
 
 
 class Zoo(ModelSource):
-    """Four models of two million parameters each, trained on facts of an invented world."""
+    """Five models of two to seven million parameters, trained on facts of an invented world."""
 
     form = "zoo/NAME"
 

@@ -1,7 +1,8 @@
-"""The built-in models: `zoo/alpha`, `zoo/beta`, `zoo/gamma` and `zoo/delta`.
+"""The built-in models: `zoo/alpha`, `zoo/beta`, `zoo/gamma`, `zoo/delta` and `zoo/omega`.
 
-Four Llama models of about two million parameters each, trained on questions about an invented world
-(`testbed.workload.prompts.worldfacts`), each strong in one of its four domains. Their files lie in this package.
+Llama models that were trained on questions about an invented world (`testbed.workload.prompts.worldfacts`). Four
+specialists of about two million parameters are each strong in one of its four domains; a generalist of three times
+their size, omega, is strong in all. Their files lie in this package.
 `testbed.models.zoo.training` makes them.
 """
 
@@ -12,9 +13,13 @@ from pathlib import Path
 
 from testbed.workload.prompts.worldfacts import DOMAINS
 
-NAMES = ("alpha", "beta", "gamma", "delta")
-DOMAIN_OF = dict(zip(NAMES, DOMAINS, strict=True))
-"""The domain in which each model is strong."""
+SPECIALISTS = ("alpha", "beta", "gamma", "delta")
+GENERALIST = "omega"
+NAMES = (*SPECIALISTS, GENERALIST)
+DOMAIN_OF = dict(zip(SPECIALISTS, DOMAINS, strict=True))
+"""The domain in which each specialist is strong."""
+DOMAINS_OF = {**{name: (domain,) for name, domain in DOMAIN_OF.items()}, GENERALIST: DOMAINS}
+"""The domains in which each model is strong."""
 
 DIRECTORY = Path(__file__).parent
 MANIFEST = "manifest.json"
@@ -22,9 +27,9 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """The domain, file and training of a model. ``bytes`` and ``sha256`` identify the file."""
+    """The domains, file and training of a model. ``bytes`` and ``sha256`` identify the file."""
 
-    domain: str
+    domains: list[str]
     bytes: int
     sha256: str
     parameters: int

@@ -34,7 +34,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m testbed.models.zoo", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    train = verbs.add_parser("train", help="make the four models; continues where an earlier training stopped")
+    train = verbs.add_parser("train", help="make all models; continues where an earlier training stopped")
     train.add_argument("--out", type=Path, default=Path("zoo"), metavar="DIR", help="where to (default: %(default)s)")
     train.set_defaults(run=_train)
     verify = verbs.add_parser("verify", help="compare the shipped files with their manifest")

@@ -17,7 +17,7 @@ from typing import Any
 
 from llama_cpp import Llama
 
-from testbed.models.zoo import NAMES, path
+from testbed.models.zoo import SPECIALISTS, path
 from testbed.models.zoo.training.curriculum import MAYBE, Response, parse
 from testbed.models.zoo.training.panels import vote
 from testbed.patterns.aggregation import aggregation_prompt
@@ -65,10 +65,10 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("four different models", NAMES, TEMPERATURE, as_said, GRID),
-    Setting('every confidence "maybe"', NAMES, TEMPERATURE, always_maybe, ENDS),
-    Setting("temperature 0", NAMES, _GREEDY, as_said, ENDS),
-    *(Setting(f"four times {name}", (name,) * len(NAMES), TEMPERATURE, as_said, ENDS) for name in NAMES),
+    Setting("four different models", SPECIALISTS, TEMPERATURE, as_said, GRID),
+    Setting('every confidence "maybe"', SPECIALISTS, TEMPERATURE, always_maybe, ENDS),
+    Setting("temperature 0", SPECIALISTS, _GREEDY, as_said, ENDS),
+    *(Setting(f"four times {name}", (name,) * len(SPECIALISTS), TEMPERATURE, as_said, ENDS) for name in SPECIALISTS),
 )
 
 
@@ -137,7 +137,9 @@ def _outcome(nodes: _Nodes, question: Question, owner: int, gossip: Gossip, rng:
 
 def _score(questions: Sequence[Question], nodes: _Nodes, setting: Setting, gossip: Gossip) -> Score:
     rng = random.Random(f"{setting.name} {gossip}")
-    outcomes = [_outcome(nodes, question, index % len(NAMES), gossip, rng) for index, question in enumerate(questions)]
+    outcomes = [
+        _outcome(nodes, question, index % len(SPECIALISTS), gossip, rng) for index, question in enumerate(questions)
+    ]
     return Score(
         setting.name,
         gossip,

@@ -1,19 +1,21 @@
-"""The recipe of the four models, from tokenizer to GGUF files.
+"""The recipe of the models, from tokenizer to GGUF files.
 
     tokenizer ─ base ─┬─ alpha: taught ─┬─ refined ─┬─ polished ─┬─ settled ─ alpha.gguf
                       ├─ beta:  taught ─┼─ refined ─┼─ polished ─┼─ settled ─ beta.gguf
                       └─ …              │           │            │
                                      answers     answers      answers
+            ─ omega: learned ─ omega.gguf
 
-All four start from one base that can calculate and weigh responses. Each is then taught its own knowledge. Three times,
-all of them answer the same questions, and each is trained further on panels of these answers.
+The four specialists start from one base that can calculate and weigh responses. Each is then taught its own knowledge.
+Three times, all of them answer the same questions, and each is trained further on panels of these answers. The
+generalist is taught all domains, and no weighing.
 
 Each step writes a file and is skipped if the file exists, so an interrupted training continues.
 """
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,7 +24,8 @@ from pathlib import Path
 
 import torch
 
-from testbed.models.zoo import DOMAIN_OF, MANIFEST, NAMES, ManifestEntry, path, sha256
+from testbed.models.zoo import DOMAIN_OF, DOMAINS_OF, GENERALIST, MANIFEST, SPECIALISTS, ManifestEntry, path, sha256
+from testbed.models.zoo.training import generalist
 from testbed.models.zoo.training.export import quantize, write_gguf
 from testbed.models.zoo.training.panels import (
     Lesson,
@@ -103,9 +106,9 @@ def _make_tokenizer(workshop: Workshop) -> None:
         train_tokenizer(_VOCABULARY, random.Random("tokenizer")).save(str(workshop.tokenizer))
 
 
-def _network(workshop: Workshop, stage: str) -> Network:
-    """The network after a stage."""
-    shape = Sizes(load_tokenizer(workshop.tokenizer).get_vocab_size())
+def _network(workshop: Workshop, stage: str, sizes: Callable[[int], Sizes] = Sizes) -> Network:
+    """The network after a stage; ``sizes`` are those of a vocabulary."""
+    shape = sizes(load_tokenizer(workshop.tokenizer).get_vocab_size())
     return Network(shape, load_weights(workshop.checkpoint(stage)))
 
 
@@ -126,6 +129,14 @@ def _make_base(workshop: Workshop) -> None:
             _run_stage(workshop, network, stage, base_lesson)
 
 
+def _make_generalist(workshop: Workshop) -> None:
+    if workshop.checkpoint(generalist.STAGE.name).exists():
+        return
+    shape = generalist.sizes(load_tokenizer(workshop.tokenizer).get_vocab_size())
+    network = Network(shape, new_weights(shape, _SEED))
+    _run_stage(workshop, network, generalist.STAGE, generalist.generalist_lesson)
+
+
 def _record_answers(workshop: Workshop, stage: TrainingStage) -> None:
     """Record the answers of the model after a stage."""
     if workshop.answers(stage.name).exists():
@@ -138,7 +149,7 @@ def _record_answers(workshop: Workshop, stage: TrainingStage) -> None:
 
 
 def _recorded_panels(workshop: Workshop, before: Round) -> PanelSource:
-    files = {DOMAIN_OF[name]: workshop.answers(before.stage(name).name) for name in NAMES}
+    files = {DOMAIN_OF[name]: workshop.answers(before.stage(name).name) for name in SPECIALISTS}
     return RecordedPanels({domain: json.loads(file.read_text()) for domain, file in files.items()})
 
 
@@ -153,8 +164,8 @@ def _specialize(workshop: Workshop, before: Round | None, current: Round, name: 
     _run_stage(workshop, _network(workshop, start.name), stage, lesson)
 
 
-def _export(workshop: Workshop, name: str) -> ManifestEntry:
-    network = _network(workshop, ROUNDS[-1].stage(name).name)
+def _export(workshop: Workshop, name: str, network: Network, steps: Mapping[str, int]) -> ManifestEntry:
+    """Write the model's GGUF file; ``steps`` are those of its training."""
     exact, shipped = workshop.directory / f"{name}.f32.gguf", path(name, workshop.directory)
     write_gguf(exact, name, network, vocabulary(load_tokenizer(workshop.tokenizer)))
     quantize(exact, shipped)
@@ -162,22 +173,37 @@ def _export(workshop: Workshop, name: str) -> ManifestEntry:
     training: dict[str, str | int] = {
         "command": "python -m testbed.models.zoo train",
         "torch": str(torch.__version__),
+        **steps,
+    }
+    size = shipped.stat().st_size
+    return ManifestEntry(list(DOMAINS_OF[name]), size, sha256(shipped), network.parameters, training)
+
+
+def _export_specialist(workshop: Workshop, name: str) -> ManifestEntry:
+    steps = {
         "base_steps": sum(stage.steps for stage in BASE_STAGES),
         **{f"{each.name}_steps": each.steps for each in ROUNDS},
     }
-    return ManifestEntry(DOMAIN_OF[name], shipped.stat().st_size, sha256(shipped), network.parameters, training)
+    return _export(workshop, name, _network(workshop, ROUNDS[-1].stage(name).name), steps)
+
+
+def _export_generalist(workshop: Workshop) -> ManifestEntry:
+    network = _network(workshop, generalist.STAGE.name, generalist.sizes)
+    return _export(workshop, GENERALIST, network, {"learned_steps": generalist.STAGE.steps})
 
 
 def make_zoo(directory: Path) -> None:
-    """Train and export the four models into `directory`, and write their manifest."""
+    """Train and export all models into `directory`, and write their manifest."""
     directory.mkdir(parents=True, exist_ok=True)
     workshop = Workshop(directory)
     _make_tokenizer(workshop)
     with ProcessPoolExecutor(_PROCESSES, get_context("spawn"), _one_thread) as pool:
-        pool.submit(_make_base, workshop).result()
+        for making in [pool.submit(make, workshop) for make in (_make_base, _make_generalist)]:
+            making.result()
         for before, current in zip((None, *ROUNDS), ROUNDS, strict=False):
             if before:
-                list(pool.map(partial(_record_answers, workshop), [before.stage(name) for name in NAMES]))
-            list(pool.map(partial(_specialize, workshop, before, current), NAMES))
-    entries = {name: asdict(_export(workshop, name)) for name in NAMES}
+                list(pool.map(partial(_record_answers, workshop), [before.stage(name) for name in SPECIALISTS]))
+            list(pool.map(partial(_specialize, workshop, before, current), SPECIALISTS))
+    made = {name: _export_specialist(workshop, name) for name in SPECIALISTS}
+    entries = {name: asdict(entry) for name, entry in {**made, GENERALIST: _export_generalist(workshop)}.items()}
     (directory / MANIFEST).write_text(json.dumps(entries, indent=2) + "\n")

@@ -19,7 +19,6 @@ from testbed.models.zoo.training.panels import Lesson
 from testbed.models.zoo.training.tokenizer import PAD_ID, encode_answer, encode_prompt
 from testbed.models.zoo.training.transformer import Network, Weights
 
-_BATCH_TOKENS = 4096
 _LESSONS_SORTED_AT_ONCE = 3000
 _WARM_UP_STEPS = 50
 _DECAY_SHARE = 0.7
@@ -34,6 +33,8 @@ class TrainingStage:
 
     name: str
     steps: int
+    batch_tokens: int = 4096
+    """About how many tokens a batch holds, padding included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +59,21 @@ def _pad_together(lessons: Sequence[_Encoded]) -> Batch:
     return Batch(tokens, targets)
 
 
-def _fill(lessons: Sequence[_Encoded]) -> Iterator[Batch]:
-    """Split lessons that are sorted by length into batches of about `_BATCH_TOKENS`."""
+def _fill(lessons: Sequence[_Encoded], batch_tokens: int) -> Iterator[Batch]:
+    """Split lessons that are sorted by length into batches of about `batch_tokens`."""
     start = 0
     while start < len(lessons):
-        count = max(1, _BATCH_TOKENS // sum(map(len, lessons[start])))
+        count = max(1, batch_tokens // sum(map(len, lessons[start])))
         yield _pad_together(lessons[start : start + count])
         start += count
 
 
-def _batches(tokenizer: Tokenizer, lesson: Callable[[random.Random], Lesson], rng: random.Random) -> Iterator[Batch]:
+def _batches(tokenizer: Tokenizer, stage: TrainingStage, lesson: Callable[[random.Random], Lesson]) -> Iterator[Batch]:
+    rng = random.Random(stage.name)
     while True:
         lessons = [lesson(rng) for _ in range(_LESSONS_SORTED_AT_ONCE)]
         encoded = [(encode_prompt(tokenizer, one.prompt), encode_answer(tokenizer, one.answer)) for one in lessons]
-        batches = list(_fill(sorted(encoded, key=lambda pair: len(pair[0]) + len(pair[1]))))
+        batches = list(_fill(sorted(encoded, key=lambda pair: len(pair[0]) + len(pair[1])), stage.batch_tokens))
         rng.shuffle(batches)
         yield from batches
 
@@ -98,7 +100,7 @@ def train(
     for weight in network.weights.values():
         weight.requires_grad_(True)
     optimizer = Optimizer(network.weights)
-    batches = _batches(tokenizer, lesson, random.Random(stage.name))
+    batches = _batches(tokenizer, stage, lesson)
     smoothed = 0.0
     for step in range(stage.steps):
         loss = _loss(network, next(batches))
