@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from testbed.node.openai.chats import ChatRequest
 from testbed.patterns.participant import Budget, Tier, Verification
@@ -18,6 +18,14 @@ class VerificationRequest(ChatRequest):
 
     tokens: list[_Token] = Field(min_length=1)
     vocabulary: str
+
+    @model_validator(mode="after")
+    def _check(self) -> "VerificationRequest":
+        """Refuse what is of answers alone: there is none."""
+        for name in ("n", "stop", "stream", "logprobs", "response_format"):
+            if getattr(self, name):
+                raise ValueError(f"a verification has no {name}")
+        return self
 
 
 class ContinuationRequest(ChatRequest):
