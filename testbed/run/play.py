@@ -46,9 +46,12 @@ async def _deliver_all(world: World, recording: Recording, timeline: Timeline, a
         beside = await stack.enter_async_context(asyncio.TaskGroup())
         works = (_sample(recording), recording.follow(), timeline.play(), tend(world, timeline.effects, timeline.fail))
         tasks = [beside.create_task(work) for work in works]
+        begun: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as deliveries:
             for arrival in arrivals:
-                deliveries.create_task(deliver(arrival, sessions[arrival.node], recording, scorer, limit))
+                before = None if arrival.after is None else begun[arrival.after]
+                delivery = deliver(arrival, before, sessions[arrival.node], recording, scorer, limit)
+                begun[arrival.prompt] = deliveries.create_task(delivery)
         for task in tasks:
             task.cancel()
 
@@ -63,13 +66,20 @@ async def _sample(recording: Recording) -> None:
 
 
 async def deliver(
-    arrival: Arrival, session: Session, recording: Recording, scorer: Scorer, limit: float | None
+    arrival: Arrival,
+    before: asyncio.Task[None] | None,
+    session: Session,
+    recording: Recording,
+    scorer: Scorer,
+    limit: float | None,
 ) -> None:
     """Hand a prompt to its owner, see that it ends, answered or failed with a reason, and judge its answer.
 
-    A prompt that has not ended after ``limit`` seconds of play has failed, also if it has not arrived by then.
+    ``before`` is the delivery that it comes after. A prompt that has not ended after ``limit`` seconds of play has
+    failed, also if it has not arrived by then.
     """
-    due, over = recording.zero + arrival.at, recording.zero + (math.inf if limit is None else limit)
+    over = recording.zero + (math.inf if limit is None else limit)
+    due = arrival.at + (recording.zero if before is None else await _end(before))
     await asyncio.sleep(min(due, over) - asyncio.get_running_loop().time())
     text, truth = arrival.question.text, arrival.question.truth
     recording.emit("prompt", prompt=arrival.prompt, owner=arrival.node, text=text, truth=truth)
@@ -87,3 +97,9 @@ async def deliver(
     else:
         score = await asyncio.to_thread(score_answer, scorer, arrival.question, answer)
         recording.emit("score", prompt=arrival.prompt, **asdict(score))
+
+
+async def _end(delivery: asyncio.Task[None]) -> float:
+    """The time at which a delivery ends."""
+    await asyncio.wait([delivery])
+    return asyncio.get_running_loop().time()

@@ -190,7 +190,7 @@ class Scenario(Spec):
     def extent(self) -> Extent:
         """What the scenario fixes about its play in advance."""
         workload = self.workload
-        seconds = workload.count / (workload.arrivals.rate * len(self.owners))
+        seconds = workload.arrivals.seconds(workload.count, self.owners)
         last_layer = max(pattern.last_layer for pattern in self.all_patterns)
         return Extent(self.topology, workload.count, last_layer, seconds)
 
@@ -238,6 +238,9 @@ class Scenario(Spec):
         yield from self._pattern_mistakes()
         if not self.owners:
             yield ("pattern",), "no node is left at which prompts could arrive"
+            return
+        if wrong := list(self.workload.arrivals.mistakes(self.workload.count, self.owners)):
+            yield from ((("workload", "arrivals", *loc), message) for loc, message in wrong)
             return
         for loc, message in timeline_mistakes(self.timeline, self.extent):
             yield ("timeline", *loc), message

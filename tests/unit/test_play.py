@@ -96,9 +96,11 @@ class Server:
         self.seen.append({"t": REAL_TIME.now(), "node": self.name, "event": event, **fields})
 
 
-def _played(files: Any, tmp_path: Path, *nodes: Server) -> list[Event]:
+def _played(
+    files: Any, tmp_path: Path, *nodes: Server, arrivals: str = "{process: poisson, rate: 200/s}"
+) -> list[Event]:
     """The events that a run with such nodes records."""
-    scenario = files.load("workload.arrivals.rate=200/s")
+    scenario = files.load(f"workload.arrivals={arrivals}")
     handles: Sequence[NodeHandle] = nodes
     world: Any = SimpleNamespace(
         plan=SimpleNamespace(scenario=scenario, synthetic=()),
@@ -130,3 +132,21 @@ def test_prompts_of_a_node_that_ended_are_lost_with_its_own_reason(files: Any, t
     assert {event["prompt"]: event["reason"] for event in events if event["event"] == "lost"} == dict.fromkeys(
         of_b, "b: unplugged"
     )
+
+
+def test_a_user_of_a_closed_loop_has_one_prompt_outstanding(files: Any, tmp_path: Path) -> None:
+    nodes = (Server("a"), Server("b"))
+    events = _played(files, tmp_path, *nodes, arrivals="{process: closed, users: 1, think: 2ms}")
+    for node in nodes:
+        prompts = {event["prompt"] for event in events if event["event"] == "prompt" and event["owner"] == node.name}
+        assert len(prompts) == 3
+        order = [event["event"] for event in events if event.get("prompt") in prompts]
+        own = [kind for kind in order if kind in ("prompt", "answer")]
+        assert own == ["prompt", "answer"] * 3
+
+
+def test_a_user_asks_again_after_a_prompt_that_was_lost(files: Any, tmp_path: Path) -> None:
+    nodes = (Server("a", mortal=True), Server("b"))
+    events = _played(files, tmp_path, *nodes, arrivals="{process: closed, users: 1, think: 0s}")
+    assert sum(event["event"] == "prompt" for event in events) == 6
+    assert sum(event["event"] == "lost" for event in events) == 3

@@ -53,7 +53,7 @@ class Stranger:
 WORKLOAD = """\
 from itertools import count
 
-from testbed.workload.arrivals.base import ArrivalProcess
+from testbed.workload.arrivals.base import OpenLoop
 from testbed.workload.prompts.base import PromptSource, Question
 from testbed.workload.scoring.base import Scorer
 
@@ -63,9 +63,9 @@ class One(PromptSource):
         return [Question("1 + 1?", "2")] * count
 
 
-class Regular(ArrivalProcess):
-    def times(self, generator):
-        return (number / self.rate for number in count(1))
+class Regular(OpenLoop):
+    def times(self, rate, generator):
+        return (number / rate for number in count(1))
 
 
 class Overlap(Scorer):

@@ -22,12 +22,13 @@ FEWEST: Final = 100
 class ExpectedLoad:
     """The calls that a pattern asks nodes for.
 
-    ``rate`` is the rate at which prompts arrive at each owner, in prompts per second. ``calls`` has by node and role
+    ``rate`` is the rate at which prompts arrive at each owner, in prompts per second; None if it is not the same at all
+    of them, or not known beforehand. ``calls`` has by node and role
     the number of calls for each prompt that arrives at every owner. ``most`` is the largest number of calls of a
     prompt. ``memoryless`` says that prompts arrive as a Poisson process, which the M/G/1 formula assumes.
     """
 
-    rate: float
+    rate: float | None
     calls: Mapping[str, Mapping[str, float]]
     most: int
     memoryless: bool
@@ -39,8 +40,11 @@ class ExpectedLoad:
         if calls is None:
             return None
         arrivals = scenario.workload.arrivals
+        rates = arrivals.mean_rates(scenario.owners) or {}
+        known = {rates.get(owner) for owner in scenario.owners}
+        rate = known.pop() if len(known) == 1 else None
         most = max((most for _, most in scenario.calls.values()), default=1)
-        return cls(arrivals.rate, calls, most, arrivals.memoryless)
+        return cls(rate, calls, most, arrivals.memoryless)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``manifest.json``."""
@@ -68,7 +72,8 @@ class QueueFigures:
     ``seconds`` is the length of that time, ``mean_under_load`` the mean length of the queue in it. ``services`` are by
     role. Loads are in seconds of work per second: ``offered`` is the work that came, ``utilisation`` the work that the
     scenario's rate of prompts amounts to (None without services of some role), ``theorem`` the load by the paper's
-    theorem. ``model`` is the mean length that an M/G/1 queue with the offered work has; None if there is none.
+    theorem; both are None without such a rate. ``model`` is the mean length that an M/G/1 queue with the offered work
+    has; None if there is none, or arrivals are not Poisson.
     """
 
     seconds: float
@@ -76,7 +81,7 @@ class QueueFigures:
     services: Mapping[str, Services]
     offered: float
     utilisation: float | None
-    theorem: float
+    theorem: float | None
     model: float | None
     trend: Trend | None
 
@@ -111,8 +116,8 @@ def queue_figures(measured: Measurements, load: ExpectedLoad | None) -> dict[str
             mean_under_load=queues[node].mean,
             services=services,
             offered=came / seconds * fmean(inference.held for inference in own),
-            utilisation=utilisation(load.rate, load.calls.get(node, {}), services),
-            theorem=theorem(load, slowest),
+            utilisation=None if load.rate is None else utilisation(load.rate, load.calls.get(node, {}), services),
+            theorem=None if load.rate is None else theorem(load.rate, load.most, slowest),
             model=_model(came / seconds, own) if load.memoryless else None,
             trend=trend(measured.queue_steps[node], seconds) if came >= FEWEST else None,
         )
@@ -141,13 +146,13 @@ def utilisation(rate: float, calls: Mapping[str, float], services: Mapping[str, 
     return rate * sum(number * services[role].mean for role, number in calls.items() if number)
 
 
-def theorem(load: ExpectedLoad, slowest: float) -> float:
+def theorem(rate: float, most: int, slowest: float) -> float:
     """ρ = α·n·λ with n calls for a prompt; all queues are stable if ρ < 1.
 
     That is theorem 1 of arXiv 2412.21200, where n = (k + 1)·M + 1. α is the mean inference time; of devices that
     differ, that of the slowest one (remark 1).
     """
-    return slowest * load.most * load.rate
+    return slowest * most * rate
 
 
 def mean_queue(rate: float, first: Sequence[float], others: Sequence[float]) -> float | None:
