@@ -108,6 +108,23 @@ def test_every_prompt_is_there_with_its_answer(directory: Path, page: Page) -> N
         assert outcome == ("no answer" if answer is None else "right" if right else "wrong")
 
 
+def test_every_prompts_way_says_who_was_asked_what_each_said_and_what_decided() -> None:
+    events = play(scenario(prompts=20))
+    measured = Measurements(events, {})
+    decision = {"from": "n1", "to": "n2", "score": -0.5, "threshold": -0.4, "propensity": None, "reason": "not sure"}
+    decided = {"t": 1e6, "node": "n1", "event": "decision", "prompt": "p1", **decision}
+    rows = {row.name: row for row in prompt_rows(Measurements([*events, decided], {}), {})}
+    assert (rows["p1"].way[-1].who, rows["p1"].way[-1].what) == ("n1", "to n2")
+    assert rows["p1"].way[-1].said == "not sure, score -0.5, threshold -0.4"
+    prompt = max(measured.answers, key=lambda name: len(rows[name].way))
+    done = {e["job"]: e for e in events if e["event"] == "end" and e["job"].startswith(f"{prompt}.")}
+    said = [(step.who, step.said) for step in rows[prompt].way if "layer" in step.what and step.said != "no answer"]
+    assert sorted(said) == sorted((event["node"], event["text"]) for event in done.values())
+    truth = measured.prompts[prompt]["truth"]
+    judged = [step for step in rows[prompt].way if step.right is not None]
+    assert judged and all(step.right == (step.said.split(",")[0] == truth) for step in judged)
+
+
 def test_an_answer_whose_truth_nobody_knows_is_not_judged() -> None:
     unjudged = {"prompt": {"truth": None}, "score": {"value": None, "reason": "the question has no truth"}}
     events = [event | unjudged.get(event["event"], {}) for event in play(scenario(prompts=20))]

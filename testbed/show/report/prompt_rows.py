@@ -1,10 +1,11 @@
 """The table of prompts with their answers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from testbed.analysis.latency import Breakdown
 from testbed.analysis.measurements import Measurements
+from testbed.show.report.ways import WayStep, ways
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,26 @@ class PromptRow:
     truth: str | None
     outcome: str
     spent: Breakdown | None
+    way: Sequence[WayStep] = ()
 
 
 def prompt_rows(measured: Measurements, spent: Mapping[str, Breakdown]) -> Iterator[PromptRow]:
     """A row for each prompt, in the order in which they were handed over."""
+    steps = ways(measured)
     for prompt, event in measured.prompts.items():
         answer = measured.answers.get(prompt)
         said = measured.failures.get(prompt, "play ended before") if answer is None else answer["text"]
         outcome = _outcome(measured, prompt)
         yield PromptRow(
-            prompt, event["t"], event["owner"], event["text"], said, event["truth"], outcome, spent.get(prompt)
+            prompt,
+            event["t"],
+            event["owner"],
+            event["text"],
+            said,
+            event["truth"],
+            outcome,
+            spent.get(prompt),
+            steps.get(prompt, ()),
         )
 
 

@@ -3,7 +3,8 @@
 // Prompts: only rows that hold every word.
 const search = document.querySelector("input[type=search]");
 if (search) {
-  const rows = [...document.querySelectorAll("#prompts tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
+  const shown = (row) => [...row.cells].filter((cell) => cell.className !== "way").map((cell) => cell.textContent).join(" ");
+  const rows = [...document.querySelectorAll("#prompts tbody tr")].map((row) => [row, shown(row).toLowerCase()]);
   const count = document.querySelector("#prompts output");
   search.addEventListener("input", () => {
     const words = search.value.toLowerCase().split(/\s+/);
