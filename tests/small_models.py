@@ -45,7 +45,12 @@ class Shape:
 
     @property
     def normed(self) -> bool:
-        return self.architecture == "qwen3"
+        return self.architecture in ("qwen3", "gemma3")
+
+    @property
+    def renormed(self) -> bool:
+        """Whether the outputs of attention and feed-forward network are normalized."""
+        return self.architecture == "gemma3"
 
 
 def write_model(path: Path, shape: Shape, seed: int = 0) -> Path:
@@ -78,6 +83,8 @@ def _write_header(writer: GGUFWriter, shape: Shape) -> None:
     if shape.architecture == "mistral3":  # attends more sharply from the 16th token on
         writer.add_rope_scaling_orig_ctx_len(16)
         writer.add_attn_temperature_scale(0.1)
+    if shape.architecture == "gemma3":
+        writer.add_sliding_window(8)
     if shape.experts:
         writer.add_expert_count(shape.experts)
         writer.add_expert_used_count(2)
@@ -132,6 +139,9 @@ def _tensors(shape: Shape, draw: np.random.Generator) -> Iterator[tuple[str, NDA
         if shape.biased:
             for name, size in (("q", queries), ("k", keys), ("v", keys)):
                 yield vector(f"{prefix}.attn_{name}.bias", size, around=0)
+        if shape.renormed:
+            yield vector(f"{prefix}.post_attention_norm.weight", shape.width)
+            yield vector(f"{prefix}.post_ffw_norm.weight", shape.width)
         if shape.normed:
             yield vector(f"{prefix}.attn_q_norm.weight", shape.head_width)
             yield vector(f"{prefix}.attn_k_norm.weight", shape.head_width)

@@ -18,9 +18,16 @@ from gguf.gguf_writer import GGUFValue
 
 from testbed.models.gguf_file import EMBEDDING, GgufFile, readable
 from testbed.models.resolution import Model, ModelError
+from testbed.models.windows import EVERYWHERE, Windows
 
-ARCHITECTURES: Final = ("llama", "mistral3", "qwen2", "qwen3")
-"""Architectures that can be split: a layer depends on hidden states and positions, and not on its own number."""
+ARCHITECTURES: Final = ("llama", "mistral3", "qwen2", "qwen3", "gemma3")
+"""Architectures that can be split: a layer depends on hidden states and positions, and not on its own number.
+
+In gemma3 it does: see :mod:`.windows`.
+"""
+
+_OTHER_SCALE: Final = {"gemma3": 62}
+"""Numbers of layers from which llama.cpp tells a model whose attention it scales otherwise."""
 
 FINAL_NORM: Final = "output_norm.weight"
 _OUTPUT: Final = "output.weight"
@@ -48,6 +55,7 @@ class Anatomy:
     layers: tuple[Layer, ...]
     output: int
     shared: int  # copied to every stage
+    windows: Windows = EVERYWHERE
 
 
 class Parts:
@@ -64,6 +72,8 @@ class Parts:
             raise self._refusal(
                 f"it is of the architecture {self.architecture!r}; known are {', '.join(ARCHITECTURES)}"
             )
+        if self.model.layers == _OTHER_SCALE.get(self.architecture):
+            raise self._refusal(f"llama.cpp takes the scale of its attention from its {self.model.layers} layers")
         self._named = {tensor.name: tensor for tensor in self.file.tensors}
         self.layers = self._layers()
         known = {EMBEDDING, *_END, *_SHARED, *(tensor.name for layer in self.layers for tensor in layer.values())}
@@ -133,6 +143,7 @@ def dissect(model: Model) -> Anatomy:
         ),
         output=size_of(parts.end.values()),
         shared=size_of(parts.shared.values()),
+        windows=Windows.of(parts.file),
     )
 
 

@@ -15,6 +15,7 @@ from testbed.core.units import SIZE
 from testbed.models.anatomy import Anatomy
 from testbed.models.resolution import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
 from testbed.models.split import StagePlan
+from testbed.models.windows import refused_layers
 
 _HIDDEN_BYTES: Final = 4
 _TOKENIZER_BYTES: Final = 350  # for each token, measured with a vocabulary of 32,000
@@ -143,7 +144,7 @@ class _Ring:
             for end in ends:
                 stage = self.stage(number, range(begin, end))
                 after = (0.0, 0.0, ()) if number == last else rest(number + 1, end)
-                if stage.fits and after is not None:
+                if stage.fits and self.anatomy.windows.allow(stage.layers) and after is not None:
                     found.append((max(stage.time, after[0]), stage.time + after[1], (stage, *after[2])))
             return min(found, key=lambda one: one[:2], default=None)
 
@@ -171,6 +172,8 @@ def _as_asked(model: str, ring: _Ring, split: Sequence[int]) -> Placement:
         )
     stages = [ring.stage(number, layers) for number, layers in enumerate(plan.ranges)]
     for stage in stages:
+        if not ring.anatomy.windows.allow(stage.layers):
+            raise ModelError(f"{model}: {refused_layers(stage.layers)}")
         if not stage.fits:
             raise ModelError(
                 f"node {stage.member.name!r} cannot hold layers {_written(stage.layers)} of {model}: {_sum(stage)} MiB"

@@ -26,6 +26,7 @@ from testbed.core.cache import appearing, cache_folder
 from testbed.models.anatomy import FINAL_NORM, Parts
 from testbed.models.gguf_file import EMBEDDING
 from testbed.models.resolution import Model, ModelError
+from testbed.models.windows import PERIOD, Windows, refused_layers
 
 _FORMAT: Final = 1
 """Version of the files, part of their path: files of older versions are not reused."""
@@ -174,6 +175,12 @@ def _stage_header(parts: Parts, layers: range, vocabulary: int) -> dict[str, GGU
         for key in parts.header
         if key.startswith(("general.", "testbed.", f"{architecture}."))
     }
+    windows = Windows.of(parts.file)
+    if windows.period:
+        period = windows.of_stage(layers)
+        if period is None:
+            raise ModelError(f"{parts.model.reference}: {refused_layers(layers)}")
+        header[f"{architecture}.{PERIOD}"] = GGUFValue(period, GGUFValueType.UINT32)
     name = f"{parts.model.reference}, layers {written(layers)} of {len(parts.layers)}"
     return header | {
         "general.name": GGUFValue(name, GGUFValueType.STRING),

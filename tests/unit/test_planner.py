@@ -10,6 +10,7 @@ import pytest
 from testbed.models.anatomy import Anatomy, Layer
 from testbed.models.planner import Load, Member, place
 from testbed.models.resolution import AGENT_MEMORY, ModelError
+from testbed.models.windows import Windows
 
 MIB = 2**20
 LOAD = Load(samples=4, context=512, batch=32)
@@ -45,7 +46,8 @@ def test_no_split_that_fits_has_a_faster_slowest_stage(seed: int) -> None:
     draw = random.Random(seed)
     layers = tuple(Layer(draw.randint(1, 30) * MIB, draw.choice([32, 64, 256])) for _ in range(draw.randint(2, 9)))
     output = draw.randint(1, 60) * MIB
-    anatomy = Anatomy("llama", 256, 1000, output, layers, output, shared=draw.randint(0, MIB))
+    windows = Windows(draw.choice([0, 0, 3]))
+    anatomy = Anatomy("llama", 256, 1000, output, layers, output, draw.randint(0, MIB), windows)
     count = draw.randint(1, min(4, len(layers)))
     members = [
         Member(name, AGENT_MEMORY + draw.randint(20, 150) * MIB, draw.choice([0.1, 0.2, 0.5, 1.0]))

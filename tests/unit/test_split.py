@@ -192,8 +192,15 @@ def test_another_architecture_is_refused_by_its_name(architecture: str, tmp_path
         split(model, StagePlan((3,)), tmp_path)
     assert str(refusal.value) == (
         f"{model.reference} cannot be split: it is of the architecture {architecture!r}; "
-        "known are llama, mistral3, qwen2, qwen3"
+        "known are llama, mistral3, qwen2, qwen3, gemma3"
     )
+
+
+@pytest.mark.parametrize("stages", [(5, 7), (11, 1), (6, 5, 1)])
+def test_a_stage_whose_windows_llama_cpp_cannot_make_is_refused(stages: tuple[int, ...], tmp_path: Path) -> None:
+    model = _model(tmp_path / "gemma3.gguf", architecture="gemma3", layers=12)
+    with pytest.raises(ModelError, match=r"layers \d+-11 cannot be a stage: which layers have a sliding window"):
+        split(model, StagePlan(stages), tmp_path)
 
 
 def test_files_are_found_again_and_shared_by_plans(model: Model, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_whatever_the_shape_the_split_and_the_chunks(seed: int, tmp_path: Path) 
     heads = kv_heads * groups
     shape = Shape(
         architecture=architecture,
-        layers=draw.randint(2, 6),
+        layers=draw.randint(2, 5),
         width=heads * head_width if architecture == "qwen2" else 32 * draw.randint(1, 5),  # as llama.cpp wants it
         heads=heads,
         kv_heads=kv_heads,
@@ -81,6 +81,15 @@ def test_whatever_the_shape_the_split_and_the_chunks(seed: int, tmp_path: Path) 
     chunk = draw.randint(1, len(PROMPT))
     with Rings(resolve(f"path:{path}"), tmp_path, Limits(CONTEXT, 1, chunk, 1)) as rings:
         assert np.array_equal(rings.ring(plan).draw([PROMPT], TOKENS)[0], whole(path, PROMPT, TOKENS))
+
+
+@pytest.mark.parametrize("stages", [(6, 6), (3, 5, 4), (1, 9, 2), (2, 4, 6)])
+def test_sliding_windows_are_those_of_the_layers_in_one_piece(stages: tuple[int, ...], tmp_path: Path) -> None:
+    """Layers 5 and 11 of twelve attend to all tokens, the others to the last eight."""
+    path = write_model(tmp_path / "model.gguf", Shape("gemma3", layers=12, tied=True, kind=Kind.Q8_0))
+    with Rings(resolve(f"path:{path}"), tmp_path, LIMITS) as rings:
+        drawn = rings.ring(StagePlan(stages)).draw([PROMPT], TOKENS)[0]
+    assert np.array_equal(drawn, whole(path, PROMPT, TOKENS))
 
 
 @pytest.mark.parametrize("name", zoo.NAMES)

@@ -13,6 +13,8 @@ from testbed.node.engine.stage import StageError
 from testbed.patterns.protocol import ChatOptions
 
 _EMBEDDING = "token_embd.weight"
+_SCALED = ("gemma3",)
+"""Architectures that multiply embeddings by the root of their width. llama.cpp does so with tokens, not with rows."""
 
 
 class Front(Chat):
@@ -23,6 +25,7 @@ class Front(Chat):
         try:
             llama = Llama(str(path), vocab_only=True, verbose=False)
             self._embedding = ggml.Table(path, _EMBEDDING, rows=llama.n_vocab())
+            self._scaled = llama.metadata["general.architecture"] in _SCALED
         except (OSError, ValueError) as error:
             raise StageError(f"{path} is not the front of a model: {error}") from error
         super().__init__(llama, options)
@@ -35,9 +38,10 @@ class Front(Chat):
     def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """The embedding of each token, equal bit by bit to llama.cpp's own. Raises StageError for an unknown token."""
         try:
-            return self._embedding.rows(tokens)
+            rows = self._embedding.rows(tokens)
         except IndexError as error:
             raise StageError(f"there is no such token: {error}") from error
+        return rows * np.sqrt(np.float32(self.width)) if self._scaled else rows
 
     def close(self) -> None:
         """Free the memory, and close the file."""
