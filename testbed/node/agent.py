@@ -141,6 +141,10 @@ class Agent:
         self._jobs.forget(name)
         self._delegations.forget(name)
 
+    async def count(self, request: GenerationRequest) -> int:
+        """The number of a chat's tokens, at least where they exceed the context; raises JobError."""
+        return await asyncio.to_thread(self._inference.count, request.chat)
+
     async def vocabulary(self) -> str:
         """The hash of the model's tokens; raises JobError where there is no model to compare."""
         return await asyncio.to_thread(self._inference.vocabulary)

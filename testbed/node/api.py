@@ -6,6 +6,7 @@ On the emulated network, for other nodes and any client of the OpenAI API:
     POST /v1/completions         … or continues a text
     POST /v1/verifications       how much of a draft this node's model would have written itself
     POST /v1/delegations         the answer of this node's own pattern
+    POST /tokenize               how many tokens a chat has
     DELETE /v1/calls/NAME        cancels a named request
     GET  /v1/models              the model; also by its name, /v1/models/NAME
     GET  /health                 whether the node serves
@@ -21,7 +22,6 @@ On the Unix socket, for the host, these and:
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
@@ -31,7 +31,14 @@ from pydantic import BaseModel
 
 from testbed.node.agent import Agent, origin_of
 from testbed.node.calls.asking import CALLS, message_name
-from testbed.node.calls.own import DelegationRequest, DelegationResponse, VerificationRequest, VerificationResponse
+from testbed.node.calls.own import (
+    CountRequest,
+    CountResponse,
+    DelegationRequest,
+    DelegationResponse,
+    VerificationRequest,
+    VerificationResponse,
+)
 from testbed.node.event_log import EventWriter
 from testbed.node.event_stream import EventApi
 from testbed.node.generating import Generator, job_name, names
@@ -47,10 +54,11 @@ from testbed.node.incoming import (
 )
 from testbed.node.journal import UNNAMED
 from testbed.node.openai.chats import ChatRequest
+from testbed.node.openai.date import unix_time
 from testbed.node.openai.generation import MOST_JOBS, GenerationRequest
 from testbed.node.openai.listing import Model, ModelList
 from testbed.node.openai.texts import TextRequest
-from testbed.node.participant import CHATS, DELEGATIONS, VERIFICATIONS
+from testbed.node.participant import CHATS, COUNTS, DELEGATIONS, VERIFICATIONS
 from testbed.patterns.participant import JobError, Prompt
 
 _Request = TypeVar("_Request", bound=BaseModel)
@@ -77,7 +85,7 @@ class NodeApi:
         self._log = log
         self._intake = Intake()
         self._generator = Generator(agent)
-        self._known = Model(id=agent.config.model, created=int(time.time()))
+        self._known = Model(id=agent.config.model, created=unix_time())
         self._numbers = itertools.count(1)
         self._exchanges: set[asyncio.Task[web.Response]] = set()  # asyncio itself keeps no reference to a task
 
@@ -102,6 +110,7 @@ class NodeApi:
             web.post("/v1/completions", self._text),
             web.post(VERIFICATIONS, self._verifications),
             web.post(DELEGATIONS, self._delegations),
+            web.post(COUNTS, self._counts),
             web.delete(f"{CALLS}/{{name}}", self._calls),
             web.get("/v1/models", self._models),
             web.get("/v1/models/{name:.+}", self._model),
@@ -122,6 +131,9 @@ class NodeApi:
     async def _delegations(self, http: web.Request) -> web.Response:
         return await self._answered(http, await self._intake.read(http, DelegationRequest), self._take_over)
 
+    async def _counts(self, http: web.Request) -> web.Response:
+        return await self._answered(http, await self._intake.read(http, CountRequest), self._count)
+
     async def _calls(self, http: web.Request) -> web.Response:
         for number in range(MOST_JOBS):
             self._agent.cancel(job_name(http.match_info["name"], number), "cancelled")
@@ -129,6 +141,10 @@ class NodeApi:
 
     async def _verify(self, request: VerificationRequest, name: str, seconds: float | None) -> BaseModel:
         return VerificationResponse.of(await self._agent.verify(request, name, seconds))
+
+    async def _count(self, request: CountRequest, name: str, seconds: float | None) -> BaseModel:
+        del name, seconds
+        return CountResponse(count=await self._agent.count(request), max_model_len=self._agent.config.context)
 
     async def _take_over(self, request: DelegationRequest, name: str, seconds: float | None) -> BaseModel:
         return DelegationResponse(text=await self._agent.take_over(request, name, seconds))

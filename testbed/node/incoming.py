@@ -6,6 +6,7 @@ hold more than it has.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Annotated, Final, Generic, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from testbed.node.calls.asking import ATTEMPT, DEADLINE, NAME
@@ -60,12 +61,21 @@ def _printable(name: str) -> str:
     return name
 
 
+def _duration(written: str) -> float:
+    try:
+        if (seconds := float(written)) >= 0 and math.isfinite(seconds):
+            return seconds
+    except ValueError:
+        pass
+    raise ValueError(f"{written!r} is no number of seconds")
+
+
 class Headers(BaseModel):
     """What the headers say of a request. An empty ``name`` means that it has none."""
 
     name: Annotated[str, AfterValidator(_printable)] = Field("", alias=NAME, max_length=1000)
     attempt: int = Field(1, alias=ATTEMPT, ge=1, le=1_000_000)
-    seconds: float | None = Field(None, alias=DEADLINE, ge=0, allow_inf_nan=False)
+    seconds: Annotated[float | None, BeforeValidator(_duration)] = Field(None, alias=DEADLINE)
 
     @classmethod
     def of(cls, http: web.Request) -> "Headers":

@@ -12,6 +12,8 @@ from testbed.core.normalisation import normalised
 from testbed.node.calls.asking import Asker
 from testbed.node.calls.own import (
     ContinuationRequest,
+    CountRequest,
+    CountResponse,
     DelegationRequest,
     DelegationResponse,
     VerificationRequest,
@@ -26,6 +28,7 @@ from testbed.patterns.participant import Call, Completion, JobError, Peer, Promp
 CHATS = "/v1/chat/completions"
 VERIFICATIONS = "/v1/verifications"
 DELEGATIONS = "/v1/delegations"
+COUNTS = "/tokenize"
 
 _Result = TypeVar("_Result")
 
@@ -38,6 +41,9 @@ class OwnModel(Protocol):
 
     def cancel(self, name: str, reason: str) -> None:
         """Nobody waits for the request called ``name`` any more."""
+
+    async def count(self, request: ChatRequest) -> int:
+        """The number of a chat's tokens; raises JobError."""
 
     async def vocabulary(self) -> str:
         """The hash of the model's tokens; raises JobError."""
@@ -110,6 +116,16 @@ class NodeParticipant:
             response = await self._asker.ask(at.name, CHATS, name, request, ChatResponse, timeout)
             completion = response.completion
         return replace(completion, seconds=loop.time() - begin)
+
+    async def room(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> int:
+        """How many tokens an answer to ``call`` can have, none if its chat does not fit; raises JobError."""
+        if at is None:
+            count = await self._own.count(ChatRequest(messages=list(call.messages)))
+            return max(0, self._config.context - count)
+        request = CountRequest(messages=list(call.messages), metadata=self._metadata(call))
+        name = self._repeated(f"{self._prompt.id}.{call.name}.room@{at.name}")
+        response = await self._asker.ask(at.name, COUNTS, name, request, CountResponse, timeout)
+        return max(0, response.max_model_len - response.count)
 
     async def delegate(self, prompt: Prompt, at: Peer, timeout: float | None = None) -> str:
         """The answer that ``at`` finds with its own pattern; raises JobError."""

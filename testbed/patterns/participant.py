@@ -278,6 +278,12 @@ class Participant(Protocol):
         cancelled, leaves the queue it waits in. An inference that has begun runs to its end.
         """
 
+    async def room(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> int:
+        """How many tokens an answer to ``call`` can have at ``at``, or at the node itself; raises JobError.
+
+        0 if the chat does not fit the model's context. Asking costs no inference, but a message in each direction.
+        """
+
     async def delegate(self, prompt: Prompt, at: Peer, timeout: float | None = None) -> str:
         """The answer that ``at`` finds with its own pattern; raises JobError.
 

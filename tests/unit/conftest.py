@@ -164,6 +164,9 @@ class FakeModel:
         if sum(len(message["content"]) for message in messages) > self.longest:
             raise ContextOverflowError.of(self.longest + 1, self.longest, least=True)
 
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        return sum(len(message["content"]) for message in messages)
+
     def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
         """A model that writes 1, 2, 3 and so on, up to the length of the last message."""
         del sampling

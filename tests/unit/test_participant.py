@@ -465,3 +465,15 @@ def test_the_id_of_a_call_is_part_of_a_name(id: str) -> None:
 def test_a_call_has_a_message() -> None:
     with pytest.raises(ValueError, match="at least one message"):
         Call([])
+
+
+def test_a_pattern_may_ask_beforehand_what_fits(pair: Pair) -> None:
+    """The context holds 512 tokens, and the fake counts letters."""
+
+    async def scene(pair: Pair) -> list[int]:
+        owner = pair.participant()
+        calls = [Call.of("x" * length) for length in (100, 600)]
+        return [await owner.room(call, at, 10) for call in calls for at in (None, B)]
+
+    assert pair.play(scene) == [412, 412, 0, 0]
+    assert pair.models["a"].seen == pair.models["b"].seen == []

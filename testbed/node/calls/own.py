@@ -52,6 +52,17 @@ class VerificationResponse(BaseModel):
         return Verification(self.accepted, self.next, self.prompt_tokens)
 
 
+class CountRequest(ChatRequest):
+    """``POST /tokenize``, as in vLLM: how many tokens a chat has."""
+
+
+class CountResponse(BaseModel):
+    """The answer to a :class:`CountRequest`. Where ``count`` exceeds the context, it is a lower bound."""
+
+    count: int
+    max_model_len: int
+
+
 class DelegationRequest(BaseModel):
     """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern."""
 

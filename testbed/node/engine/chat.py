@@ -70,28 +70,24 @@ class Chat:
     def check(self, messages: Sequence[ChatMessage], context: int) -> None:
         """Raise ContextOverflowError for a chat that is too long by the length of its text; it is not tokenized.
 
-        A token stands for at most as many bytes as the longest one. Also raises TemplateError.
+        Also raises TemplateError.
         """
-        plain = isinstance(messages, PlainText)
-        text = messages[0]["content"] if plain else self._template.render(self._complete(messages))
-        size = len(text.encode(errors="replace"))
-        tokens = math.ceil(size / self._longest_token)
-        if tokens >= context:
+        if (tokens := self._fewest_tokens(messages)) >= context:
             raise ContextOverflowError.of(tokens, context, least=True)
 
     def count(self, messages: Sequence[ChatMessage], context: int) -> int:
-        """The number of tokens of a chat; raises ContextOverflowError if no answer has room behind them."""
-        self.check(messages, context)
-        if (tokens := len(self.tokenize(messages))) >= context:
-            raise ContextOverflowError.of(tokens, context)
-        return tokens
+        """The number of tokens of a chat; of one that is too long by the length of its text, a lower bound.
+
+        Raises TemplateError.
+        """
+        fewest = self._fewest_tokens(messages)
+        return fewest if fewest >= context else len(self.tokenize(messages))
 
     def rehearse(self, context: int) -> None:
         """Read a short message of a user; raises TemplateError or ContextOverflowError if the model cannot take any."""
-        try:
-            self.count([_HELLO], context)
-        except ContextOverflowError as error:
-            raise ContextOverflowError(f"it has no room for a message of one word: {error}") from error
+        if (tokens := self.count([_HELLO], context)) >= context:
+            overflow = ContextOverflowError.of(tokens, context)
+            raise ContextOverflowError(f"it has no room for a message of one word: {overflow}")
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for: none for a control token."""
@@ -129,6 +125,12 @@ class Chat:
     def _longest_token(self) -> int:
         """Bytes of the longest token, or more: the vocabulary writes some bytes as several."""
         return max(len(self._written(token)) for token in self._tokens)
+
+    def _fewest_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """As many as a chat has at least: a token stands for at most as many bytes as the longest one."""
+        plain = isinstance(messages, PlainText)
+        text = messages[0]["content"] if plain else self._template.render(self._complete(messages))
+        return math.ceil(len(text.encode(errors="replace")) / self._longest_token)
 
     def _written(self, token: int) -> bytes:
         """A token as the vocabulary writes it."""

@@ -36,6 +36,9 @@ class Inference(Protocol):
     def check(self, messages: Sequence[ChatMessage]) -> None:
         """Raise JobError at once for a chat that is too long by its mere length, or that its template refuses."""
 
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """The number of a chat's tokens, at least where they exceed the context; raises JobError. From every thread."""
+
     def cancel(self, job: str, reason: str) -> bool:
         """Take a job out of the queue, which ends with NotDoneError; False if it has begun or is not there."""
 

@@ -56,6 +56,9 @@ class LanguageModel(Protocol):
         Callable from every thread.
         """
 
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """The number of a chat's tokens, at least where they exceed the context; raises JobError. From every thread."""
+
     @property
     def vocabulary(self) -> str:
         """Equal for two models that number the same tokens alike."""
@@ -142,6 +145,10 @@ class ChatModel:
     def check(self, messages: Sequence[ChatMessage]) -> None:
         """Raise JobError for a chat that is too long by its mere length, or that its template refuses."""
         self._chat.check(messages, self._context)
+
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """The number of a chat's tokens, at least where they exceed the context; raises JobError."""
+        return self._chat.count(messages, self._context)
 
     def _room(self, tokens: Sequence[int]) -> int:
         """How many tokens the context can take after ``tokens``; raises ContextOverflowError if none."""

@@ -206,6 +206,9 @@ class InferenceQueue(JobQueue):
     def check(self, messages: Sequence[ChatMessage]) -> None:
         self._model.check(messages)
 
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        return self._model.count(messages)
+
     def vocabulary(self) -> str:
         return self._model.vocabulary
 

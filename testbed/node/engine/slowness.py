@@ -74,6 +74,10 @@ class SlowedModel:
         """Raise JobError for a chat that the model cannot take."""
         self._model.check(messages)
 
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """The model's own."""
+        return self._model.count(messages)
+
     @property
     def vocabulary(self) -> str:
         """The model's own."""

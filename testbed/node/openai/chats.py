@@ -1,11 +1,11 @@
 """Chat completions. Source: the API reference, "Create chat completion"."""
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from testbed.node.openai.date import unix_time
 from testbed.node.openai.formats import ResponseFormat
 from testbed.node.openai.generation import GenerationRequest, Usage
 from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, TokenLogProbability
@@ -170,7 +170,7 @@ class ChatResponse(BaseModel):
         wanted = request.alternatives is not None
         return cls(
             id=job,
-            created=int(time.time()),
+            created=unix_time(),
             model=model,
             choices=[Choice.of(index, completion, wanted) for index, completion in enumerate(completions)],
             usage=Usage.of(completions, len(completions)),

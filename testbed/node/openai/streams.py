@@ -1,12 +1,12 @@
 """Answers as streams of server-sent events."""
 
-import time
 from collections.abc import Iterator
 from typing import Final, Protocol
 
 from pydantic import BaseModel
 
 from testbed.node.openai.chats import ChatChunk, Choice, ChunkChoice, Delta
+from testbed.node.openai.date import unix_time
 from testbed.node.openai.generation import GenerationRequest, Usage
 from testbed.node.openai.texts import TextChoice, TextResponse
 from testbed.patterns.participant import Completion
@@ -33,7 +33,7 @@ class ChatStream:
 
     def __init__(self, request: GenerationRequest, job: str, model: str) -> None:
         self._with_logprobs = request.alternatives is not None
-        self._known = {"id": job, "created": int(time.time()), "model": model}
+        self._known = {"id": job, "created": unix_time(), "model": model}
         self._begun: set[int] = set()
 
     def grown(self, index: int, text: str) -> ChatChunk:
@@ -62,7 +62,7 @@ class TextStream:
 
     def __init__(self, request: GenerationRequest, job: str, model: str) -> None:
         self._with_logprobs = request.alternatives is not None
-        self._known = {"id": job, "created": int(time.time()), "model": model}
+        self._known = {"id": job, "created": unix_time(), "model": model}
 
     def grown(self, index: int, text: str) -> TextResponse:
         """A choice that has not ended."""

@@ -3,12 +3,12 @@
 Source: the API reference, "Create completion".
 """
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from testbed.node.openai.date import unix_time
 from testbed.node.openai.generation import MOST_CHOICES, GenerationRequest, Usage
 from testbed.patterns.participant import ChatMessage, Completion, PlainText, TokenLogProbability
 
@@ -97,7 +97,7 @@ class TextResponse(BaseModel):
         wanted = request.alternatives is not None
         return cls(
             id=job,
-            created=int(time.time()),
+            created=unix_time(),
             model=model,
             choices=[TextChoice.of(index, completion, wanted) for index, completion in enumerate(completions)],
             usage=Usage.of(completions, request.n or 1),

@@ -48,6 +48,11 @@ class Follower:
     def check(self, messages: Sequence[ChatMessage]) -> None:
         """Nothing: :meth:`complete` refuses."""
 
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        """Refuse; raises JobError."""
+        del messages
+        raise JobError(f"this node holds a part of its model; ask {self._seat.pattern.ring[0]}, the head of its ring")
+
     def cancel(self, job: str, reason: str) -> bool:
         """Return False: no job ever waits here."""
         del job, reason

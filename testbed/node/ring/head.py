@@ -106,6 +106,9 @@ class Head(JobQueue):
     def check(self, messages: Sequence[ChatMessage]) -> None:
         self._front.check(messages, self._seat.config.context)
 
+    def count(self, messages: Sequence[ChatMessage]) -> int:
+        return self._front.count(messages, self._seat.config.context)
+
     def vocabulary(self) -> str:
         """Refuse; raises JobError."""
         raise _no_drafts(self._seat)

@@ -99,6 +99,11 @@ class LimitedParticipant:
         text = completion.text if limits.masks is None else limits.masks.restore(completion.text)
         return replace(completion, text=text)
 
+    async def room(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> int:
+        """How many tokens an answer to ``call`` can have; raises JobError, or a PrivacyError before it is asked."""
+        call = self._permitted(call, at or self.itself)
+        return await self._guarded(self._owner.room(call, at, self._within(timeout)), at)
+
     async def delegate(self, prompt: Prompt, at: Peer, timeout: float | None = None) -> str:
         """The answer that ``at`` finds with its own pattern, within what is left; raises JobError."""
         limits = self._limits
