@@ -252,7 +252,7 @@ class Agent:
             max_tokens=request.most_tokens or self.config.max_tokens,
             seed=seed,
             top_p=request.top_p or TOP_P,
-            stop=request.stops,
+            stop=(*self.config.chat.stop, *request.stops),
             top_logprobs=request.alternatives,
             grammar=request.grammar,
             begun=tuple(request.begun) if isinstance(request, ContinuationRequest) else (),

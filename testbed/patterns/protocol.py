@@ -3,7 +3,7 @@
 docs/protocol.md explains them.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +29,9 @@ class ChatOptions(_Options):
     system: str = Field("", description="system message of every chat that has none of its own")
     template: str | None = Field(
         None, description="in place of the model's own: text with {input}, for base models, or Jinja over `messages`"
+    )
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)] = Field(
+        (), description="texts that end every answer, before those of its request"
     )
 
 

@@ -19,6 +19,7 @@ from testbed.node.engine.model import ContextOverflowError
 from testbed.node.journal import recall
 from testbed.patterns.aggregation import INSTRUCTION
 from testbed.patterns.participant import JobError
+from testbed.patterns.protocol import ChatOptions
 from testbed.world.nodes.client import AgentClient
 from testbed.world.nodes.handle import NodeGoneError
 
@@ -94,6 +95,21 @@ def test_the_request_says_how_to_sample_and_the_scenario_says_the_rest(talk: Tal
     asked, default = model.samplings
     assert (asked.temperature, asked.max_tokens, asked.seed, asked.top_p) == (0, 5, 9, 0.5)
     assert (default.temperature, default.max_tokens, default.top_p) == (0.25, 6, 0.95)
+
+
+def test_the_scenarios_stops_end_every_answer(model: Any, make_trace: MakeTrace, tmp_path: Path, port: int) -> None:
+    config = configured("a", {}).model_copy(update={"chat": ChatOptions(stop=("\n",))})
+
+    async def play() -> int:
+        async with (
+            _node(config, model, make_trace("a").trace, tmp_path, ADDRESSES["a"]),
+            ClientSession(f"http://{ADDRESSES['a']}:{port}") as session,
+            session.post("/v1/chat/completions", json={**CHAT, "stop": "END"}) as response,
+        ):
+            return response.status
+
+    assert asyncio.run(play()) == 200
+    assert model.samplings[0].stop == ("\n", "END")
 
 
 def test_a_request_that_names_itself_samples_the_same_every_time(talk: Talk, model: Any) -> None:

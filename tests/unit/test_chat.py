@@ -190,5 +190,7 @@ def test_a_template_that_cannot_work_is_found_before_anything_starts(
 def test_what_a_scenario_says_of_chats_can_differ_by_node(files: Any) -> None:
     scenario = files.load(scenario=files.scenario + "chat: {system: Be brief., nodes: {b: {system: Be long.}}}\n")
     assert [scenario.chat.at(node).system for node in "ab"] == ["Be brief.", "Be long."]
+    lines = files.load(scenario=files.scenario + 'chat: {stop: ["###"], nodes: {b: {stop: ["\\n"]}}}\n')
+    assert [lines.chat.at(node).stop for node in "ab"] == [("###",), ("\n",)]
     with pytest.raises(SpecError, match="there is no node 'c'"):
         files.load(scenario=files.scenario + "chat: {nodes: {c: {system: Hi}}}\n")
