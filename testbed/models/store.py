@@ -100,7 +100,7 @@ def check_size(reference: str, size: int, folder: Path, had: int = 0) -> None:
     free = shutil.disk_usage(folder).free
     if size - had > free:
         raise ModelError(
-            f"{reference} needs {SIZE.readable(size - had)} in {folder.parent}, where {SIZE.readable(free)} are free; "
+            f"{reference} needs {SIZE.readable(size - had)} in {cache_folder()}, where {SIZE.readable(free)} are free; "
             "make room, or name another cache by TESTBED_CACHE"
         )
 

@@ -312,6 +312,14 @@ class TestCatalogue:
         assert said.startswith("tiny cannot be fetched; hf:o/r/m.gguf cannot be fetched: ")
         assert "; pypi:tiny-model/m.gguf has another file; url:" in said
 
+    def test_a_disk_with_too_little_room_ends_it_before_any_place_is_asked(
+        self, known: FileServer, monkeypatch: pytest.MonkeyPatch, cache: Path
+    ) -> None:
+        usage = shutil.disk_usage("/")._replace(free=1000)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        assert f"KiB in {cache}, where 1 kB are free; make room" in _refusal("tiny")
+        assert known.asked == []
+
     @pytest.mark.usefixtures("known")
     def test_an_unknown_name_is_refused_with_those_that_are_known(self) -> None:
         assert _refusal("tini").startswith("there is no model 'tini'; the catalogue has tiny, and other models are hf:")

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from testbed.core.spec import Spec
 from testbed.models.gguf_file import sha256_of
 from testbed.models.sources.base import FetchedSource
+from testbed.models.store import check_size
 from testbed.schema.network.model_source import ModelError, Progress, forms, source_of
 
 
@@ -48,6 +49,7 @@ class Catalogue(FetchedSource):
     def download(self, name: str, folder: Path, progress: Progress) -> Sequence[Path]:
         """Fetch the model from the first place that has it; raises ModelError with every place's reason."""
         entry, reasons = _entry(name), list[str]()
+        check_size(name, entry.size, folder)
         for number, place in enumerate(entry.places):
             source, called = source_of(place)
             assert isinstance(source, FetchedSource)
