@@ -69,7 +69,7 @@ def show(reference: Reference, as_json: AsJson = False) -> None:
 @app.command("remove", epilog="Example: `testbed models remove gemma3-270m`")
 def remove(references: References, as_json: AsJson = False) -> None:
     """Delete models that were fetched."""
-    from testbed.models import store
+    from testbed.models.sources import store
 
     removed = [store.remove(reference) for reference in references]
     if as_json:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from testbed.models import store, zoo
+from testbed.models import zoo
 from testbed.models.random_weights import RECIPES
 from testbed.models.resolution import find
+from testbed.models.sources import store
 from testbed.models.sources.catalogue import entries
 
 State = Literal["comes along", "random weights", "fetched", "not fetched"]

@@ -16,9 +16,8 @@ from small_models import Shape, write_model
 from typer.testing import CliRunner
 
 from testbed.cli import app
-from testbed.models import store
 from testbed.models.resolution import ModelError, missing, resolve
-from testbed.models.sources import catalogue
+from testbed.models.sources import catalogue, store
 from testbed.schema.network.topology import Node
 
 

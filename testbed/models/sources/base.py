@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from testbed.models import store
+from testbed.models.sources import store
 from testbed.schema.network.model_source import ModelSource, Progress
 
 

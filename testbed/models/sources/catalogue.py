@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from testbed.core.spec import Spec
 from testbed.models.gguf_file import sha256_of
 from testbed.models.sources.base import FetchedSource
-from testbed.models.store import check_size
+from testbed.models.sources.store import check_size
 from testbed.schema.network.model_source import ModelError, Progress, forms, source_of
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from testbed.models.gguf_file import part_names, sha256_of
 from testbed.models.sources.base import FetchedSource
-from testbed.models.store import check_size
+from testbed.models.sources.store import check_size
 from testbed.schema.network.model_source import ModelError, Progress
 
 _REFERENCE: Final = re.compile(r"(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.*[^/])")

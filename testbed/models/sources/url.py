@@ -13,7 +13,7 @@ import requests
 
 from testbed.models.gguf_file import part_names
 from testbed.models.sources.base import FetchedSource
-from testbed.models.store import check_size
+from testbed.models.sources.store import check_size
 from testbed.schema.network.model_source import ModelError, Progress
 
 _HASH: Final = re.compile("sha256=([0-9a-f]{64})")

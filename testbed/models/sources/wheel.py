@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from testbed.models.gguf_file import part_names
 from testbed.models.sources.base import FetchedSource
-from testbed.models.store import check_size
+from testbed.models.sources.store import check_size
 from testbed.schema.network.model_source import ModelError, Progress
 
 _PIECE: Final = re.compile(
