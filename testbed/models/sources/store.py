@@ -140,6 +140,7 @@ def _keep(reference: str, work: Path, files: Sequence[Path], digest: str) -> Sto
     size = sum((ready / name).stat().st_size for name in names)
     entry = {"reference": reference, "files": names, "size": size, "sha256": digest}
     (ready / _ENTRY).write_text(json.dumps(entry), encoding="utf-8")
+    shutil.rmtree(place, ignore_errors=True)  # an entry that cannot be read
     ready.rename(place)
     shutil.rmtree(work)
     return Stored(reference, names, size, digest, place)

