@@ -7,8 +7,7 @@ from typing import Any, Literal
 from testbed.models import zoo
 from testbed.models.random_weights import RECIPES
 from testbed.models.resolution import find
-from testbed.models.sources import store
-from testbed.models.sources.catalogue import entries
+from testbed.models.sources import catalogue, store
 
 State = Literal["comes along", "random weights", "fetched", "not fetched"]
 
@@ -77,7 +76,7 @@ def _zoo() -> Iterator[Listed]:
 
 
 def _catalogue() -> Iterator[Listed]:
-    for name, entry in entries().items():
+    for name, entry in catalogue.entries().items():
         yield Listed(
             name,
             "not fetched" if store.find(name) is None else "fetched",
@@ -93,7 +92,7 @@ def _catalogue() -> Iterator[Listed]:
 
 def _fetched() -> Iterator[Listed]:
     for model in store.stored():
-        if model.reference not in entries():
+        if model.reference not in catalogue.entries():
             yield Listed(model.reference, "fetched", model.size, sha256=model.sha256)
 
 

@@ -296,7 +296,6 @@ def known(server: FileServer, content: bytes, monkeypatch: pytest.MonkeyPatch) -
         ],
     )
     monkeypatch.setattr(catalogue, "entries", lambda: {"tiny": entry})
-    monkeypatch.setattr("testbed.models.listing.entries", lambda: {"tiny": entry})
     return server
 
 
