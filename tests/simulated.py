@@ -64,6 +64,9 @@ def simulated_runs(
     return [simulated_run(seed, history, prompts, slow=slow) for seed in seeds]
 
 
+TOPOLOGY = "{name: simulated, nodes: {a: {model: zoo/alpha, cpus: 0.3, memory: 160MiB}}}"
+
+
 def write_run(
     directory: Path, latencies: Sequence[float | None], seed: int = 7, fidelity: str = "valid", verdict: str = "passed"
 ) -> Path:
@@ -117,4 +120,5 @@ def write_run(
     pyarrow.parquet.write_table(pyarrow.table(samples), directory / "samples.parquet")
     (directory / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (directory / "manifest.json").write_text(json.dumps({"format": FORMAT, "seed": seed}), encoding="utf-8")
+    (directory / "scenario.yaml").write_text(f"topology: {TOPOLOGY}\n", encoding="utf-8")
     return directory

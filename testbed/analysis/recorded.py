@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
@@ -98,6 +97,8 @@ class RunFiles:
     measured: Measurements
     samples: Any
     """The Arrow table of ``samples.parquet``."""
+    topology: Topology
+    """The topology of ``scenario.yaml``, whose other parts can be of kinds that are not installed."""
 
     @classmethod
     def load(cls, path: Path) -> "RunFiles":
@@ -105,23 +106,20 @@ class RunFiles:
         manifest = load_manifest(path)
         lines = (path / "events.jsonl").read_text(encoding="utf-8").splitlines()
         samples = pyarrow.parquet.read_table(path / "samples.parquet")
+        topology = _topology(Document.load(path / "scenario.yaml").data["topology"], path)
         return cls(
             path,
             summary=json.loads((path / SUMMARY).read_text(encoding="utf-8")),
             manifest=manifest,
-            measured=Measurements([json.loads(line) for line in lines], _memory_peaks(samples)),
+            measured=Measurements([json.loads(line) for line in lines], _memory_peaks(samples), nodes=topology.nodes),
             samples=samples,
+            topology=topology,
         )
 
     @property
     def faults(self) -> list[FaultRecord]:
         """A record for each entry of the timeline."""
         return [FaultRecord(**fault) for fault in self.summary["faults"]]
-
-    @cached_property
-    def topology(self) -> Topology:
-        """The topology of ``scenario.yaml``, whose other parts can be of kinds that are not installed."""
-        return _topology(Document.load(self.path / "scenario.yaml").data["topology"], self.path)
 
     @property
     def traits(self) -> dict[str, Traits]:
