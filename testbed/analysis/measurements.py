@@ -196,8 +196,8 @@ class Measurements:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The scores of answers by prompt, from 0 to 1. Answers that were not judged are missing."""
-        scored = ((event["prompt"], event["value"]) for event in self.of("score"))
+        """The scores of answers by prompt, from 0 to 1, by the scorer that counts. Unjudged answers are missing."""
+        scored = ((event["prompt"], event["value"]) for event in self.of("score") if event.get("counts", True))
         return {prompt: value for prompt, value in scored if value is not None and prompt in self.answers}
 
     @cached_property

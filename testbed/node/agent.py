@@ -16,7 +16,7 @@ from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import TOP_P, OnText, Sampling
 from testbed.node.engine.queue import ABANDONED, CancelledJobError, NotDoneError, Outcome, ignore
 from testbed.node.event_log import EventWriter
-from testbed.node.journal import Past
+from testbed.node.journal import Past, as_arrival, content_of
 from testbed.node.membership.neighbourhood import Neighbourhood
 from testbed.node.openai.generation import GenerationRequest
 from testbed.node.participant import NodeParticipant, root
@@ -68,17 +68,16 @@ class Agent:
         """Take ``prompt`` through the pattern, once for each id; raises JobError if it has no answer."""
 
         async def accept() -> str | JobError:
-            # From here on it survives a restart.
-            self._log.emit("arrival", prompt=prompt.id, text=prompt.text, label=prompt.label)
+            self._log.emit("arrival", **as_arrival(prompt))  # from here on it survives a restart
             return await self._take_through(prompt)
 
-        return _succeeded(await self._prompts.outcome(prompt.id, accept, prompt.text))
+        return _succeeded(await self._prompts.outcome(prompt.id, accept, content_of(prompt)))
 
     def resume(self, prompts: Sequence[Prompt]) -> None:
         """Take up prompts that were accepted before the node was started again."""
         for prompt in prompts:
             self._log.emit("resumed", prompt=prompt.id)
-            self._prompts.begin(prompt.id, partial(self._take_through, prompt), prompt.text)
+            self._prompts.begin(prompt.id, partial(self._take_through, prompt), content_of(prompt))
 
     async def complete(
         self, request: GenerationRequest, job: str, seconds: float | None = None, on_text: OnText | None = None
@@ -106,7 +105,7 @@ class Agent:
         """The answer of the node's own pattern to a delegated prompt, once for each ``name``; raises JobError."""
         if self.config.name in request.visited:
             raise JobError(f"{self.config.name} delegated this prompt itself ({' → '.join(request.visited)})")
-        prompt = Prompt(name, request.text, request.budget, request.privacy, request.visited)
+        prompt = Prompt(name, request.text, request.budget, request.privacy, request.visited, before=request.before)
         content = _digest(request.model_dump_json())
 
         async def accept() -> str | JobError:

@@ -13,7 +13,8 @@ On the emulated network, for other nodes and any client of the OpenAI API:
 
 On the Unix socket, for the host, these and:
 
-    POST /prompts                {"id": …, "text": …, "label": …}: the pattern's answer, worked out once for each id
+    POST /prompts                {"id": …, "text": …, "label": …, "before": …, "privacy": …}: the pattern's answer,
+                                 worked out once for each id; "before" is the chat that leads to the question
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
     GET  /events?after=BYTES     the event file behind its first BYTES: one JSON object a line
     GET  /events/stream?after=BYTES&every=SECONDS
@@ -29,6 +30,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from testbed.core.chat import ChatMessage
 from testbed.node.agent import Agent, origin_of
 from testbed.node.calls.asking import CALLS, message_name
 from testbed.node.calls.own import (
@@ -59,7 +61,7 @@ from testbed.node.openai.generation import MOST_JOBS, GenerationRequest
 from testbed.node.openai.listing import Model, ModelList
 from testbed.node.openai.texts import TextRequest
 from testbed.node.participant import CHATS, COUNTS, DELEGATIONS, VERIFICATIONS
-from testbed.patterns.participant import JobError, Prompt
+from testbed.patterns.participant import JobError, Prompt, Tier
 
 _Request = TypeVar("_Request", bound=BaseModel)
 
@@ -75,6 +77,13 @@ class _PromptRequest(BaseModel):
     id: str
     text: str
     label: str = ""
+    before: tuple[ChatMessage, ...] = ()
+    privacy: Tier | None = None
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt that is handed over."""
+        return Prompt(self.id, self.text, privacy=self.privacy, label=self.label, before=self.before)
 
 
 class NodeApi:
@@ -234,8 +243,7 @@ class NodeApi:
     async def _prompt(self, http: web.Request) -> web.Response:
         asked = (await self._intake.read(http, _PromptRequest)).content
         try:
-            prompt = Prompt(asked.id, asked.text, label=asked.label)
-            return web.json_response({"text": await self._agent.answer(prompt)})
+            return web.json_response({"text": await self._agent.answer(asked.prompt)})
         except JobError as error:
             raise RefusedError(500, str(error)) from None
 

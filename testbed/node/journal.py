@@ -42,9 +42,9 @@ def recall(path: Path) -> Past:
     past = Past(began=path.exists())
     for event in _events(path):
         match event:
-            case {"event": "arrival", "prompt": prompt, "text": text}:
-                accepted[prompt] = Prompt(prompt, text, label=event.get("label", ""))
-                past.contents[prompt] = text
+            case {"event": "arrival", "prompt": name}:
+                accepted[name] = prompt = _arrived(event)
+                past.contents[name] = content_of(prompt)
             case {"event": "answer", "prompt": prompt, "text": text}:
                 past.prompts[prompt] = text
             case {"event": "failed", "prompt": prompt, "reason": reason}:
@@ -62,6 +62,27 @@ def recall(path: Path) -> Past:
                 past.jobs[job] = JobError(reason)
     unfinished = tuple(prompt for name, prompt in accepted.items() if name not in past.prompts)
     return replace(past, unfinished=unfinished)
+
+
+def as_arrival(prompt: Prompt) -> dict[str, Any]:
+    """The fields of the event ``arrival``, from which a node that was started again takes the prompt up."""
+    written: dict[str, Any] = {"prompt": prompt.id, "text": prompt.text, "label": prompt.label}
+    if prompt.before:
+        written["before"] = prompt.before
+    if prompt.privacy:
+        written["privacy"] = prompt.privacy
+    return written
+
+
+def content_of(prompt: Prompt) -> str:
+    """Equal strings for prompts that ask the same."""
+    return json.dumps([*prompt.before, prompt.text]) if prompt.before else prompt.text
+
+
+def _arrived(arrival: dict[str, Any]) -> Prompt:
+    before = tuple(arrival.get("before", ()))
+    label, privacy = arrival.get("label", ""), arrival.get("privacy")
+    return Prompt(arrival["prompt"], arrival["text"], privacy=privacy, label=label, before=before)
 
 
 def _outcome(end: dict[str, Any]) -> Outcome:

@@ -133,7 +133,9 @@ class NodeParticipant:
         if at.name in visited:
             raise JobError(f"{at.name} delegated this prompt itself ({' → '.join(visited)}), so it cannot take it over")
         prompt = prompt.within(self._prompt)
-        request = DelegationRequest(text=prompt.text, budget=prompt.budget, privacy=prompt.privacy, visited=visited)
+        request = DelegationRequest(
+            text=prompt.text, budget=prompt.budget, privacy=prompt.privacy, visited=visited, before=prompt.before
+        )
         name = self._repeated(f"{self._prompt.id}>{at.name}")
         timeout = prompt.budget.seconds if timeout is None else timeout
         response = await self._asker.ask(at.name, DELEGATIONS, name, request, DelegationResponse, timeout)
@@ -142,7 +144,7 @@ class NodeParticipant:
     async def verify(self, call: Call, tokens: Sequence[int], at: Peer, timeout: float | None = None) -> Verification:
         """How much of the answer ``tokens`` the model of ``at`` would have written; raises JobError."""
         request = VerificationRequest(
-            messages=list(call.messages),
+            messages=self._prompt.chat(call.messages),
             metadata=self._metadata(call),
             model=self._config.model,
             tokens=list(tokens),
@@ -191,7 +193,9 @@ class NodeParticipant:
     def _request(self, call: Call) -> ChatRequest:
         begun: dict[str, Any] = {"begun": list(call.begun)} if call.begun else {}
         kind = ContinuationRequest if call.begun else ChatRequest
-        return kind(messages=list(call.messages), metadata=self._metadata(call), **begun, **_sampling(call))
+        return kind(
+            messages=self._prompt.chat(call.messages), metadata=self._metadata(call), **begun, **_sampling(call)
+        )
 
     def _described(self, name: str) -> Peer:
         facts = self._config.peers

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, Self, TypeVar, get_args
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
+from testbed.core.chat import ChatMessage as ChatMessage  # patterns find all that they need here
 from testbed.core.spec import Spec
 
 Tier = Literal["device", "edge", "cloud"]
@@ -24,13 +24,6 @@ _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 class JobError(Exception):
     """A call, delegation or verification has no result; the message is the reason."""
-
-
-class ChatMessage(TypedDict):
-    """One message of a chat, as in the OpenAI API."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class Price(Spec):
@@ -77,8 +70,10 @@ class Budget:
 class Prompt:
     """A question that arrived at a node.
 
-    ``privacy`` is the farthest tier that may read it, None if every tier may. ``visited`` names the nodes that
-    delegated it, the owner first. ``label`` is the subject of the question, such as ``private``.
+    ``before`` is the chat that leads to the question: a system message, examples, earlier turns. Every call that the
+    prompt needs begins with it, without the pattern's doing. ``privacy`` is the farthest tier that may read the prompt,
+    None if every tier may. ``visited`` names the nodes that delegated it, the owner first. ``label`` is the subject of
+    the question, such as ``private``.
     """
 
     id: str
@@ -87,6 +82,14 @@ class Prompt:
     privacy: Tier | None = None
     visited: tuple[str, ...] = ()
     label: str = ""
+    before: tuple[ChatMessage, ...] = ()
+
+    def chat(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """``messages`` of a call after the chat that leads to the question; two system messages become one."""
+        if self.before and self.before[0]["role"] == "system" == messages[0]["role"]:
+            system = f"{self.before[0]['content']}\n\n{messages[0]['content']}"
+            return [{"role": "system", "content": system}, *self.before[1:], *messages[1:]]
+        return [*self.before, *messages]
 
     def within(self, other: Self) -> Self:
         """This prompt under the stricter budget and privacy of both."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -40,7 +40,7 @@ class Recording:
         self._host = HostWatch()
         self._exits: Counter[str] = Counter()  # how many of each node are recorded
         self._gone: dict[str, Exit] = {}
-        self.questions: Mapping[str, Question] = {}
+        self.questions: dict[str, Question] = {}
         """The question of each prompt, by which the answers of its calls are judged."""
         self.zero = self._clock.now()
         """The beginning of play on the run's clock, once it has begun."""

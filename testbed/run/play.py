@@ -1,14 +1,15 @@
 """Play: every prompt comes to its owner when it is due, while faults happen and samples are taken."""
 
 import asyncio
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 
 from testbed.analysis.board import NodeBoard
 from testbed.core.units import DURATION
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import JobError, Prompt, Tier
 from testbed.record.recording import SAMPLE_INTERVAL, Recording
 from testbed.run.player import Timeline
 from testbed.run.tending import tend
@@ -31,7 +32,8 @@ def play(world: World, recording: Recording, announce: Announce) -> None:
     recording.questions = {arrival.prompt: arrival.question for arrival in arrivals}
     timeline = Timeline(world, recording)
     recording.begin()
-    announce(recording.boards, len(arrivals), timeline.active, world.clock.dilation)
+    count = sum(1 + len(arrival.question.turns) for arrival in arrivals)
+    announce(recording.boards, count, timeline.active, world.clock.dilation)
     try:
         world.clock.run(_deliver_all(world, recording, timeline, arrivals))
     finally:
@@ -39,7 +41,7 @@ def play(world: World, recording: Recording, announce: Announce) -> None:
 
 
 async def _deliver_all(world: World, recording: Recording, timeline: Timeline, arrivals: list[Arrival]) -> None:
-    scorer, limit = world.plan.scenario.workload.scorer, world.plan.scenario.limit
+    scorers, limit = world.plan.scenario.workload.scorers, world.plan.scenario.limit
     async with AsyncExitStack() as stack:
         sessions = {name: await stack.enter_async_context(node.session()) for name, node in world.nodes.items()}
         stack.push_async_callback(timeline.end)
@@ -50,7 +52,7 @@ async def _deliver_all(world: World, recording: Recording, timeline: Timeline, a
         async with asyncio.TaskGroup() as deliveries:
             for arrival in arrivals:
                 before = None if arrival.after is None else begun[arrival.after]
-                delivery = deliver(arrival, before, sessions[arrival.node], recording, scorer, limit)
+                delivery = deliver(arrival, before, sessions[arrival.node], recording, scorers, limit)
                 begun[arrival.prompt] = deliveries.create_task(delivery)
         for task in tasks:
             task.cancel()
@@ -70,33 +72,51 @@ async def deliver(
     before: asyncio.Task[None] | None,
     session: Session,
     recording: Recording,
-    scorer: Scorer,
+    scorers: Sequence[Scorer],
     limit: float | None,
 ) -> None:
     """Hand a prompt to its owner, see that it ends, answered or failed with a reason, and judge its answer.
 
-    ``before`` is the delivery that it comes after. A prompt that has not ended after ``limit`` seconds of play has
-    failed, also if it has not arrived by then.
+    ``before`` is the delivery that it comes after. In a conversation each turn is a prompt, handed over when the one
+    before is answered: ``p7``, ``p7-2``. A turn that fails is the last one. The first of ``scorers`` is the one that
+    counts. A prompt that has not ended after ``limit`` seconds of play has failed, also if it has not arrived by then.
     """
-    over = recording.zero + (math.inf if limit is None else limit)
     due = arrival.at + (recording.zero if before is None else await _end(before))
-    await asyncio.sleep(min(due, over) - asyncio.get_running_loop().time())
-    text, truth = arrival.question.text, arrival.question.truth
-    recording.emit("prompt", prompt=arrival.prompt, owner=arrival.node, text=text, truth=truth)
+    await asyncio.sleep(min(due, _over(recording, limit)) - asyncio.get_running_loop().time())
+    turns, turn = itertools.count(2), arrival
+    while (answer := await _answer(turn, session, recording, limit)) is not None:
+        for scorer in scorers:
+            score = await asyncio.to_thread(score_answer, scorer, turn.question, answer)
+            recording.emit("score", prompt=turn.prompt, **asdict(score), counts=scorer is scorers[0])
+        if (following := turn.question.after(answer)) is None:
+            return
+        turn = replace(turn, prompt=f"{arrival.prompt}-{next(turns)}", question=following)
+        recording.questions[turn.prompt] = following
+
+
+def _over(recording: Recording, limit: float | None) -> float:
+    """When play is over by its limit, on the loop's clock."""
+    return recording.zero + (math.inf if limit is None else limit)
+
+
+async def _answer(turn: Arrival, session: Session, recording: Recording, limit: float | None) -> str | None:
+    """The answer to one turn of a conversation; None if it has failed."""
+    question, over = turn.question, _over(recording, limit)
+    recording.emit("prompt", prompt=turn.prompt, owner=turn.node, **question.recorded())
+    privacy: Tier | None = "device" if question.secret else None
+    prompt = Prompt(turn.prompt, question.text, privacy=privacy, label=question.label, before=question.before)
     try:
-        if due >= over:
+        if asyncio.get_running_loop().time() >= over:
             raise TimeoutError
-        async with asyncio.timeout_at(None if limit is None else over):
-            answer = await session.answer(arrival.prompt, text, arrival.question.label)
+        async with asyncio.timeout_at(over if math.isfinite(over) else None):
+            return await session.answer(prompt)
     except TimeoutError:
-        recording.fail(arrival.prompt, arrival.node, f"the limit of {DURATION.format(limit or 0.0)} on play was over")
+        recording.fail(turn.prompt, turn.node, f"the limit of {DURATION.format(limit or 0.0)} on play was over")
     except NodeGoneError:
-        await recording.lose(arrival.prompt, arrival.node)
+        await recording.lose(turn.prompt, turn.node)
     except JobError:
-        return  # the agent has recorded the failure itself
-    else:
-        score = await asyncio.to_thread(score_answer, scorer, arrival.question, answer)
-        recording.emit("score", prompt=arrival.prompt, **asdict(score))
+        pass  # the agent has recorded the failure itself
+    return None
 
 
 async def _end(delivery: asyncio.Task[None]) -> float:

@@ -84,6 +84,15 @@ class Workload(Spec):
         None, validate_default=True, description="judges the answers; left out, the one of the prompt source"
     )
 
+    further_scorers: list[Annotated[Scorer, OfKind(SCORERS, "scorer")]] = Field(
+        default_factory=list, description="judge the answers, too; `accuracy` is by `scorer` alone"
+    )
+
+    @property
+    def scorers(self) -> list[Scorer]:
+        """All scorers; the first is the one that counts."""
+        return [self.scorer, *self.further_scorers]
+
     def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
         """Every arrival at ``owners``, in order of time."""
         return schedule(self.prompts, self.arrivals, self.count, owners, seed)
@@ -156,7 +165,7 @@ class Scenario(Spec):
             *(PATTERNS.used(pattern.kind) for pattern in self.all_patterns),
             PROMPTS.used(workload.prompts.source),
             ARRIVALS.used(workload.arrivals.process),
-            SCORERS.used(workload.scorer.scorer),
+            *(SCORERS.used(scorer.scorer) for scorer in workload.scorers),
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
             *(NODE_KINDS.used(node.kind) for node in self.topology.nodes.values()),
             *(MODEL_SOURCES.used(scheme(node.model)) for node in self.topology.nodes.values()),

@@ -18,7 +18,7 @@ from testbed.node.calls import asking
 from testbed.node.engine.model import ContextOverflowError
 from testbed.node.journal import recall
 from testbed.patterns.aggregation import INSTRUCTION
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import JobError, Prompt
 from testbed.patterns.protocol import ChatOptions
 from testbed.world.nodes.client import AgentClient
 from testbed.world.nodes.handle import NodeGoneError
@@ -229,7 +229,7 @@ def models(model: Any) -> dict[str, Any]:
 def test_two_agents_answer_each_others_prompts(models: dict[str, Any], make_trace: MakeTrace, tmp_path: Path) -> None:
     async def play() -> tuple[str, ...]:
         async with _two_nodes(models, make_trace, tmp_path) as clients:
-            prompts = [clients["a"].answer("p1", "why?"), clients["b"].answer("p2", "how?")]
+            prompts = [clients["a"].answer(Prompt("p1", "why?")), clients["b"].answer(Prompt("p2", "how?"))]
             return tuple(await asyncio.gather(*prompts))
 
     final = "{q}\nResponse-1: {r}\nResponse-2: {r}\n" + INSTRUCTION
@@ -244,7 +244,7 @@ def test_both_ends_of_every_message_are_traced_under_one_name_with_the_same_size
 ) -> None:
     async def play() -> None:
         async with _two_nodes(models, make_trace, tmp_path) as clients:
-            await clients["a"].answer("p1", "why?")
+            await clients["a"].answer(Prompt("p1", "why?"))
 
     asyncio.run(play())
     ends = {
@@ -277,7 +277,7 @@ def test_a_neighbour_in_trouble_is_left_out_and_the_prompt_is_answered(
     async def play() -> str:
         timeout = "10s" if trouble == "fails" else "50ms"
         async with _two_nodes(models, make_trace, tmp_path, timeout=timeout) as clients:
-            answer = await clients["a"].answer("p1", "why?")
+            answer = await clients["a"].answer(Prompt("p1", "why?"))
             models["b"].held.set()
             return answer
 
@@ -292,7 +292,7 @@ def test_a_prompt_whose_owner_fails_is_told_why(models: dict[str, Any], make_tra
 
     async def play() -> None:
         async with _two_nodes(models, make_trace, tmp_path) as clients:
-            await clients["a"].answer("p1", "why?")
+            await clients["a"].answer(Prompt("p1", "why?"))
 
     with pytest.raises(JobError, match="broken"):
         asyncio.run(play())
@@ -318,7 +318,7 @@ def test_neighbours_are_reached_or_not(models: dict[str, Any], make_trace: MakeT
 def test_an_agent_that_is_not_there_is_gone(tmp_path: Path) -> None:
     async def play() -> None:
         async with AgentClient(tmp_path / "none.sock", away=0.01) as client:
-            await client.answer("p1", "why?")
+            await client.answer(Prompt("p1", "why?"))
 
     with pytest.raises(NodeGoneError):
         asyncio.run(play())
@@ -396,7 +396,7 @@ def test_an_asker_goes_on_without_a_neighbour_whose_queue_is_full(
             occupying = asyncio.create_task(_status(session))
             while not models["b"].seen:
                 await asyncio.sleep(0)
-            answer = await clients["a"].answer("p1", "why?")
+            answer = await clients["a"].answer(Prompt("p1", "why?"))
             models["b"].held.set()
             await occupying
             return answer
@@ -415,7 +415,7 @@ def test_a_late_neighbour_is_asked_twice_works_once_and_its_answers_are_noted_as
 
     async def play() -> None:
         async with _two_nodes(models, make_trace, tmp_path, timeout="2s") as clients:
-            await clients["a"].answer("p1", "why?")
+            await clients["a"].answer(Prompt("p1", "why?"))
             models["b"].held.set()
             while len(make_trace("b").read("late")) < 2:
                 await asyncio.sleep(0)
@@ -432,8 +432,8 @@ def test_a_prompt_that_is_handed_over_again_is_worked_out_once(
 ) -> None:
     async def play() -> list[str]:
         async with _two_nodes(models, make_trace, tmp_path) as clients:
-            together = [clients["a"].answer("p1", "why?") for _ in range(2)]
-            return [*await asyncio.gather(*together), await clients["a"].answer("p1", "why?")]
+            together = [clients["a"].answer(Prompt("p1", "why?")) for _ in range(2)]
+            return [*await asyncio.gather(*together), await clients["a"].answer(Prompt("p1", "why?"))]
 
     assert len(set(asyncio.run(play()))) == 1
     assert len(models["a"].seen) == 2
@@ -450,7 +450,7 @@ def test_a_node_that_is_started_again_ends_its_prompts_and_does_nothing_twice(
 
     async def play() -> str:
         async with AgentClient(tmp_path / "a.sock", away=20) as client:
-            asking = asyncio.create_task(client.answer("p1", "why?"))
+            asking = asyncio.create_task(client.answer(Prompt("p1", "why?")))
             async with _node(config, first, traced.trace, tmp_path, ADDRESSES["a"]):
                 while second not in first.seen:
                     await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from testbed.node.journal import Past, recall
+from testbed.node.journal import Past, as_arrival, recall
 from testbed.patterns.participant import Completion, Prompt
 
 
@@ -16,8 +16,10 @@ def test_prompts_and_jobs_are_recalled_with_what_came_of_them(make_trace: Callab
     file = make_trace("a")
     emit = file.trace.emit
     emit("ready", load_seconds=1)
-    for prompt in ("p1", "p2", "p3", "p4"):
+    for prompt in ("p1", "p2", "p3"):
         emit("arrival", prompt=prompt, text=f"{prompt}?")
+    secret = Prompt("p4", "p4?", privacy="device", before=({"role": "system", "content": "Be brief."},))
+    emit("arrival", **as_arrival(secret))
     emit("enqueue", job="p1.1@a", prompt="p1", layer="1", owner="a")
     emit("start", job="p1.1@a")
     emit("end", job="p1.1@a", prompt_tokens=3, tokens=2, text="Roma, sûr", stopped=True)
@@ -32,7 +34,7 @@ def test_prompts_and_jobs_are_recalled_with_what_came_of_them(make_trace: Callab
 
     past = recall(file.path)
     assert past.began
-    assert past.unfinished == (Prompt("p3", "p3?"), Prompt("p4", "p4?"))
+    assert past.unfinished == (Prompt("p3", "p3?"), secret)
     assert past.jobs.keys() == {"p1.1@a", "p9.1@a"}
     assert past.jobs["p1.1@a"] == Completion("Roma, sûr", 3, 2, True)
     assert str(past.jobs["p9.1@a"]) == "too long"

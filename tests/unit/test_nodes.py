@@ -16,7 +16,7 @@ from docker.errors import APIError
 
 from testbed.core.clock import REAL_TIME
 from testbed.core.errors import SpecError
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import JobError, Prompt
 from testbed.run.play import deliver
 from testbed.schema.network.node_kind import NODE_KINDS, NodeKind
 from testbed.workload.prompts.base import Question
@@ -210,20 +210,19 @@ class TestLimit:
         async def play() -> list[tuple[str, Any]]:
             recording: Any = Recording(asyncio.get_running_loop().time())
             arrival: Any = SimpleNamespace(at=at, prompt="p1", node="a", question=Question("why?", "why?"))
-            await deliver(arrival, session, recording, Exact(scorer="exact"), limit)
+            await deliver(arrival, None, session, recording, [Exact(scorer="exact")], limit)
             events: list[tuple[str, Any]] = recording.events
             return events
 
         return asyncio.run(asyncio.wait_for(play(), 30))
 
-    async def _never(self, prompt: str, text: str) -> str:
-        del prompt, text
+    async def _never(self, prompt: Prompt) -> str:
+        del prompt
         await asyncio.Event().wait()
         raise AssertionError
 
-    async def _at_once(self, prompt: str, text: str) -> str:
-        del prompt
-        return text
+    async def _at_once(self, prompt: Prompt) -> str:
+        return prompt.text
 
     def test_a_prompt_that_nobody_answers_fails_with_the_limit_as_its_reason(self) -> None:
         events = self._deliver(SimpleNamespace(answer=self._never), at=0.0, limit=0.05)
@@ -232,9 +231,9 @@ class TestLimit:
     def test_a_prompt_that_has_not_arrived_by_then_fails_and_is_not_handed_over(self) -> None:
         asked = list[str]()
 
-        async def note(prompt: str, text: str) -> str:
-            asked.append(prompt)
-            return text
+        async def note(prompt: Prompt) -> str:
+            asked.append(prompt.id)
+            return prompt.text
 
         events = self._deliver(SimpleNamespace(answer=note), at=3600.0, limit=0.01)
         assert events == [("prompt", "p1"), ("a failed", "p1: the limit of 10ms on play was over")]
@@ -248,11 +247,11 @@ class TestLimit:
 
     @pytest.mark.parametrize("limit", [None, 600.0])
     def test_other_failures_keep_their_own_reason(self, limit: float | None) -> None:
-        async def gone(prompt: str, text: str) -> str:
-            raise NodeGoneError(prompt, text)
+        async def gone(prompt: Prompt) -> str:
+            raise NodeGoneError(prompt.id)
 
-        async def failed(prompt: str, text: str) -> str:
-            raise JobError(prompt + text)
+        async def failed(prompt: Prompt) -> str:
+            raise JobError(prompt.id)
 
         assert self._deliver(SimpleNamespace(answer=gone), 0.0, limit) == [("prompt", "p1"), ("lost", "p1 of a")]
         assert self._deliver(SimpleNamespace(answer=failed), 0.0, limit) == [("prompt", "p1")]

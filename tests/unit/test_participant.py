@@ -22,6 +22,7 @@ from testbed.patterns.gossip_moa import GossipMoa
 from testbed.patterns.participant import (
     Budget,
     Call,
+    ChatMessage,
     Completion,
     JobError,
     LogProbabilities,
@@ -36,6 +37,7 @@ from testbed.patterns.participant import (
 MakeTrace = Callable[[str], Any]
 Scene = Callable[[NodeParticipant], Awaitable[Any]]
 B = Peer("b", "zoo/b")
+BRIEF: tuple[ChatMessage, ...] = ({"role": "system", "content": "Be brief."},)
 
 
 @pytest.fixture(autouse=True)
@@ -357,7 +359,14 @@ def test_a_peer_answers_a_delegated_prompt_with_its_own_pattern(pair: Pair) -> N
     assert recall(pair.make_trace("b").path).delegations["p1>b"] == first
 
 
-def test_budget_privacy_and_nodes_visited_travel_along(pair: Pair) -> None:
+def test_every_call_begins_with_the_chat_that_leads_to_the_question() -> None:
+    system, question = Call([{"role": "system", "content": "Vote."}, *Call.of("why?").messages]), Call.of("why?")
+    prompt = Prompt("p1", "why?", before=(*BRIEF, {"role": "user", "content": "how?"}))
+    assert [message["content"] for message in prompt.chat(question.messages)] == ["Be brief.", "how?", "why?"]
+    assert [message["content"] for message in prompt.chat(system.messages)] == ["Be brief.\n\nVote.", "how?", "why?"]
+
+
+def test_budget_privacy_chat_and_nodes_visited_travel_along(pair: Pair) -> None:
     received: list[Prompt] = []
 
     class Noting(GossipMoa):
@@ -370,10 +379,12 @@ def test_budget_privacy_and_nodes_visited_travel_along(pair: Pair) -> None:
         noting = Noting.model_validate({"kind": "gossip-moa", "layers": 0, "proposers": 0})
         pair.agents["b"].config = pair.agents["b"].config.model_copy(update={"pattern": noting})
         participant = pair.participant("p1>a", budget=Budget(seconds=9, price=2), privacy="edge", visited=("c",))
-        return await participant.delegate(Prompt("any", "why?", Budget(tokens=5, price=1), privacy="cloud"), B)
+        return await participant.delegate(
+            Prompt("any", "why?", Budget(tokens=5, price=1), privacy="cloud", before=BRIEF), B
+        )
 
     assert pair.play(scene) == "noted"
-    assert received == [Prompt("p1>a>b", "why?", Budget(9, 5, 1), "edge", ("c", "a"))]
+    assert received == [Prompt("p1>a>b", "why?", Budget(9, 5, 1), "edge", ("c", "a"), before=BRIEF)]
     (event,) = pair.events("b", "delegation")
     assert (event["prompt"], event["visited"]) == ("p1", ["c", "a"])
 

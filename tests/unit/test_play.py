@@ -11,9 +11,14 @@ from typing import Any
 from testbed.core.clock import REAL_TIME
 from testbed.faults.api import Condition
 from testbed.host.namespace import Namespace
+from testbed.patterns.participant import ChatMessage, JobError, Prompt
 from testbed.record.directory import RunDirectory
 from testbed.record.recording import Recording
-from testbed.run.play import play
+from testbed.run.play import deliver, play
+from testbed.workload.prompts.base import Question
+from testbed.workload.schedule import Arrival
+from testbed.workload.scoring.before_comma import BeforeComma
+from testbed.workload.scoring.exact import Exact
 from testbed.world.nodes.handle import ClockOffset, Event, Exit, NodeGoneError, NodeHandle, Session, Usage
 
 
@@ -43,8 +48,9 @@ class Server:
     async def reach(self) -> Mapping[str, float | None]:
         return {}
 
-    async def answer(self, prompt: str, text: str, label: str = "") -> str:
-        self._emit("arrival", prompt=prompt, text=text, label=label)
+    async def answer(self, asked: Prompt) -> str:
+        prompt, text = asked.id, asked.text
+        self._emit("arrival", prompt=prompt, text=text, label=asked.label)
         job = f"{prompt}.1@{self.name}"
         self._emit("enqueue", job=job, prompt=prompt, layer="1", owner=self.name)
         if self.mortal:
@@ -150,3 +156,61 @@ def test_a_user_asks_again_after_a_prompt_that_was_lost(files: Any, tmp_path: Pa
     events = _played(files, tmp_path, *nodes, arrivals="{process: closed, users: 1, think: 0s}")
     assert sum(event["event"] == "prompt" for event in events) == 6
     assert sum(event["event"] == "lost" for event in events) == 3
+
+
+@dataclass
+class Asked:
+    """A session that answers with how many messages it saw, and keeps what it was asked."""
+
+    prompts: list[Prompt] = field(default_factory=list)
+
+    async def answer(self, prompt: Prompt) -> str:
+        self.prompts.append(prompt)
+        if prompt.text == "fail":
+            raise JobError("no")
+        return f"{len(prompt.before) + 1}"
+
+
+def _conversed(question: Question) -> tuple[list[Prompt], list[tuple[str, dict[str, Any]]]]:
+    async def conversation() -> tuple[list[Prompt], list[tuple[str, dict[str, Any]]]]:
+        recorded: list[tuple[str, dict[str, Any]]] = []
+        recording: Any = SimpleNamespace(
+            zero=asyncio.get_running_loop().time(),
+            questions={},
+            emit=lambda event, **fields: recorded.append((event, fields)),
+        )
+        session: Any = Asked()
+        scorers = [Exact(scorer="exact"), BeforeComma(scorer="before-comma")]
+        await deliver(Arrival(0.0, "a", "p7", question), None, session, recording, scorers, None)
+        return session.prompts, recorded
+
+    return asyncio.run(conversation())
+
+
+def test_each_turn_of_a_conversation_is_asked_after_the_answer_to_the_one_before() -> None:
+    system: ChatMessage = {"role": "system", "content": "Be brief."}
+    prompts, recorded = _conversed(Question("one", None, before=(system,), turns=("two", "three"), secret=True))
+    assert [(prompt.id, prompt.text, prompt.privacy) for prompt in prompts] == [
+        ("p7", "one", "device"),
+        ("p7-2", "two", "device"),
+        ("p7-3", "three", "device"),
+    ]
+    said = ["Be brief.", "one", "2", "two", "4"]
+    assert [message["content"] for message in prompts[2].before] == said
+    assert [message["role"] for message in prompts[2].before] == ["system", *["user", "assistant"] * 2]
+    assert [fields["prompt"] for event, fields in recorded if event == "prompt"] == ["p7", "p7-2", "p7-3"]
+
+
+def test_a_turn_that_fails_is_the_last_one() -> None:
+    prompts, _ = _conversed(Question("one", None, turns=("fail", "three")))
+    assert [prompt.id for prompt in prompts] == ["p7", "p7-2"]
+
+
+def test_several_scorers_judge_and_one_of_them_counts() -> None:
+    _, recorded = _conversed(Question("one", "1"))
+    assert [
+        (fields["scorer"], fields["value"], fields["counts"]) for event, fields in recorded if event == "score"
+    ] == [
+        ("exact", 1.0, True),
+        ("before-comma", 1.0, False),
+    ]

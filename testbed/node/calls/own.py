@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, model_validator
 
 from testbed.node.openai.chats import ChatRequest
-from testbed.patterns.participant import Budget, Tier, Verification
+from testbed.patterns.participant import Budget, ChatMessage, Tier, Verification
 
 _Token = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -64,12 +64,16 @@ class CountResponse(BaseModel):
 
 
 class DelegationRequest(BaseModel):
-    """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern."""
+    """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern.
+
+    ``before`` is the chat that leads to ``text``.
+    """
 
     text: str
     budget: Budget = Budget()
     privacy: Tier | None = None
     visited: tuple[str, ...] = Field(min_length=1)
+    before: tuple[ChatMessage, ...] = ()
 
 
 class DelegationResponse(BaseModel):

@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
+from testbed.core.chat import ChatMessage
 from testbed.core.registry import Registry
 from testbed.core.spec import Spec
 
@@ -16,18 +17,44 @@ class Question:
     """A question of a user.
 
     ``truth`` is the correct answer, or None if no answer is right or wrong; answers in ``accepted`` are correct, too.
-    ``label`` is the subject of the question.
+    ``label`` is the subject of the question, and ``id`` its name in its source. ``choices`` are those of a
+    multiple-choice question, whose truth is a letter. A ``secret`` question stays on its owner's device.
+
+    ``before`` is the chat that leads to the question, and ``turns`` are what the user says after its answer, in their
+    order. ``place`` is the file and line that it stands in.
     """
 
     text: str
     truth: str | None
     label: str = ""
     accepted: tuple[str, ...] = ()
+    id: str = ""
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+    before: tuple[ChatMessage, ...] = ()
+    turns: tuple[str, ...] = ()
+    place: str = field(default="", compare=False)
 
     @property
     def truths(self) -> tuple[str, ...]:
         """Every correct answer."""
         return () if self.truth is None else (self.truth, *self.accepted)
+
+    def after(self, answer: str) -> "Question | None":
+        """The question of the next turn, once this one has been answered; None after the last."""
+        if not self.turns:
+            return None
+        said: tuple[ChatMessage, ...] = (
+            {"role": "user", "content": self.text},
+            {"role": "assistant", "content": answer},
+        )
+        return replace(self, text=self.turns[0], turns=self.turns[1:], before=(*self.before, *said))
+
+    def recorded(self) -> dict[str, Any]:
+        """The fields of the event ``prompt``: all that is known of the question."""
+        optional = ("label", "accepted", "id", "choices", "secret", "before")
+        known = {name: getattr(self, name) for name in optional if getattr(self, name)}
+        return {"text": self.text, "truth": self.truth, **known}
 
 
 class PromptSource(Spec):

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector
 
-from testbed.patterns.participant import JobError
+from testbed.patterns.participant import JobError, Prompt
 from testbed.world.nodes.feed import EventFeed
 from testbed.world.nodes.handle import ClockOffset, Event, NodeGoneError
 
@@ -51,13 +51,14 @@ class AgentClient:
             return False
         return True
 
-    async def answer(self, prompt: str, text: str, label: str = "") -> str:
+    async def answer(self, prompt: Prompt) -> str:
         """Hand over a prompt and wait for the answer; raises JobError if there is none, or NodeGoneError.
 
         An agent that was away is asked again; it takes a prompt of the same id for the same.
         """
-        handed = {"id": prompt, "text": text, "label": label}
-        status, content = await self._awaited("POST", "/prompts", self._away, handed)
+        body: dict[str, Any] = {"id": prompt.id, "text": prompt.text, "label": prompt.label}
+        body |= {"before": prompt.before, "privacy": prompt.privacy}
+        status, content = await self._awaited("POST", "/prompts", self._away, body)
         if status != 200:
             raise JobError(content)
         return str(json.loads(content)["text"])

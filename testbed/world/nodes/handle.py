@@ -23,6 +23,7 @@ from testbed.faults.api import Condition
 from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
 from testbed.node.config import NodeConfig
+from testbed.patterns.participant import Prompt
 from testbed.world.journal import Journal
 
 Event = dict[str, Any]
@@ -86,10 +87,10 @@ class Session(Protocol):
         Returns once the node can do what it is for: a ring is closed, and tuned. Raises NodeGoneError.
         """
 
-    async def answer(self, prompt: str, text: str, label: str = "") -> str:
+    async def answer(self, prompt: Prompt) -> str:
         """Hand over a prompt and wait for its answer; raises JobError if there is none, or NodeGoneError.
 
-        A prompt has an id, and is the same prompt if it is handed over twice. ``label`` is its question's.
+        A prompt has an id, and is the same prompt if it is handed over twice.
         """
 
     def events(self, every: float) -> AsyncIterator[Sequence[Event]]:
