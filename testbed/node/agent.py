@@ -79,6 +79,10 @@ class Agent:
             self._log.emit("resumed", prompt=prompt.id)
             self._prompts.begin(prompt.id, partial(self._take_through, prompt), content_of(prompt))
 
+    def check(self, request: GenerationRequest) -> None:
+        """Raise JobError at once for a chat that is too long by its mere length, or that its template refuses."""
+        self._inference.check(request.chat)
+
     async def complete(
         self, request: GenerationRequest, job: str, seconds: float | None = None, on_text: OnText | None = None
     ) -> Completion:

@@ -127,11 +127,11 @@ class NodeApi:
         ]
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
-        incoming = await self._intake.read(http, ChatRequest)
+        incoming = await self._intake.read(http, ChatRequest, self._agent.check)
         return await self._generated(http, incoming, self._generator.chat)
 
     async def _text(self, http: web.Request) -> web.StreamResponse:
-        incoming = await self._intake.read(http, TextRequest)
+        incoming = await self._intake.read(http, TextRequest, self._agent.check)
         return await self._generated(http, incoming, self._generator.text)
 
     async def _verifications(self, http: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ hold more than it has.
 """
 
 import asyncio
+import ctypes
 import logging
 import math
 from collections.abc import Callable, Iterable
@@ -31,6 +32,7 @@ LARGEST_REQUEST: Final = 2**20
 """Bytes; a longer body is refused before it is read."""
 
 _NAMES: Final = (NAME, ATTEMPT, DEADLINE)
+_trim: Final = ctypes.CDLL(None).malloc_trim
 _SMALL: Final = 2**16  # bytes of a body that is read at once, whatever else is being read
 _LARGE_AT_ONCE: Final = 2
 _MOST_MISTAKES: Final = 10  # that one refusal names
@@ -92,23 +94,40 @@ class Incoming(Generic[Content]):
     size: int
 
 
+def _accept(content: BaseModel) -> None:
+    del content
+
+
 class Intake:
     """Reads requests."""
 
     def __init__(self) -> None:
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
-    async def read(self, http: web.Request, kind: type[Content]) -> Incoming[Content]:
-        """A request whose body is of the form ``kind``; raises RefusedError."""
+    async def read(
+        self, http: web.Request, kind: type[Content], check: Callable[[Content], None] = _accept
+    ) -> Incoming[Content]:
+        """A request whose body is of the form ``kind``; raises RefusedError, also where ``check`` raises JobError.
+
+        Until it is checked, a large body counts among the few that are in memory.
+        """
         headers = parsed(lambda: Headers.of(http))
         if http.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise RefusedError(
                 400, "Content-Encoding: encoded bodies are not supported; send the body as it is", "Content-Encoding"
             )
-        small = http.content_length is not None and http.content_length <= _SMALL
-        async with nullcontext() if small else self._large:
+        async with nullcontext() if _is_small(http) else self._large:
             body = await _body(http)
-            return Incoming(parsed(lambda: kind.model_validate_json(body)), headers, len(body))
+            content = parsed(lambda: kind.model_validate_json(body))
+            try:
+                check(content)
+            except JobError as error:
+                raise refusal_of(error) from None
+            return Incoming(content, headers, len(body))
+
+
+def _is_small(http: web.Request) -> bool:
+    return not http.can_read_body or (http.content_length is not None and http.content_length <= _SMALL)
 
 
 def parsed(parse: Callable[[], Content]) -> Content:
@@ -187,15 +206,22 @@ async def _go_on(http: web.Request) -> None:
 @web.middleware
 async def in_openai_form(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error in one form: a refusal, what aiohttp itself refuses, and what nobody expected."""
+    small = _is_small(request)
     try:
         return await handler(request)
     except RefusedError as error:
-        refusal = error
+        return _response(error)
     except web.HTTPException as error:
-        refusal = RefusedError(error.status, error.text or error.reason)
+        return _response(RefusedError(error.status, error.text or error.reason))
     except Exception:
         logging.exception("%s %s", request.method, request.path)
-        refusal = RefusedError(500, "the node failed at this request; its log says why")
+        return _response(RefusedError(500, "the node failed at this request; its log says why"))
+    finally:
+        if not small:  # the C library keeps what was freed, unless it is told
+            asyncio.get_running_loop().call_soon(_trim, 0)
+
+
+def _response(refusal: RefusedError) -> web.Response:
     return web.Response(status=refusal.status, body=refusal.body, content_type="application/json")
 
 
