@@ -46,12 +46,18 @@ def configured(
 
 @asynccontextmanager
 async def node(
-    config: NodeConfig, model: Any, trace: Any, directory: Path, address: str, past: Past = NOTHING
+    config: NodeConfig,
+    model: Any,
+    trace: Any,
+    directory: Path,
+    address: str,
+    past: Past = NOTHING,
+    patience: float = 30,
 ) -> AsyncIterator[tuple[Path, Agent]]:
     """A whole node but for its model; yields the path of its Unix socket, and its agent."""
     queue = InferenceQueue(model, trace, config.queue)
     path = directory / f"{config.name}.sock"
-    async with HttpClient() as client, asyncio.timeout(30):
+    async with HttpClient() as client, asyncio.timeout(patience):
         agent = Agent(config, queue, trace, client, Everyone(config.neighbours), past)
         api = NodeApi(agent, trace)
         agent.resume(past.unfinished)
