@@ -69,7 +69,8 @@ class PeerFacts(BaseModel):
 class NodeConfig(BaseModel):
     """The agent of node ``name``, which goes by ``clock``.
 
-    ``neighbours`` are IP addresses by name, and ``peers`` has what else is known of them, and of the node itself.
+    ``neighbours`` are IP addresses by name, ``patience`` the seconds that each of them has for answering at the first
+    request, by what the links between take, and ``peers`` has what else is known of them, and of the node itself.
     ``pattern_classes`` are by kind, as the node's Python finds them, ``module:Name`` or ``FILE.py:Name``: a node has no
     registry of installed kinds. ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of
     the packages whose code runs here.
@@ -80,6 +81,7 @@ class NodeConfig(BaseModel):
     name: str
     clock: Clock = REAL_TIME
     neighbours: dict[str, str]
+    patience: dict[str, float] = Field(default_factory=dict)
     peers: dict[str, PeerFacts] = Field(default_factory=dict)
     packages: dict[str, str] = {}
     pattern_classes: dict[str, str]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import docker
 
@@ -22,6 +23,7 @@ from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline.entries import timeline_mistakes
 from testbed.world.network.links.backend import LINK_BACKENDS, LinkBackend, backends
+from testbed.world.network.patience import Patience, patience
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Plan:
     links: LinkBackend
     image: str
     docker: docker.DockerClient
+
+    @cached_property
+    def patience(self) -> Patience:
+        """The seconds that each node has for reaching each other one."""
+        return patience(self.scenario.topology)
 
     @property
     def oversubscribed(self) -> bool:

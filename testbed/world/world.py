@@ -12,6 +12,7 @@ from pyroute2 import NetlinkError
 
 from testbed.core.clock import REAL_TIME
 from testbed.core.errors import SpecError
+from testbed.core.units import DURATION
 from testbed.faults.api import Condition
 from testbed.host.capacity import threads
 from testbed.host.image import packages_of, reference_inside
@@ -24,6 +25,7 @@ from testbed.world import companion
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import EVENTS, RunningLinks
 from testbed.world.network.network import Network
+from testbed.world.network.patience import slowest
 from testbed.world.network.routes import addresses
 from testbed.world.nodes import metronome
 from testbed.world.nodes.handle import NodeGoneError, NodeHandle, PlannedNode, Site, WorldError
@@ -40,7 +42,10 @@ LOADING: Final = 600.0
 """Seconds of the host's clock that nodes have for loading their models: several at once, from a slow disk."""
 
 REACHING: Final = 600.0
-"""Seconds of the run's clock that nodes have for reaching each other. The tuning of a slow ring takes minutes."""
+"""Seconds of the run's clock that nodes have for reaching each other, besides what their links take.
+
+The tuning of a slow ring takes minutes.
+"""
 
 Step = Callable[[str], AbstractContextManager[None]]
 """Makes the context in which a step is done, given the step's name."""
@@ -87,10 +92,15 @@ class World:
 
         Raises WorldError if a node ends, cannot reach a neighbour, or is not done in ``REACHING`` seconds.
         """
-        reached = self.clock.run(of_all(self.nodes.values(), _reach, REACHING, "reach its neighbours"))
+        patience, topology = self.plan.patience, self.plan.scenario.topology
+        limit = REACHING + max((seconds for of_one in patience.values() for seconds in of_one.values()), default=0.0)
+        reached = self.clock.run(of_all(self.nodes.values(), _reach, limit, "reach its neighbours"))
         for name, seconds in reached.items():
             for neighbour in [neighbour for neighbour, taken in seconds.items() if taken is None]:
-                raise WorldError(f"node {name!r} cannot reach {neighbour!r} over the emulated network")
+                raise WorldError(
+                    f"node {name!r} cannot reach {neighbour!r} over the emulated network within "
+                    f"{DURATION.readable(patience[name][neighbour])}; {slowest(topology, name, neighbour)}"
+                )
 
     def evenly_capped(self) -> bool:
         """Whether CPU caps are kept evenly: the metronome has not ended, or this kernel needs none."""
@@ -155,6 +165,7 @@ class World:
             name=name,
             clock=self.clock,
             neighbours={other: address[other] for other in scenario.neighbours(name)},
+            patience={other: self.plan.patience[name][other] for other in scenario.neighbours(name)},
             peers={other: PeerFacts.of(scenario.peer(name, other)) for other in (name, *scenario.neighbours(name))},
             packages={name: version for origin in origins.values() for name, version in packages_of(origin).items()},
             pattern_classes={kind: reference_inside(origin) for kind, origin in origins.items()},
@@ -188,7 +199,7 @@ class World:
         home = Namespace.create(name)
         with home.entered():
             self.links = RunningLinks.begin(self.plan.links, journal, directory, self.plan.scenario.seed, self.clock)
-        network = Network(self.plan.scenario.topology, home, namespaces, self.links)
+        network = Network(self.plan.scenario.topology, home, namespaces, self.links, self.plan.patience)
         self.links.publish()
         return network
 

@@ -29,8 +29,8 @@ DEADLINE: Final = "X-Deadline"
 CALLS: Final = "/v1/calls"
 """``DELETE /v1/calls/NAME`` cancels the request called NAME."""
 
-_KNOCK: Final = 5.0  # seconds that a node has for answering that it is there
-_CANCEL: Final = 5.0  # seconds for telling a node that a request is not wanted any more
+_PATIENCE: Final = 5.0  # seconds that a node has for answering a short request, unless its links take longer
+_AGAIN: Final = 0.5  # seconds until a node without a connection is asked again
 
 
 class _LostError(Exception):
@@ -93,7 +93,7 @@ class Asker:
     async def reach(self) -> dict[str, float | None]:
         """The seconds that a request to each neighbour takes; None for one that cannot be reached."""
         names = list(self._config.neighbours)
-        return dict(zip(names, await asyncio.gather(*map(self.knock, names)), strict=True))
+        return dict(zip(names, await asyncio.gather(*map(self._reach, names)), strict=True))
 
     def close(self) -> None:
         """Give up cancellations under way; the deadlines of their requests remain. Later ones are not sent."""
@@ -145,12 +145,12 @@ class Asker:
     async def _tell_cancelled(self, neighbour: str, name: str) -> None:
         path = f"{CALLS}/{quote(name, safe='@')}"
         try:
-            async with asyncio.timeout(_CANCEL):
+            async with asyncio.timeout(self._patience(neighbour)):
                 await self._client.request("DELETE", self._address(neighbour), PORT, path)
         except OSError:
             return  # the deadline of the request ends it
 
-    async def knock(self, neighbour: str, timeout: float = _KNOCK) -> float | None:
+    async def knock(self, neighbour: str, timeout: float = _PATIENCE) -> float | None:
         """The seconds that a request to a neighbour takes; None if it takes longer than ``timeout``."""
         begin = asyncio.get_running_loop().time()
         try:
@@ -159,6 +159,19 @@ class Asker:
         except OSError:
             return None
         return asyncio.get_running_loop().time() - begin
+
+    async def _reach(self, neighbour: str) -> float | None:
+        """The same at the beginning, when ARP has no address yet. It gives up sooner than slow links answer."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience(neighbour)
+        while (left := deadline - loop.time()) > 0:
+            if (taken := await self.knock(neighbour, left)) is not None:
+                return taken
+            await asyncio.sleep(_AGAIN)
+        return None
+
+    def _patience(self, neighbour: str) -> float:
+        return self._config.patience.get(neighbour, _PATIENCE)
 
     def _address(self, neighbour: str) -> str:
         return self._config.neighbours[neighbour]

@@ -33,6 +33,14 @@ class LinkTrace:
         """Mean bits per second."""
         return len(self.opportunities) * FRAME * 8 / self.period
 
+    @property
+    def longest_gap(self) -> float:
+        """The most seconds between two opportunities, that from the last one to the first of the repetition included.
+
+        All of a trace's beginning without opportunities counts, since its last line is its end.
+        """
+        return max(later - earlier for earlier, later in pairwise((0, *self.opportunities))) / 1e3
+
     def dilated(self, factor: float) -> "LinkTrace":
         """A copy with every time multiplied by ``factor`` and rounded to milliseconds."""
         return replace(self, opportunities=tuple(round(time * factor) for time in self.opportunities))

@@ -13,9 +13,10 @@ two nodes take the same path, so that no reverse-path filter drops packets. The 
 answers ARP (arp_filter), even if a node has two interfaces on one segment.
 """
 
+import math
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -36,6 +37,7 @@ from testbed.schema.network.link import Link
 from testbed.schema.network.topology import Topology
 from testbed.world.network.links.backend import End
 from testbed.world.network.links.running import RunningLinks
+from testbed.world.network.patience import Patience
 from testbed.world.network.routes import SUBNET, Route, addresses, interface_names, routing_tables
 
 # The kernel follows rules in the order of their priorities (ip-rule(8)). The first of its own delivers packets to a
@@ -51,6 +53,9 @@ _NO_IPV6: Final = {
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
 }
+_WAITS_BY_ITSELF: Final = 60.0  # seconds for a connection
+_WAITS_FOR_ARP: Final = 15.0  # of patience; a round trip is less than a quarter of it
+
 _FORWARD: Final = {
     "ipv4/ip_forward": "1",
     "ipv4/conf/all/arp_filter": "1",
@@ -96,9 +101,18 @@ class NamespaceNode(Node):  # type: ignore[misc]
 class ContainerHost(NamespaceNode, Host):  # type: ignore[misc]
     """A Mininet host in the network namespace of a container."""
 
-    def __init__(self, name: str, namespace: Namespace, address: str, routes: Sequence[Route], **params: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        namespace: Namespace,
+        address: str,
+        routes: Sequence[Route],
+        patience: float = 0.0,
+        **params: Any,
+    ) -> None:
         self.namespace = namespace
         self._address = address
+        self._patience = patience
         self._routes = routes
         # Otherwise Mininet makes a namespace and moves interfaces into it. Here the container's namespace exists, and
         # the link backend creates the interfaces in it.
@@ -113,6 +127,7 @@ class ContainerHost(NamespaceNode, Host):  # type: ignore[misc]
             ip.addr("add", index=loopback, address=self._address, prefixlen=SUBNET.max_prefixlen)
             for route in self._routes:
                 self._add(ip, route)
+            _set(_solicitations(self.intfNames(), self._patience))
         for interface in self.intfList():
             interface.ip, interface.prefixLen = self._address, SUBNET.max_prefixlen  # returned by Mininet's IP()
         return {}
@@ -197,15 +212,24 @@ class Network:
     """The network of one run."""
 
     def __init__(
-        self, topology: Topology, home: Namespace, containers: Mapping[str, Namespace], links: RunningLinks
+        self,
+        topology: Topology,
+        home: Namespace,
+        containers: Mapping[str, Namespace],
+        links: RunningLinks,
+        patience: Patience | None = None,
     ) -> None:
-        """``home`` is the run's namespace. ``containers`` are the namespaces of the containers, by node."""
+        """``home`` is the run's namespace. ``containers`` are the namespaces of the containers, by node.
+
+        The kernels of nodes wait for answers as long as ``patience`` says, and never less than they do by themselves.
+        """
         setLogLevel("error")  # Mininet warns of intended cases, such as a node without a link
         Mininet.inited = True  # otherwise the first instance raises limits and sysctls of the whole host
         self.mininet = Mininet(controller=None, switch=Bridge, intf=Interface, ipBase=str(SUBNET), build=False)
         """The network as an object of Mininet's. A command in one of its nodes starts a shell there."""
         self._topology = topology
         self._links = links
+        self._patience = {node: max(seconds.values(), default=0.0) for node, seconds in (patience or {}).items()}
         self._namespaces = {**containers, **dict.fromkeys(topology.switches, home)}
         try:
             with home.entered():
@@ -244,7 +268,12 @@ class Network:
             self._prepare(name)
             namespace = self._namespaces[name]
             self.mininet.addHost(
-                name, cls=ContainerHost, namespace=namespace, address=address[name], routes=tables[name]
+                name,
+                cls=ContainerHost,
+                namespace=namespace,
+                address=address[name],
+                routes=tables[name],
+                patience=self._patience.get(name, 0.0),
             )
 
     def _prepare(self, node: str) -> None:
@@ -254,6 +283,7 @@ class Network:
             _set(_NO_IPV6)
             if ends[node] > 1:
                 _set(_FORWARD)
+            _set(_retries(self._patience.get(node, 0.0)))
 
     def _place_meters(self) -> dict[Namespace, list[Meter]]:
         """The meters by namespace. A link with a switch is counted there, since one namespace holds all switches."""
@@ -319,6 +349,25 @@ def _set(settings: Mapping[str, str]) -> None:
         setting = Path("/proc/sys/net", name)
         if setting.exists():
             setting.write_text(value)
+
+
+def _retries(seconds: float) -> dict[str, str]:
+    """The settings by which a kernel waits that long for a connection; none where its own suffice.
+
+    The waits for an answer double from 1 s up to 120 s, with 5 or 6 repetitions to 63 s or more (tcp(7)).
+    """
+    if seconds < _WAITS_BY_ITSELF:
+        return {}
+    repetitions = str(min(127, 6 + math.ceil(seconds / 120)))
+    return dict.fromkeys(("ipv4/tcp_syn_retries", "ipv4/tcp_synack_retries"), repetitions)
+
+
+def _solicitations(interfaces: Iterable[str], seconds: float) -> dict[str, str]:
+    """The settings by which a kernel waits that long for an address by ARP; none where its own 3 s suffice (arp(7))."""
+    if seconds < _WAITS_FOR_ARP:
+        return {}
+    names = (f"ipv4/neigh/{name}/{kind}_solicit" for name in interfaces for kind in ("mcast", "ucast"))
+    return dict.fromkeys(names, str(math.ceil(seconds)))  # one a second
 
 
 def _move_local_rule(ip: IPRoute, before: int, after: int) -> None:

@@ -53,6 +53,9 @@ _TRAIN_SECONDS = 0.25  # of the link's time per train
 _TRAIN_FRAMES = (10, 250)  # in a train
 _AT_ONCE = 200e6  # bit/s of simultaneous trains; with more, the host is measured and not the link
 _HEADROOM = 1.1  # rate at which a train must be sent, in rates of the link, to fill it
+_BEFORE = 2**31  # the number of the first frame that is sent before measuring
+_MOST_WAITED = 60.0  # seconds for a link to become empty
+_HOST_LATE = 0.02  # seconds by which a busy host delays a frame
 _GRACE = 0.2  # seconds of lateness after which a frame counts as lost
 _GLANCE = 0.01  # seconds between two reads; waking for each frame would disturb the links
 
@@ -98,9 +101,12 @@ def measure(
     """Measure both directions of every link. Raises OSError if an interface is gone."""
     with ExitStack() as stack:
         wires: dict[tuple[Link, DirectionName], _Wire] = {}
+        before: list[_Wire] = []
         for wiring in links:
             link, a, b = wiring.link, *(stack.enter_context(_open(end)) for end in (wiring.a, wiring.b))
             wires[link, "up"], wires[link, "down"] = _Wire(link.up, a, b, clock), _Wire(link.down, b, a, clock)
+            before += (_Wire(link.up, a, b, clock, _BEFORE), _Wire(link.down, b, a, clock, _BEFORE))
+        _wait_until_empty(before, clock)
         _send_singly(list(wires.values()), effort.seconds, clock)
         for _ in range(effort.trains):
             for group in _together(wires.values()):
@@ -127,8 +133,12 @@ def _open(end: End) -> socket.socket:
 class _Wire:
     """One direction of a link while it is measured."""
 
-    def __init__(self, direction: Direction, source: socket.socket, target: socket.socket, clock: Clock) -> None:
+    def __init__(
+        self, direction: Direction, source: socket.socket, target: socket.socket, clock: Clock, first: int = 0
+    ) -> None:
+        """``first`` is the number of its first frame on the link; in here they count from 0."""
         self.direction = direction
+        self._first = first
         self._clock = clock
         self.train = train_over(direction)
         self._source = source
@@ -140,6 +150,16 @@ class _Wire:
         self._rates: list[float] = []
 
     @property
+    def idle(self) -> bool:
+        """Whether the last frame arrived, no later than over an idle link."""
+        last, direction = len(self._sent) - 1, self.direction
+        if last not in self._arrived:
+            return False
+        sending = SMALL_FRAME * 8 / direction.rate
+        most = sending + direction.delay + 6 * direction.jitter.deviation + _HOST_LATE
+        return self._seconds(self._arrived[last] - self._sent[last]) <= most
+
+    @property
     def complete(self) -> bool:
         """Whether no frame is in transit: all have arrived, or the last one has and none overtakes."""
         last = len(self._sent) - 1
@@ -148,7 +168,7 @@ class _Wire:
     def send(self, length: int) -> None:
         """Send a frame of ``length`` bytes. A frame that the interface refuses counts as lost by the link."""
         number = len(self._sent)
-        frame = (self._header + _tag(number)).ljust(length, b"\0")
+        frame = (self._header + _tag(self._first + number)).ljust(length, b"\0")
         self._sent.append(time.time_ns())
         with suppress(OSError):
             self._source.send(frame)
@@ -164,8 +184,8 @@ class _Wire:
             while True:
                 frame, ancillary, _, _ = self._target.recvmsg(_HEADER + _TAG.size, socket.CMSG_SPACE(_TIMESPEC.size))
                 number = _number(frame)
-                if number is not None and number < len(self._sent):
-                    self._arrived.setdefault(number, _stamp(ancillary))
+                if number is not None and 0 <= number - self._first < len(self._sent):
+                    self._arrived.setdefault(number - self._first, _stamp(ancillary))
 
     def send_train(self, train: Train) -> range:
         """Send a train; returns the numbers of its frames."""
@@ -207,6 +227,30 @@ def arrival_rate(times: Sequence[float], length: int) -> float | None:
         return None
     between = median(later - earlier for earlier, later in zip(ordered, ordered[lag:], strict=False))
     return lag * length * 8 / between if between > 0 else None
+
+
+def _wait_until_empty(wires: Sequence[_Wire], clock: Clock) -> None:
+    """Wait until nothing is left in the links of what was sent before: a frame takes no longer than over an idle one.
+
+    On a slow link the last responses of play need seconds. Links are not waited for whose delay tells nothing of their
+    queue: they are cut, or follow a trace.
+    """
+    busy = [wire for wire in wires if not wire.direction.cut and wire.direction.trace is None]
+    deadline = clock.now() + max((_longest_queue(wire.direction) for wire in busy), default=0.0)
+    while busy:
+        for wire in busy:
+            wire.send(SMALL_FRAME)
+        _receive(busy, clock)
+        busy = [] if clock.now() >= deadline else [wire for wire in busy if not wire.idle]
+
+
+def _longest_queue(direction: Direction) -> float:
+    """Seconds for which what waits in a direction's queue can take, at most :data:`_MOST_WAITED`."""
+    queue = direction.room
+    if queue.seconds is not None:
+        return min(_MOST_WAITED, queue.seconds)
+    size = queue.bytes if queue.bytes is not None else (queue.packets or 0) * FRAME
+    return min(_MOST_WAITED, size * 8 / direction.rate)
 
 
 def _send_singly(wires: Sequence[_Wire], seconds: float, clock: Clock) -> None:

@@ -1,0 +1,52 @@
+"""How long nodes have for reaching each other, by what their links can carry."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from testbed.core.units import DURATION
+from testbed.schema.network.link import DIRECTIONS, Direction, Link
+from testbed.schema.network.topology import Topology
+
+_NODE = 5.0  # seconds that a node has for answering, and a lost packet for being repeated
+_ROUND_TRIPS = 4  # ARP, the opening of a connection, the request; one to spare
+_BYTES = 2000  # of one exchange in each direction, with headers and repetitions
+
+Patience = Mapping[str, Mapping[str, float]]
+"""Seconds that each node has for reaching each of its neighbours, by their names."""
+
+
+def patience(topology: Topology) -> Patience:
+    """The seconds follow from the links between two nodes while all nodes reach all others at once."""
+    routes = {
+        (node, other): topology.route(node, other) for node in topology.nodes for other in topology.neighbours(node)
+    }
+    crossings = Counter(link.name for links in routes.values() for link in links)
+    seconds = {link.name: _seconds(link, crossings[link.name]) for link in topology.resolved_links}
+    return {
+        node: {
+            other: _NODE + sum(seconds[link.name] for link in routes[node, other])
+            for other in topology.neighbours(node)
+        }
+        for node in topology.nodes
+    }
+
+
+def slowest(topology: Topology, source: str, target: str) -> str:
+    """The link on the path between two nodes on which an exchange takes longest, as a clause with its figure."""
+    link, seconds = max(((link, _seconds(link, 1)) for link in topology.route(source, target)), key=lambda of: of[1])
+    return f"the slowest link between them is {link.name}, which delays an exchange by {DURATION.readable(seconds)}"
+
+
+def _seconds(link: Link, exchanges: int) -> float:
+    """What a link adds to each of some exchanges that cross it at once."""
+    directions = [link.direction(name) for name in DIRECTIONS]
+    ideal = sum(_crossing(direction, exchanges) for direction in directions)
+    kept = (1 - directions[0].loss.mean) * (1 - directions[1].loss.mean)
+    return ideal / max(kept, 0.1)
+
+
+def _crossing(direction: Direction, exchanges: int) -> float:
+    slowest_frame = direction.delay + 6 * direction.jitter.deviation
+    # A connection that meets an outage tries again after up to as long as it has waited.
+    outage = 0.0 if direction.trace is None else 2 * direction.trace.longest_gap
+    return _ROUND_TRIPS * slowest_frame + exchanges * _BYTES * 8 / direction.rate + outage
