@@ -133,6 +133,10 @@ class Agent:
                 self._cancelled[name] = reason
                 task.cancel()
 
+    def knows(self, name: str) -> bool:
+        """Whether a request for a completion has this name, and is being done or was."""
+        return self._jobs.state(name) is not None
+
     def abandon(self, name: str) -> None:
         """Nobody can ask for the request called ``name`` any more: end it, even if its job has begun."""
         self._inference.abandon(name)

@@ -57,7 +57,7 @@ from testbed.node.incoming import (
 from testbed.node.journal import UNNAMED
 from testbed.node.openai.chats import ChatRequest
 from testbed.node.openai.date import unix_time
-from testbed.node.openai.generation import MOST_JOBS, GenerationRequest
+from testbed.node.openai.generation import GenerationRequest
 from testbed.node.openai.listing import Model, ModelList
 from testbed.node.openai.texts import TextRequest
 from testbed.node.participant import CHATS, COUNTS, DELEGATIONS, VERIFICATIONS
@@ -144,8 +144,11 @@ class NodeApi:
         return await self._answered(http, await self._intake.read(http, CountRequest), self._count)
 
     async def _calls(self, http: web.Request) -> web.Response:
-        for number in range(MOST_JOBS):
-            self._agent.cancel(job_name(http.match_info["name"], number), "cancelled")
+        name = http.match_info["name"]
+        self._agent.cancel(name, "cancelled")
+        others = (job_name(name, number) for number in itertools.count(1))
+        for job in itertools.takewhile(self._agent.knows, others):
+            self._agent.cancel(job, "cancelled")
         return web.Response(status=204)
 
     async def _verify(self, request: VerificationRequest, name: str, seconds: float | None) -> BaseModel:
@@ -211,7 +214,9 @@ class NodeApi:
         return response.response
 
     def _new_name(self) -> str:
-        return f"{UNNAMED}{next(self._numbers)}@{self._agent.config.name}"
+        """A name that no client has given to a request of its own."""
+        names = (f"{UNNAMED}{number}@{self._agent.config.name}" for number in self._numbers)
+        return next(name for name in names if not self._agent.knows(name))
 
     def _abandon(self, request: BaseModel, name: str) -> None:
         """Keep nothing of a request without a name: its connection has ended, or it has its response."""

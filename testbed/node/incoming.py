@@ -32,7 +32,7 @@ LARGEST_REQUEST: Final = 2**20
 """Bytes; a longer body is refused before it is read."""
 
 _NAMES: Final = (NAME, ATTEMPT, DEADLINE)
-_trim: Final = ctypes.CDLL(None).malloc_trim
+_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", int)  # glibc's alone
 _SMALL: Final = 2**16  # bytes of a body that is read at once, whatever else is being read
 _LARGE_AT_ONCE: Final = 2
 _MOST_MISTAKES: Final = 10  # that one refusal names

@@ -318,6 +318,35 @@ def test_a_named_stream_outlives_its_client(ask: Ask, model: Any, make_trace: Ca
     assert model.seen == ["hello"]
 
 
+def test_no_client_takes_the_name_of_a_request_without_one(ask: Ask, model: Any) -> None:
+    async def exchange(client: AsyncOpenAI) -> list[str]:
+        named: Any = {"extra_headers": {"X-Request-Id": "request-1@a"}}
+        other: Any = [{"role": "user", "content": "other"}]
+        first = await client.chat.completions.create(model="zoo/a", messages=HELLO, **named)
+        second = await client.chat.completions.create(model="zoo/a", messages=other)
+        return [first.id, second.id]
+
+    assert ask(exchange) == ["request-1@a", "request-2@a"]
+    assert model.seen == ["hello", "other"]
+
+
+def test_a_request_is_cancelled_with_all_its_jobs(ask: Ask, model: Any, make_trace: Callable[[str], Any]) -> None:
+    model.held.clear()
+
+    async def exchange(client: AsyncOpenAI) -> None:
+        named: Any = {"extra_headers": {"X-Request-Id": "p1.1@a"}}
+        asked = asyncio.create_task(client.chat.completions.create(model="zoo/a", messages=HELLO, n=3, **named))
+        while len(make_trace("a").read("enqueue")) < 3 or not model.seen:
+            await asyncio.sleep(0)
+        await client.delete("/calls/p1.1@a", cast_to=str)
+        model.held.set()
+        with pytest.raises(openai.InternalServerError, match="cancelled"):
+            await asked
+
+    ask(exchange)
+    assert [event["job"] for event in make_trace("a").read("cancelled")] == ["p1.1~2@a", "p1.1~3@a"]
+
+
 def test_the_node_says_that_it_serves(ask: Ask) -> None:
     async def exchange(client: AsyncOpenAI) -> Any:
         return json.loads(await client.with_options().get("/../health", cast_to=str))

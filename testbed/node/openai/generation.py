@@ -15,9 +15,6 @@ from testbed.patterns.participant import ChatMessage, Completion
 MOST_CHOICES: Final = 16
 """The most completions that one request may ask for."""
 
-MOST_JOBS: Final = MOST_CHOICES**2
-"""The most jobs that one request makes: as many choices of as many texts."""
-
 _NAMES: Final = ("user", "safety_identifier", "prompt_cache_key")  # of whoever asks: nothing depends on them
 _ASKING_NOTHING: Final[dict[str, tuple[Any, ...]]] = {
     "audio": (None,),
