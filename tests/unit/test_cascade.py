@@ -118,7 +118,7 @@ class TestBudgets:
     def test_calls_get_the_time_that_is_left_and_none_is_made_without_any(self) -> None:
         actor = Actor(takes={"phone": 2, "edge1": 0.25})
         play(cascade(budget={"deadline": "3s"}, timeout="2500ms"), actor)
-        assert [timeout for _, _, timeout in actor.asked] == [2.5, 1.0, 0.75]
+        assert [timeout for _, _, timeout in actor.asked] == [3.0, 1.0, 0.75]
         actor = Actor(takes={"phone": 2})
         play(cascade(budget={"deadline": "2s"}), actor)
         assert actor.nodes == ["phone"]

@@ -25,7 +25,7 @@ class Vertical(Pattern):
 
     stages: list[Stage] = Field(min_length=1, description="self, nodes, {delegate: NODE}, or patterns")
     neighbours: Literal["all", "linked"] = Field("all", description="which nodes a stage can be")
-    timeout: Duration = Field(60.0, gt=0, description="how long a call of a stage may take")
+    timeout: Duration = Field(60.0, gt=0, description="how long a call to another node may take")
     budget: BudgetOptions = BudgetOptions()
     privacy: PrivacyOptions | None = None
     outage: OutageOptions | None = None

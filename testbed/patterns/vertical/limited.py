@@ -93,7 +93,7 @@ class LimitedParticipant:
         call = self._permitted(call, node)
         least = limits.fastest.get(node.name, 0.0)
         reservation = limits.ledger.reserve(call, node, self.most_tokens, least)
-        completion = await self._guarded(self._owner.complete(call, at, self._within(timeout)), at)
+        completion = await self._guarded(self._owner.complete(call, at, self._within(timeout, at)), at)
         reservation.settle(completion)
         limits.fastest[node.name] = min(completion.seconds, limits.fastest.get(node.name, completion.seconds))
         text = completion.text if limits.masks is None else limits.masks.restore(completion.text)
@@ -102,14 +102,14 @@ class LimitedParticipant:
     async def room(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> int:
         """How many tokens an answer to ``call`` can have; raises JobError, or a PrivacyError before it is asked."""
         call = self._permitted(call, at or self.itself)
-        return await self._guarded(self._owner.room(call, at, self._within(timeout)), at)
+        return await self._guarded(self._owner.room(call, at, self._within(timeout, at)), at)
 
     async def delegate(self, prompt: Prompt, at: Peer, timeout: float | None = None) -> str:
         """The answer that ``at`` finds with its own pattern, within what is left; raises JobError."""
         limits = self._limits
         sent = self._permitted(Call.of(prompt.text), at).messages[0]["content"]
         left = replace(prompt, text=sent, budget=limits.ledger.left.within(prompt.budget), privacy=limits.tier)
-        text = await self._guarded(self._owner.delegate(left, at, self._within(timeout)), at)
+        text = await self._guarded(self._owner.delegate(left, at, self._within(timeout, at)), at)
         return text if limits.masks is None else limits.masks.restore(text)
 
     async def verify(self, call: Call, tokens: Sequence[int], at: Peer, timeout: float | None = None) -> Verification:
@@ -120,7 +120,7 @@ class LimitedParticipant:
         reservation = limits.ledger.reserve(
             replace(call, sampling=replace(call.sampling, max_tokens=len(tokens) + 1)), at, self.most_tokens, 0.0
         )
-        verification = await self._guarded(self._owner.verify(call, tokens, at, self._within(timeout)), at)
+        verification = await self._guarded(self._owner.verify(call, tokens, at, self._within(timeout, at)), at)
         read = verification.prompt_tokens + len(tokens)
         reservation.settle(Completion("", read, 1, True))
         return verification
@@ -174,10 +174,10 @@ class LimitedParticipant:
             raise OutageError(f"{at.name} cannot be reached")
         return await limits.watch.guard(work, at, self._owner, limits.outage)
 
-    def _within(self, timeout: float | None) -> float:
-        """The seconds that a call has: the least of its own time, the stage's, and what is left."""
-        limits = (timeout, self._timeout, self._limits.ledger.left.seconds)
-        return min(limit for limit in limits if limit is not None)
+    def _within(self, timeout: float | None, at: Peer | None) -> float | None:
+        """The seconds that a call has; the stage's time is for other nodes, since without its own a prompt has none."""
+        limits = (timeout, None if at is None else self._timeout, self._limits.ledger.left.seconds)
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _with_content(message: ChatMessage, content: str) -> ChatMessage:
