@@ -3,14 +3,16 @@
 The critical path of a prompt is walked from its answer back to its arrival. What ended last before the answer delayed
 it: a job of the owner, or a request to a peer, from its sending to its response or to the failure that was waited for.
 The walk goes on with what ended last before that began. The time that a request's job spent in the peer's queue and
-model counts as queueing and inference; the rest of the request, with lost messages and timeouts, is the network's.
+model counts as queueing and inference, the rest of an answered request as the network's, and the rest of a failed one
+as lost. Within a job of a ring the walk goes on from stage to stage (:mod:`testbed.analysis.rings`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
 
 from testbed.analysis.measurements import Measurements
+from testbed.analysis.rings import Rings, Stretch
 from testbed.analysis.spans import JobSpan, RequestSpan, request_spans
 
 
@@ -18,29 +20,26 @@ from testbed.analysis.spans import JobSpan, RequestSpan, request_spans
 class Breakdown:
     """Seconds of one prompt, or of several together.
 
-    ``other`` is the agent's own work, and time in which the owner was down.
+    ``lost`` is what was waited for a neighbour that did not answer, or for a ring to close again. ``other`` is the
+    agent's own work, and time in which the owner was down.
     """
 
     queueing: float = 0.0
     inference: float = 0.0
     network: float = 0.0
+    lost: float = 0.0
     other: float = 0.0
 
     @property
     def total(self) -> float:
         """The latency, in seconds."""
-        return self.queueing + self.inference + self.network + self.other
+        return float(sum(astuple(self)))
 
     def __add__(self, more: "Breakdown") -> "Breakdown":
-        return Breakdown(
-            self.queueing + more.queueing,
-            self.inference + more.inference,
-            self.network + more.network,
-            self.other + more.other,
-        )
+        return Breakdown(*(one + other for one, other in zip(astuple(self), astuple(more), strict=True)))
 
     def __truediv__(self, number: float) -> "Breakdown":
-        return Breakdown(self.queueing / number, self.inference / number, self.network / number, self.other / number)
+        return Breakdown(*(part / number for part in astuple(self)))
 
 
 @dataclass(frozen=True)
@@ -80,25 +79,43 @@ def _steps(measured: Measurements) -> defaultdict[str, list[_Step]]:
     """What the owner of each prompt waited for, by prompt."""
     stays: defaultdict[str, list[JobSpan]] = defaultdict(list)
     steps: defaultdict[str, list[_Step]] = defaultdict(list)
+    rings = Rings(measured)
     for job in measured.jobs:
         stays[job.name].append(job)
         if job.node == job.owner and job.ended is not None:
-            steps[job.prompt].append(_own(job, job.ended))
+            steps[job.prompt].append(_own(job, job.ended, rings))
     for request in request_spans(measured.events):
         steps[request.prompt].append(_Step(request.begin, request.end, _request(stays[request.job], request)))
     return steps
 
 
-def _own(job: JobSpan, end: float) -> _Step:
+def _own(job: JobSpan, end: float, rings: Rings) -> _Step:
     whole = job.enqueued, end
-    return _Step(*whole, Breakdown(_overlap(job.queueing(end), whole), _overlap(job.inference(end), whole)))
+    begin, ended = job.inference(end)
+    stretches = rings.stretches(job.name, begin, ended)
+    working = _in_ring(stretches, rings.broken) if stretches else Breakdown(inference=_overlap((begin, ended), whole))
+    return _Step(*whole, Breakdown(queueing=_overlap(job.queueing(end), whole)) + working)
+
+
+def _in_ring(stretches: Iterable[Stretch], broken: Sequence[tuple[float, float]]) -> Breakdown:
+    """The sum of a job's parts. What was waited for until a broken ring was closed again counts as lost."""
+    spent = dict.fromkeys((field.name for field in fields(Breakdown)), 0.0)
+    for one in stretches:
+        lost = 0.0
+        if one.part in ("network", "queueing"):
+            ends = [min(end, one.end) for begin, end in broken if begin < one.end and one.begin < end]
+            lost = max(ends, default=one.begin) - one.begin
+        spent["lost"] += lost
+        spent[one.part] += one.end - one.begin - lost
+    return Breakdown(**spent)
 
 
 def _request(stays: Iterable[JobSpan], request: RequestSpan) -> Breakdown:
     whole = request.begin, request.end
     queueing = sum(_overlap(job.queueing(request.end), whole) for job in stays)
     inference = sum(_overlap(job.inference(request.end), whole) for job in stays)
-    return Breakdown(queueing, inference, network=request.end - request.begin - queueing - inference)
+    rest = request.end - request.begin - queueing - inference
+    return Breakdown(queueing, inference, **{"lost" if request.failed else "network": rest})
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -155,6 +155,7 @@ class RequestSpan:
     job: str
     begin: float
     end: float
+    failed: bool = False
 
     @property
     def prompt(self) -> str:
@@ -174,5 +175,5 @@ def request_spans(events: Iterable[Event]) -> list[RequestSpan]:
             case "receive" if part.startswith("response") and job in begins:
                 spans.append(RequestSpan(job, begins.pop(job), event["t"]))
             case "ask_failed" if job in begins:
-                spans.append(RequestSpan(job, begins.pop(job), event["t"]))
+                spans.append(RequestSpan(job, begins.pop(job), event["t"], failed=True))
     return spans

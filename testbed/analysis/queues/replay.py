@@ -122,8 +122,11 @@ def link_delays(topology: Topology) -> Delay:
 
 
 def replayed_latency(measured: Measurements, topology: Topology) -> dict[str, float | None]:
-    """The mean latency in seconds: measured, replayed with no network, and replayed with the links' delays alone."""
-    courses = courses_of(measured)
+    """The mean latency in seconds: measured, replayed with no network, and replayed with the links' delays alone.
+
+    All are None for a run with a ring, where an inference holds the links and the waits of every token.
+    """
+    courses = [] if measured.of("computed") else courses_of(measured)
     found = {
         "measured": measured.latencies,
         "no_network": latencies(courses),

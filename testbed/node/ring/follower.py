@@ -17,7 +17,7 @@ class Follower:
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
         self._hop = Hop(seat, self._take, self._lose)
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[tuple[float, Frame]] = deque()
         self._epoch = 0  # of the last reset that arrived, computed or not
         self._wake = asyncio.Event()
 
@@ -83,8 +83,8 @@ class Follower:
             self._epoch = max(self._epoch, frame.epoch)
         if isinstance(frame.message, Reset | Loss) and frame.epoch >= self._epoch:
             # Frames that wait to be computed are void. But a loss must not overtake a reset: the head would ignore it.
-            self._frames = deque(waiting for waiting in self._frames if isinstance(waiting.message, Reset | Loss))
-        self._frames.append(frame)
+            self._frames = deque(one for one in self._frames if isinstance(one[1].message, Reset | Loss))
+        self._frames.append((self._seat.config.clock.now(), frame))
         self._wake.set()
 
     def _lose(self) -> None:
@@ -94,12 +94,12 @@ class Follower:
         while True:
             await self._wake.wait()
             while self._frames:
-                await self._pass_on(self._frames.popleft())
+                await self._pass_on(*self._frames.popleft())
             self._wake.clear()
 
-    async def _pass_on(self, frame: Frame) -> None:
+    async def _pass_on(self, arrived: float, frame: Frame) -> None:
         try:
-            result = await self._hop.compute(frame)
+            result = await self._hop.compute(frame, arrived)
         except FrameError as error:
             self._hop.reject(error)
         else:

@@ -40,9 +40,12 @@ from testbed.patterns.participant import ChatMessage, Completion, JobError, LogP
 _EPOCHS: Final = 100  # a second; in 32 bits they last for more than a year
 
 
-@dataclass(frozen=True)
+@dataclass
 class RingJob:
-    """A job in the ring: its sample, the number of the prompt's tokens, and the most tokens to draw."""
+    """A job in the ring: its sample, the number of the prompt's tokens, and the most tokens to draw.
+
+    ``due`` is when its next token could be computed at the earliest, by the run's clock.
+    """
 
     task: Task
     sample: Sample
@@ -50,6 +53,7 @@ class RingJob:
     limit: int
     drawing: Drawing
     writer: Writer
+    due: float
     logprobs: list[float] = field(default_factory=list)
     """Of each token drawn, the natural logarithm of its probability."""
 
@@ -152,7 +156,9 @@ class Head(JobQueue):
         writer = Writer(self._front.piece, task.sampling.stop)
         sample = self._schedule.begin(next(self._numbers), prompt)
         self._look_for_room()
-        return RingJob(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing, writer)
+        now = self._seat.config.clock.now()
+        self._log.emit("sampled", job=task.job, sample=sample.number)
+        return RingJob(task, sample, len(prompt), min(task.sampling.max_tokens, room), drawing, writer, now)
 
     def _stop(self, job: str) -> None:
         for number in [number for number, known in self._jobs.items() if known.task.job == job]:
@@ -224,7 +230,9 @@ class Head(JobQueue):
 
     async def _send(self, message: RingMessage) -> None:
         """Compute a message on the head's own stage, and send the result on."""
-        frame = await self._hop.compute(Frame(self._epoch, message))
+        rows = message.rows if isinstance(message, Activations) else ()
+        due = max((self._jobs[row.sample].due for row in rows if row.sample in self._jobs), default=None)
+        frame = await self._hop.compute(Frame(self._epoch, message), due)
         if frame is not None:
             self._hop.send(frame)
 
@@ -273,6 +281,7 @@ class Head(JobQueue):
         drawn = list(self._schedule.drawn(rows, tokens))
         for (sample, token), logprob in zip(drawn, logprobs, strict=True):
             self._jobs[sample.number].logprobs.append(logprob)
+            self._jobs[sample.number].due = self._seat.config.clock.now()
             self._advance(self._jobs[sample.number], token)
         self._something.set()
 
@@ -351,6 +360,8 @@ class Head(JobQueue):
         self._log.emit("ring_closed", epoch=self._epoch, samples=len(self._jobs))
         self._schedule.restart()
         self._notices = deque(job.opening for job in self._jobs.values())
+        for job in self._jobs.values():
+            job.due = self._seat.config.clock.now()
         self._given_up = None
         self._broken.clear()
         self._whole.set()

@@ -15,7 +15,7 @@ from testbed.node.ring.station import Station, Stations
 from testbed.node.ring.tuning import sizes
 from testbed.node.ring.wire.connections import Incoming, Outgoing
 from testbed.node.ring.wire.frames import Format, Frame
-from testbed.node.ring.wire.messages import Activations, FrameError, Reset, Timing
+from testbed.node.ring.wire.messages import Activations, FrameError, Reset, Row, Timing
 from testbed.node.ring.worker import Worker
 from testbed.patterns.pipeline import Pipeline
 
@@ -89,11 +89,15 @@ class Hop:
         finally:
             self._worker.stop()
 
-    async def compute(self, frame: Frame) -> Frame | None:
-        """The result of a frame at this stage, None if nothing goes on; raises FrameError."""
+    async def compute(self, frame: Frame, arrived: float | None = None) -> Frame | None:
+        """The result of a frame at this stage, None if nothing goes on; raises FrameError.
+
+        ``arrived`` is when the frame began to wait for the stage, by the run's clock; by default now.
+        """
+        arrived = self._seat.config.clock.now() if arrived is None else arrived
         if isinstance(frame.message, Reset) and frame.epoch > self.epoch:
             await self._do_without(frame.message.missing)
-        return await self._worker.order(partial(self._compute, frame))
+        return await self._worker.order(partial(self._compute, frame, arrived))
 
     def send(self, frame: Frame) -> None:
         """Send a frame to the next node. Without a connection it is lost."""
@@ -130,22 +134,23 @@ class Hop:
         self._station = self._seat.load(missing)
         self._station.epoch = epoch
 
-    def _compute(self, frame: Frame) -> Frame | None:
+    def _compute(self, frame: Frame, arrived: float) -> Frame | None:
         match frame.message:
             case Activations(rows):
-                return self._compute_rows(frame, len(rows))
+                return self._compute_rows(frame, rows, arrived)
             case Timing(seconds):
                 frame = Frame(frame.epoch, Timing([*seconds, *self._times()]))
         return self._station.take(frame)
 
-    def _compute_rows(self, frame: Frame, rows: int) -> Frame | None:
+    def _compute_rows(self, frame: Frame, rows: Sequence[Row], arrived: float) -> Frame | None:
         clock = self._seat.config.clock
         begin = clock.now()
         with self._seat.slowness.stretched():
             result = self._station.take(frame)
         seconds = clock.now() - begin
-        self._seconds[rows].append(seconds)
-        self._seat.log.emit("computed", rows=rows, seconds=seconds)
+        self._seconds[len(rows)].append(seconds)
+        waited, samples = max(0.0, begin - arrived), list(dict.fromkeys(row.sample for row in rows))
+        self._seat.log.emit("computed", rows=len(rows), seconds=seconds, waited=waited, samples=samples)
         return result
 
     def _times(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""The figure of what latencies are spent on: queueing, inference, network, and the rest."""
+"""The figure of what latencies are spent on: queueing, inference, network, lost neighbours, and the rest."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
