@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import sys
 import tempfile
 import traceback
@@ -43,11 +44,23 @@ def testbed(
     """A hardware-in-the-loop testbed for language models at the network edge."""
 
 
+def _hang_up(*_: object) -> None:
+    """End like Ctrl-C. The terminal is gone, and printing to it would fail, so what follows is printed nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (sys.__stdout__, sys.__stderr__):
+        if output is not None and stat.S_ISCHR(os.fstat(output.fileno()).st_mode):
+            os.dup2(nowhere, output.fileno())
+    os.close(nowhere)
+    signal.raise_signal(signal.SIGINT)
+
+
 def main() -> None:
     """Run the command line. A failure that is not a bug prints one sentence and has an exit status of its own."""
     # SIGTERM becomes SIGINT: asyncio turns that into a cancellation, and any other handler would raise anywhere.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _hang_up)
     try:
         with fit_for_worlds(), host_extra():
             app()

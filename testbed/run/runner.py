@@ -129,8 +129,12 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore SIGINT and SIGTERM: a second Ctrl-C must not lose the results. After SIGKILL the watcher cleans up."""
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Ignore SIGINT, SIGTERM and SIGHUP: a second Ctrl-C must not lose the results, nor a closed terminal.
+
+    After SIGKILL the watcher cleans up.
+    """
+    ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
     try:
         yield
     finally:

@@ -55,7 +55,7 @@ def test_the_watcher_alone_removes_a_killed_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("nothing_left")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_keeps_its_traces_and_cleans_up(tmp_path: Path, ending: signal.Signals) -> None:
     runner = start("run", GOSSIP, "--out", tmp_path / "run", *LONG)
     wait_for_stage(runner, "play")
