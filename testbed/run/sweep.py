@@ -8,6 +8,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Final
 
+from testbed.analysis.comparison.tradeoff import cost_curve
 from testbed.analysis.comparison.visits import Outcome, Visited, write_table
 from testbed.core.errors import SpecError, TestbedError
 from testbed.run import runner
@@ -18,6 +19,7 @@ from testbed.schema.points import Point
 from testbed.schema.scenario import Scenario, scenario_text, write_scenario
 from testbed.show.report import write_sweep
 from testbed.show.sweep_figure import draw
+from testbed.show.tradeoff_figure import draw as draw_tradeoff
 from testbed.show.view import Pace, View
 
 _BESIDES_PLAY: Final = 15.0
@@ -133,6 +135,8 @@ class Sweep:
         if self.visited:
             write_table(self.visited, self.directory)
             (self.directory / "sweep.svg").write_text(draw(self.visited), encoding="utf-8")
+            if (curve := cost_curve(self.visited)) is not None:
+                (self.directory / "tradeoff.svg").write_text(draw_tradeoff(*curve), encoding="utf-8")
             write_sweep(self._runs[0].scenario.name, self.visited, self.directory)
 
     @property

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from testbed.analysis.comparison.visits import Visited
@@ -12,6 +11,7 @@ from testbed.core.units import readable
 from testbed.schema.metric import unit_of
 from testbed.schema.points import Point
 from testbed.show.axis import covering_ticks
+from testbed.show.figure import colour, figure, text_of, write
 
 PANELS: Final = ("accuracy", "latency.mean", "queue.mean")
 
@@ -19,28 +19,6 @@ _PANEL: Final = (340.0, 264.0)  # pixels, across and down, with everything aroun
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 20.0, 34.0, 48.0
 _ROW: Final = 18.0  # of the legend
 _TICKS: Final = 5  # at most, from zero up
-
-# Colours that people tell apart whatever their colour vision (Okabe and Ito, 2008), in a shade for each theme.
-_LIGHT: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a66f00", "#56b4e9", "#59636e", "#1f2328")
-_DARK: Final = ("#4aa8e0", "#ff8b3d", "#2fc79a", "#e59bc4", "#e6b450", "#8fd0f5", "#b1bac4", "#f0f6fc")
-_STYLE: Final = """
-text {{ font-family: ui-sans-serif, system-ui, "Segoe UI", Helvetica, Arial, sans-serif; font-size: 11px; }}
-.title {{ font-size: 13px; font-weight: 600; text-anchor: middle; }}
-.below {{ text-anchor: middle; }}
-.beside {{ text-anchor: end; }}
-polyline {{ fill: none; stroke-width: 1.6px; }}
-.interval {{ stroke-width: 1.2px; }}
-.page {{ fill: #ffffff; }}
-.grid {{ stroke: #d1d9e0; }}
-text {{ fill: #1f2328; }}
-{light}
-@media (prefers-color-scheme: dark) {{
-.page {{ fill: #0d1117; }}
-.grid {{ stroke: #3d444d; }}
-text {{ fill: #f0f6fc; }}
-{dark}
-}}
-"""
 
 
 @dataclass(frozen=True)
@@ -77,19 +55,15 @@ def draw(visited: Sequence[Visited]) -> str:
     axis = Axis.of([visit.point for visit in visited])
     names = list(dict.fromkeys(axis.others(visit.point) for visit in visited))
     width, height = len(PANELS) * _PANEL[0], _PANEL[1] + _ROW * len(names)
-    size = {"viewBox": f"0 0 {width:.0f} {height:.0f}", "width": f"{width:.0f}"}
-    svg = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **size})
-    SubElement(svg, "style").text = _STYLE.format(light=_colours(_LIGHT), dark=_colours(_DARK))
-    SubElement(svg, "rect", {"class": "page", "width": "100%", "height": "100%"})
+    svg = figure(width, height)
     for number, metric in enumerate(PANELS):
         panel = SubElement(svg, "g", transform=f"translate({number * _PANEL[0]:.0f} 0)")
         _draw_panel(panel, metric, axis, {name: _of_line(visited, axis, name) for name in names})
     for number, name in enumerate(filter(None, names)):
         y = _PANEL[1] + _ROW * number
-        SubElement(svg, "polyline", {"class": _colour(number), "points": f"{_LEFT},{y} {_LEFT + 20},{y}"})
-        _write(svg, "", _LEFT + 28, y + 4, name)
-    ElementTree.indent(svg)
-    return ElementTree.tostring(svg, encoding="unicode") + "\n"
+        SubElement(svg, "polyline", {"class": colour(number), "points": f"{_LEFT},{y} {_LEFT + 20},{y}"})
+        write(svg, "", _LEFT + 28, y + 4, name)
+    return text_of(svg)
 
 
 def _of_line(visited: Sequence[Visited], axis: Axis, name: str) -> list[Visited]:
@@ -102,16 +76,16 @@ def _draw_panel(panel: Element, metric: str, axis: Axis, lines: Mapping[str, Seq
     unit = unit_of(metric)
     known = [visit.estimates[metric] for line in lines.values() for visit in line if metric in visit.estimates]
     ticks = covering_ticks(max((max(estimate.interval or (estimate.mean,)) for estimate in known), default=0.0), _TICKS)
-    _write(panel, "title", _across(0.5), 20, metric)
+    write(panel, "title", _across(0.5), 20, metric)
     for tick in ticks:
         y = _down(tick, ticks)
         SubElement(panel, "path", {"class": "grid", "d": f"M{_across(0):.1f} {y:.1f}H{_across(1):.1f}"})
-        _write(panel, "beside", _LEFT - 8, y + 4, readable(tick, unit) if tick else "0")
+        write(panel, "beside", _LEFT - 8, y + 4, readable(tick, unit) if tick else "0")
     for text, place in axis.places.items():
-        _write(panel, "below", _across(place), _PANEL[1] - _BOTTOM + 18, text)
-    _write(panel, "below", _across(0.5), _PANEL[1] - _BOTTOM + 34, axis.key)
+        write(panel, "below", _across(place), _PANEL[1] - _BOTTOM + 18, text)
+    write(panel, "below", _across(0.5), _PANEL[1] - _BOTTOM + 34, axis.key)
     for number, line in enumerate(lines.values()):
-        _draw_line(panel, _colour(number), metric, axis, line, ticks)
+        _draw_line(panel, colour(number), metric, axis, line, ticks)
 
 
 def _draw_line(
@@ -137,18 +111,3 @@ def _across(share: float) -> float:
 
 def _down(value: float, ticks: Sequence[float]) -> float:
     return _PANEL[1] - _BOTTOM - value / ticks[-1] * (_PANEL[1] - _TOP - _BOTTOM)
-
-
-def _colour(number: int) -> str:
-    return f"c{number % len(_LIGHT)}"
-
-
-def _colours(shades: Sequence[str]) -> str:
-    return "\n".join(
-        f".c{number} {{ stroke: {shade}; }} circle.c{number} {{ fill: {shade}; }}"
-        for number, shade in enumerate(shades)
-    )
-
-
-def _write(svg: Element, kind: str, x: float, y: float, text: str) -> None:
-    SubElement(svg, "text", {"class": kind, "x": f"{x:.1f}", "y": f"{y:.1f}"}).text = text

@@ -5,7 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from testbed.analysis.comparison.tradeoff import Routed, Tradeoff, aiq, hull, ibc_lift
+from testbed.analysis.comparison.tradeoff import Routed, Tradeoff, aiq, cost_curve, hull, ibc_lift
+from testbed.analysis.comparison.visits import Outcome, Visited
+from testbed.schema.points import Point
 
 
 def _oracle(prompts: int, weak: float, strong: float, either: float) -> Routed:
@@ -95,3 +97,19 @@ def test_the_lift_compares_slopes() -> None:
     assert ibc_lift(Tradeoff(3, 0.55), weak, strong) == pytest.approx(0.5)
     assert ibc_lift(strong, weak, strong) == pytest.approx(0)
     assert ibc_lift(Tradeoff(3, 0.45), weak, strong) == pytest.approx(-0.5)
+
+
+def _visited(name: str, **numbers: float) -> Visited:
+    told = {"prompts": 10.0, **numbers}
+    return Visited(Point(set={"pattern.layers": name}), [Outcome(1, "passed", [], 0, numbers=told, judged=10)])
+
+
+def test_a_sweeps_curve_is_by_cost_else_by_the_share_that_is_offloaded() -> None:
+    one = {"accuracy": 0.5, "cost": 2.0, "offload": 0.0}
+    other = {"accuracy": 0.75, "cost": 4.0, "offload": 1.0}
+    curve = cost_curve([_visited("0", **one), _visited("1", **other)])
+    assert curve is not None and curve.cost == "cost"
+    assert list(curve.points.values()) == [Tradeoff(2, 0.5), Tradeoff(4, 0.75)]
+    free = cost_curve([_visited("0", **one | {"cost": 0.0}), _visited("1", **other | {"cost": 0.0})])
+    assert free is not None and free.cost == "offload"
+    assert cost_curve([_visited("0", **one), _visited("1", **one)]) is None

@@ -7,7 +7,12 @@ qualities are accuracies, or any other mean score.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Self
+from typing import Final, NamedTuple, Self
+
+from testbed.analysis.comparison.visits import Visited
+
+_COSTS: Final = ("cost", "offload")
+_QUALITY: Final = "accuracy"
 
 
 @dataclass(frozen=True, order=True)
@@ -16,6 +21,14 @@ class Tradeoff:
 
     cost: float
     quality: float
+
+
+class Curve(NamedTuple):
+    """The points of a sweep by name, and the metrics that their coordinates are values of."""
+
+    points: dict[str, Tradeoff]
+    cost: str
+    quality: str
 
 
 @dataclass(frozen=True)
@@ -108,3 +121,18 @@ def ibc_lift(method: Tradeoff, weak: Tradeoff, strong: Tradeoff) -> float:
 
 def _benefit(point: Tradeoff, weak: Tradeoff) -> float:
     return (point.quality - weak.quality) / (point.cost - weak.cost)
+
+
+def cost_curve(visited: Sequence[Visited]) -> Curve | None:
+    """The accuracy of a sweep's points by their cost, else by the share that they offload.
+
+    None if neither differs between points, or the points have no accuracy.
+    """
+    for metric in _COSTS:
+        told = [visit for visit in visited if {metric, _QUALITY} <= visit.estimates.keys()]
+        points = {
+            visit.point.name: Tradeoff(visit.estimates[metric].mean, visit.estimates[_QUALITY].mean) for visit in told
+        }
+        if len({point.cost for point in points.values()}) > 1:
+            return Curve(points, metric, _QUALITY)
+    return None
