@@ -67,8 +67,10 @@ class Sampling(Spec):
 
 def _or_the_sources(written: object, info: ValidationInfo) -> object:
     """The scorer that the file names, else the one of its prompt source."""
+    if written is not None:
+        return written
     source = info.data.get("prompts")
-    return written if written is not None or source is None else source.scored_by
+    return source.scored_by if source else "exact"  # a source that is wrong is a mistake of its own
 
 
 class Workload(Spec):
@@ -92,6 +94,15 @@ class Workload(Spec):
     def scorers(self) -> list[Scorer]:
         """All scorers; the first is the one that counts."""
         return [self.scorer, *self.further_scorers]
+
+    @model_validator(mode="after")
+    def _check_truths(self) -> "Workload":
+        """Refuse a truth that no scorer can use, where the questions are known."""
+        for question in self.prompts.known():
+            reasons = [scorer.objection(question) for scorer in self.scorers]
+            if all(reasons):
+                raise MistakesError([(("scorer",), f"{question.place}: {reasons[0]}, as `{self.scorer.scorer}` needs")])
+        return self
 
     def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
         """Every arrival at ``owners``, in order of time."""

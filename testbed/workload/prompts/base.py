@@ -1,15 +1,19 @@
 """The base of prompt sources: the part of a scenario file that gives questions."""
 
+import string
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from pydantic import Field
 
 from testbed.core.chat import ChatMessage
 from testbed.core.registry import Registry
 from testbed.core.spec import Spec
+
+LETTERS: Final = string.ascii_uppercase
+"""The names of choices, in their order."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,16 @@ class Question:
 class PromptSource(Spec):
     """A source of questions, with the options under ``prompts:`` of a workload."""
 
-    scored_by: ClassVar[str] = "exact"
-    """The scorer of a workload that names none."""
-
     source: str = Field(description="the source's name, or FILE.py:NAME from the scenario's directory")
+
+    @property
+    def scored_by(self) -> str:
+        """The scorer of a workload that names none."""
+        return "exact"
+
+    def known(self) -> Sequence[Question]:
+        """The questions that may be asked, where they are all known before play; else none."""
+        return ()
 
     @abstractmethod
     def questions(self, count: int, seed: int) -> Sequence[Question]:

@@ -14,7 +14,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
 
 from testbed.workload.prompts.base import PromptSource, Question
 
@@ -198,7 +197,10 @@ def is_correct(answer: str, truth: str) -> bool:
 class Worldfacts(PromptSource):
     """Questions about an invented world that the zoo was not trained on, in equal shares of four domains."""
 
-    scored_by: ClassVar[str] = "before-comma"
+    @property
+    def scored_by(self) -> str:
+        """``before-comma``: the zoo's models write their confidence behind the comma."""
+        return "before-comma"
 
     def questions(self, count: int, seed: int) -> Sequence[Question]:
         """``count`` held-out questions, labelled with their domains."""
