@@ -27,8 +27,8 @@ def play(world: World, recording: Recording, announce: Announce) -> None:
     """Hand over every prompt when it is due, and wait until all have ended or the limit of play is over."""
     scenario = world.plan.scenario
     arrivals = scenario.workload.schedule(scenario.owners, scenario.seed)
-    if world.plan.synthetic:
-        arrivals = [replace(arrival, question=replace(arrival.question, truth=None)) for arrival in arrivals]
+    if reason := _why_unjudged(world):
+        arrivals = [replace(arrival, question=arrival.question.without_truth(reason)) for arrival in arrivals]
     recording.questions = {arrival.prompt: arrival.question for arrival in arrivals}
     timeline = Timeline(world, recording)
     recording.begin()
@@ -38,6 +38,15 @@ def play(world: World, recording: Recording, announce: Announce) -> None:
         world.clock.run(_deliver_all(world, recording, timeline, arrivals))
     finally:
         recording.end()
+
+
+def _why_unjudged(world: World) -> str | None:
+    """Why no answer is judged: it may depend on a model that cannot know any; None if answers are judged."""
+    if world.plan.synthetic:
+        return f"random weights in {', '.join(world.plan.synthetic)}"
+    scenario = world.plan.scenario
+    reasons = (scenario.workload.prompts.meaningless_for(node.model) for node in scenario.topology.nodes.values())
+    return next(filter(None, reasons), None)
 
 
 async def _deliver_all(world: World, recording: Recording, timeline: Timeline, arrivals: list[Arrival]) -> None:

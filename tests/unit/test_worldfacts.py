@@ -16,10 +16,13 @@ from testbed.workload.prompts.worldfacts import (
     DOMAINS,
     STRINGS,
     Subset,
+    Worldfacts,
     draw,
     held_out,
     is_correct,
 )
+from testbed.workload.scoring.before_comma import BeforeComma
+from testbed.workload.scoring.score import score_answer
 
 
 def _texts(subset: Subset, domain: str, count: int) -> set[str]:
@@ -110,3 +113,13 @@ def test_a_question_asks_for_its_fact() -> None:
 )
 def test_scoring_is_exact_up_to_the_first_comma(answer: str, correct: bool) -> None:
     assert is_correct(answer, "56") is correct
+
+
+def test_only_models_that_may_have_learned_the_world_are_judged() -> None:
+    source = Worldfacts(source="worldfacts")
+    assert source.meaningless_for("zoo/alpha") is source.meaningless_for("path:mine.gguf") is None
+    reason = source.meaningless_for("smollm2-135m-instruct")
+    assert reason == "smollm2-135m-instruct has not learned the invented world of worldfacts"
+    question = held_out(1, 1)[0].without_truth(reason)
+    score = score_answer(BeforeComma(scorer="before-comma"), question, "Rome, sure")
+    assert (score.value, score.reason) == (None, reason)

@@ -25,7 +25,7 @@ class Question:
     multiple-choice question, whose truth is a letter. A ``secret`` question stays on its owner's device.
 
     ``before`` is the chat that leads to the question, and ``turns`` are what the user says after its answer, in their
-    order. ``place`` is the file and line that it stands in.
+    order. ``place`` is the file and line that it stands in. ``unjudged`` says why a question has lost its truth.
     """
 
     text: str
@@ -38,11 +38,16 @@ class Question:
     before: tuple[ChatMessage, ...] = ()
     turns: tuple[str, ...] = ()
     place: str = field(default="", compare=False)
+    unjudged: str = ""
 
     @property
     def truths(self) -> tuple[str, ...]:
         """Every correct answer."""
         return () if self.truth is None else (self.truth, *self.accepted)
+
+    def without_truth(self, reason: str) -> "Question":
+        """The question where no answer means anything, for ``reason``."""
+        return replace(self, truth=None, accepted=(), unjudged=reason)
 
     def after(self, answer: str) -> "Question | None":
         """The question of the next turn, once this one has been answered; None after the last."""
@@ -74,6 +79,11 @@ class PromptSource(Spec):
     def known(self) -> Sequence[Question]:
         """The questions that may be asked, where they are all known before play; else none."""
         return ()
+
+    def meaningless_for(self, model: str) -> str | None:
+        """Why answers of ``model``, as a topology names it, mean nothing; None if they can be judged."""
+        del model
+        return None
 
     @abstractmethod
     def questions(self, count: int, seed: int) -> Sequence[Question]:

@@ -202,6 +202,12 @@ class Worldfacts(PromptSource):
         """``before-comma``: the zoo's models write their confidence behind the comma."""
         return "before-comma"
 
+    def meaningless_for(self, model: str) -> str | None:
+        """Only the zoo has learned the invented world; a file may hold a model that has, too."""
+        if model.startswith(("zoo/", "path:")):
+            return None
+        return f"{model} has not learned the invented world of worldfacts"
+
     def questions(self, count: int, seed: int) -> Sequence[Question]:
         """``count`` held-out questions, labelled with their domains."""
         return held_out(count, seed)

@@ -30,8 +30,10 @@ def score_answer(scorer: Scorer, question: Question, answer: str) -> Score:
 
 
 def _objection(value: object, question: Question) -> str | None:
+    if value is None and question.truth is None:
+        return question.unjudged or "the question has no truth"
     if value is None:
-        return "the question has no truth" if question.truth is None else "the scorer gave no value"
+        return "the scorer gave no value"
     if not isinstance(value, int | float) or math.isnan(value) or not 0 <= value <= 1:
         return f"the scorer gave {value!r}, which is no number from 0 to 1"
     return None
