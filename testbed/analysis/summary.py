@@ -14,7 +14,7 @@ from testbed.analysis.nodes import DeviceSpeed, node_figures
 from testbed.analysis.queues.figures import ExpectedLoad, QueueFigures, queue_figures
 from testbed.analysis.queues.replay import replayed_latency
 from testbed.analysis.verdict.costs import wrong_costs
-from testbed.analysis.verdict.exits import EXIT_CODES, Verdict
+from testbed.analysis.verdict.exits import EXIT_CODES, Verdict, outcome
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.analysis.verdict.invariants import broken_invariants
 from testbed.analysis.verdict.judgement import Judgement, judge
@@ -102,6 +102,11 @@ class Summary:
             return "invalid"
         held = not self.broken and all(judgement.held for judgement in self.judgements)
         return "passed" if held and not self.regressions else "failed"
+
+    @property
+    def outcome(self) -> str:
+        """The verdict for people."""
+        return outcome(self.verdict, bool(self.judgements) or self.comparison is not None)
 
     @property
     def regressions(self) -> list[str]:

@@ -58,7 +58,8 @@ def print_summary(summary: Summary, console: Console, verbose: bool = False) -> 
 def _verdict(summary: Summary) -> Text:
     dilation = summary.scenario.dilation
     slower = "" if dilation == 1 else f"  in virtual time, {dilation:g} times slower than the host's"
-    verdict = (summary.verdict, VERDICT_STYLES[summary.verdict])
+    unanswered = bool(summary.measurements.failures) and summary.outcome != summary.verdict
+    verdict = (summary.outcome, "bold yellow" if unanswered else VERDICT_STYLES[summary.verdict])
     return Text.assemble((summary.scenario.name, "bold"), " ", verdict, (slower, "dim"))
 
 

@@ -206,6 +206,20 @@ def test_the_terminal_shows_fidelity_beside_the_verdict(
     assert shown[begin : begin + len(lines)] == lines
 
 
+def test_a_run_of_which_nothing_was_expected_has_finished_and_says_what_has_no_answer(
+    make_summary: Callable[..., Summary],
+) -> None:
+    summary = make_summary(answered=False)
+    free = replace(summary, scenario=summary.scenario.model_copy(update={"expect": []}))
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(free, console)
+    shown = console.file.getvalue()
+    assert (free.verdict, free.outcome) == ("passed", "finished, nothing expected")
+    assert shown.splitlines()[0] == "small finished, nothing expected"
+    assert "no answer: " in shown
+    assert replace(free, fidelity=BROKEN).outcome == "invalid"
+
+
 def test_the_terminal_says_why_answers_were_not_judged(make_summary: Callable[..., Summary]) -> None:
     events = [
         event | {"value": None, "reason": "ValueError: no network"} if event["event"] == "score" else event

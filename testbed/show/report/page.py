@@ -12,6 +12,7 @@ from markupsafe import Markup
 from testbed.analysis.faults import FaultRecord
 from testbed.analysis.latency import Breakdown, breakdowns
 from testbed.analysis.recorded import RunFiles, whole_run
+from testbed.analysis.verdict.exits import outcome
 from testbed.analysis.verdict.judgement import Judgement
 from testbed.schema.network.topology import Topology
 from testbed.show.axis import ticks
@@ -67,7 +68,7 @@ class RunPage:
     @property
     def title(self) -> str:
         """The title of the window."""
-        return f"{self.scenario}: {self.verdict}"
+        return f"{self.scenario}: {self.outcome}"
 
     @property
     def scenario(self) -> str:
@@ -78,6 +79,11 @@ class RunPage:
     def verdict(self) -> str:
         """The verdict on the run."""
         return str(self.run.summary["verdict"])
+
+    @property
+    def outcome(self) -> str:
+        """The verdict for people."""
+        return outcome(self.verdict, bool(self.run.summary["expectations"] or self.run.summary["baseline"]))
 
     @property
     def tone(self) -> tuple[str, str]:
