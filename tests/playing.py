@@ -279,7 +279,7 @@ def played(scenario: Scenario, directory: Path) -> Path:
     write_events(events, files.events)
     samples = _samples(scenario, events)
     peaks = {row["node"]: row["memory_peak"] for row in samples}  # the last of each, which is the highest
-    measured = Measurements(events, peaks, scenario.metric_files, scenario.topology.nodes)
+    measured = Measurements(events, peaks, scenario.metric_files, scenario.topology.nodes, scenario.slo)
     table = pyarrow.Table.from_pylist(samples, SCHEMA)
     pyarrow.parquet.write_table(table, files.samples, compression="zstd")
     stages = {"warm up": StageTime(1.5), "play": StageTime(measured.duration)}

@@ -18,6 +18,7 @@ from testbed.analysis.spans import JobSpan, NodeQueue, node_of
 from testbed.core.registry import recorded_name
 from testbed.schema.metric import METRICS, Metric, metrics
 from testbed.schema.network.topology import Node
+from testbed.schema.slo import ServiceLevel
 
 Metrics = dict[str, float | None]
 """Values of metrics by name; None where there was nothing to compute from, or the metric failed."""
@@ -100,13 +101,14 @@ class Measurements:
     """The events of a run in the order of time, and the peak of each node's memory in bytes.
 
     ``metric_files`` are metrics that are ``FILE.py:NAME``, which are evaluated besides those of installed packages.
-    ``nodes`` are those of the topology, by name.
+    ``nodes`` are those of the topology, by name; ``slo`` has the objectives of answers, if there are any.
     """
 
     events: Sequence[Event]
     memory_peaks: dict[str, int]
     metric_files: Sequence[str] = ()
     nodes: Mapping[str, Node] = field(default_factory=dict)
+    slo: ServiceLevel | None = None
 
     def of(self, kind: str, scope: Scope = WHOLE) -> list[Event]:
         """The events of one kind in a part of the run."""
@@ -146,6 +148,18 @@ class Measurements:
     def jobs(self) -> list[JobSpan]:
         """Every stay of a job in a queue, in the order of arrival."""
         return self._index.jobs
+
+    @cached_property
+    def last_calls(self) -> dict[str, JobSpan]:
+        """By prompt that was answered, the call that ended last before the answer: the one that wrote it."""
+        found: dict[str, JobSpan] = {}
+        for end, job in sorted(
+            ((job.ended, job) for job in self.jobs if job.text is not None and job.ended is not None),
+            key=lambda ended: ended[0],
+        ):
+            if job.prompt in self.answers and end <= self.answers[job.prompt]["t"]:
+                found[job.prompt] = job
+        return found
 
     @cached_property
     def queue_steps(self) -> dict[str, Steps]:

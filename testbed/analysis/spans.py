@@ -10,9 +10,10 @@ from testbed.analysis.events import Event
 class JobSpan:
     """One stay of a job in a node's queue. Times are seconds since the beginning of play.
 
-    ``started`` is None while the job waits, ``ended`` while it has not left the queue. ``text`` is None unless the job
-    ended with a completion: it failed, was dropped, or its node exited. ``prompt``, ``owner`` and ``role`` are empty
-    and ``layer`` is 0 if another client of the node's API asked for the job.
+    ``started`` is None while the job waits, ``first_token`` until it has one, ``ended`` while it has not left the
+    queue. ``gaps`` are between tokens that the model drew, the one that ends an answer included. ``text`` is None
+    unless the job ended with a completion: it failed, was dropped, or its node exited. ``prompt``, ``owner`` and
+    ``role`` are empty and ``layer`` is 0 if another client of the node's API asked for the job.
     """
 
     name: str
@@ -26,6 +27,8 @@ class JobSpan:
     ended: float | None = None
     text: str | None = None
     tokens: int = 0
+    first_token: float | None = None
+    gaps: int = 0
 
     @classmethod
     def of(cls, event: Event) -> "JobSpan":
@@ -81,6 +84,9 @@ class NodeQueue:
                 span.started = event["t"]
                 self.at_work.append(span)
                 return span
+            case "first_token":
+                for span in [span for span in self.at_work if span.name == event["job"]][:1]:
+                    span.first_token = event["t"]
             case "end" | "job_failed":
                 return _ended(_take(event["job"], self.at_work) or _take(event["job"], self.waiting), event)
             case "dropped" | "cancelled":
@@ -108,6 +114,7 @@ def _take(job: str, spans: list[JobSpan]) -> JobSpan | None:
 def _ended(span: JobSpan | None, event: Event) -> JobSpan | None:
     if span is not None:
         span.ended, span.text, span.tokens = event["t"], event.get("text"), event.get("tokens", 0)
+        span.gaps = span.tokens + event.get("stopped", False) - 1
     return span
 
 

@@ -129,7 +129,9 @@ class Recording:
         judged = opinions(events, self.questions, scenario.workload.scorer)
         events = sorted([*events, *judged], key=lambda event: event["t"])
         write_events(events, directory.events)
-        measurements = Measurements(events, self._sampler.peaks, scenario.metric_files, scenario.topology.nodes)
+        measurements = Measurements(
+            events, self._sampler.peaks, scenario.metric_files, scenario.topology.nodes, scenario.slo
+        )
         self._sampler.write(directory.samples, self.zero, measurements.queue_steps)
         return measurements
 

@@ -31,6 +31,7 @@ from testbed.schema.network.model_source import MODEL_SOURCES, scheme
 from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
+from testbed.schema.slo import ServiceLevel
 from testbed.schema.timeline.entries import Entry, named, timeline_mistakes
 from testbed.schema.timeline.random_faults import drawn
 from testbed.schema.timeline.triggers import Extent
@@ -128,6 +129,7 @@ class Scenario(Spec):
     workload: Workload
     limit: Duration | None = Field(None, gt=0, description="time that play has; prompts that have not ended then fail")
     timeline: list[Entry] = Field(default_factory=list, description="faults, and when each begins")
+    slo: ServiceLevel | None = Field(None, description="what an answer must keep to count for goodput")
     expect: Expectations = Field(default_factory=Expectation, description="what must hold for the run to pass")
     baseline: str | None = Field(
         None, description="run directory, or a directory of some, that the run is compared with"

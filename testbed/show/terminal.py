@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -115,11 +116,20 @@ def _speed(name: str, speed: DeviceSpeed, measured: float | None) -> Text:
     return Text(f"{what}: {speed.cpus:.3g} of a core that writes {speed.host:.4g}", "dim")
 
 
+_SAID_BY_OTHERS: Final = frozenset(
+    (
+        *("prompts", "itl.mean", "tokens_read", "tokens_written", "ttft.p50", "ttft.p99"),
+        *("tpot.p50", "tpot.p95", "tpot.p99", "calls.ttft.mean", "calls.ttft.p50", "calls.ttft.p95", "calls.ttft.p99"),
+    )
+)
+"""Metrics that the table leaves out, because others are close to them."""
+
+
 def _metrics(summary: Summary, verbose: bool) -> Table:
     """The metrics; those that are 0, or that others say as well, with ``verbose`` alone."""
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
     for name, value in summary.metrics.items():
-        if verbose or (value not in (0, None) and name != "prompts"):
+        if verbose or (value not in (0, None) and name not in _SAID_BY_OTHERS):
             said = "–" if value is None else readable(value, summary.unit(name))
             table.add_row(name, said + _detail(name, summary))
     return table

@@ -23,7 +23,7 @@ KINDS = {
     ("scorer", "word-f1"): "testbed-word-f1 0.1.0",
     ("arrival process", "bursts"): "testbed-bursts 0.1.0",
     ("model source", "ollama"): "testbed-ollama 0.1.0",
-    ("metric", "goodput"): "testbed-goodput 0.1.0",
+    ("metric", "right_answers"): "testbed-right-answers 0.1.0",
 }
 
 
@@ -113,7 +113,7 @@ def cascaded(play: Callable[..., FinishedRun]) -> FinishedRun:
         "workload.scorer=word-f1",
         "workload.arrivals.rate=1/s",
         "workload.count=8",
-        "expect={goodput: '>= 0'}",
+        "expect={right_answers: '>= 0'}",
     )
 
 
@@ -169,9 +169,9 @@ def test_prompts_models_scores_and_metrics_are_those_of_the_packages(cascaded: F
     assert set(asked) == known
     scores = [entry for entry in cascaded.events if entry["event"] == "score"]
     assert [entry["scorer"] for entry in scores] == ["word-f1"] * 8
-    goodput = cascaded.summary["metrics"]["goodput"]
-    assert goodput is not None
-    assert (goodput > 0) == any(entry["value"] for entry in scores)
+    rate = cascaded.summary["metrics"]["right_answers"]
+    assert rate is not None
+    assert (rate > 0) == any(entry["value"] for entry in scores)
 
 
 def test_a_run_is_valid_again_from_its_directory_alone(

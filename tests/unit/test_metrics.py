@@ -105,6 +105,14 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "rejected": 0,
         "dropped": 0,
         "frames_rejected": 0,
+        **{
+            f"{name}.{share}": None
+            for name in ("ttft", "calls.ttft", "tpot")
+            for share in ("mean", "p50", "p95", "p99")
+        },
+        **dict.fromkeys(("itl.mean", "slo_attainment", "goodput"), None),  # no token has a time
+        "tokens_read": 3 * 9,
+        "tokens_written": 20,
         **dict.fromkeys(("offload", "cost", "energy"), None),  # the topology says nothing of them
         **{f"{name}.{tier}": None for name in ("tokens", "cost", "energy") for tier in ("device", "edge", "cloud")},
         **dict.fromkeys(("agreement", "oracle", "flips.right", "flips.wrong"), None),  # no prompt has two answers

@@ -1,4 +1,4 @@
-from testbed_goodput import goodput
+from testbed_right_answers import right_answers
 
 from testbed.analysis.measurements import Measurements, Part
 
@@ -11,8 +11,8 @@ def test_right_answers_are_counted_by_their_score() -> None:
             {"t": 6.0, "node": "a", "event": "answer", "prompt": prompt, "text": "Rome"},
             {"t": 6.0, "node": "", "event": "score", "prompt": prompt, "value": value},
         ]
-    assert goodput(Part(Measurements(events, {}))) == (1.5 / 6.0, None)
+    assert right_answers(Part(Measurements(events, {}))) == (1.5 / 6.0, None)
 
 
-def test_there_is_no_goodput_without_play() -> None:
-    assert goodput(Part(Measurements([], {}))) == (None, None)
+def test_there_are_no_right_answers_without_play() -> None:
+    assert right_answers(Part(Measurements([], {}))) == (None, None)
