@@ -23,7 +23,8 @@ from testbed.analysis.spans import JobSpan, MessageSpan, message_spans, node_of
 
 TraceEvent = dict[str, Any]
 
-_FAULTS: Final = "faults"
+_FAULTS: Final = HOST
+"""The process of the faults. No node has its name."""
 _INFERENCE, _EVENTS = "inference", "events"
 _PLAIN_ROLES: Final = ("", "answer")
 """Roles of the jobs on the thread ``inference``; those of any other role have a thread of their own."""
@@ -68,7 +69,7 @@ class _Tracks:
     def names(self) -> Iterator[TraceEvent]:
         """The events that name processes and threads, and keep processes in order."""
         for process, pid in self.processes.items():
-            yield {"ph": "M", "name": "process_name", "pid": pid, "tid": pid, "args": {"name": process}}
+            yield {"ph": "M", "name": "process_name", "pid": pid, "tid": pid, "args": {"name": process or "faults"}}
             yield {"ph": "M", "name": "process_sort_index", "pid": pid, "tid": pid, "args": {"sort_index": pid}}
         for (process, thread), tid in self._threads.items():
             pid = self.processes[process]

@@ -228,3 +228,16 @@ def test_what_the_stages_of_a_ring_computed_is_drawn_where_it_was() -> None:
     slices = [(threads[event["tid"]], event["ts"], event["dur"], event["args"]) for event in _of(traced, "X")]
     assert slices == [("stage", 500_000, 500_000, {"rows": 4}), ("stage", 1_000_000, 300_000, {"rows": 1})]
     assert [event["args"] for event in _of(traced, "i", "ring_closed")] == [{"epoch": 1, "samples": 0}]
+
+
+def test_a_node_called_faults_does_not_share_the_track_of_the_faults() -> None:
+    events = [
+        {"t": 0.0, "node": "faults", "event": "enqueue", "job": "p1.1@faults"},
+        {"t": 0.0, "node": "faults", "event": "start", "job": "p1.1@faults"},
+        {"t": 2.0, "node": "faults", "event": "end", "job": "p1.1@faults", "tokens": 1, "text": "x"},
+    ]
+    cut = FaultRecord(name="cut-1", kind="cut", subject="a-s1", awaited="1s", asked=1.0, began=1.0, ended=2.0)
+    slices = _of(trace_events(Measurements(events, {}), [cut]), "X")
+    of_faults = {event["pid"] for event in slices if event["cat"] == "fault"}
+    of_nodes = {event["pid"] for event in slices if event["cat"] != "fault"}
+    assert of_faults and of_nodes and not of_faults & of_nodes

@@ -18,6 +18,7 @@ from testbed.analysis.verdict.fidelity import Fidelity, Flaw
 from testbed.patterns.base import Pattern
 from testbed.patterns.participant import Participant, Prompt
 from testbed.record.directory import RunDirectory
+from testbed.schema.expectation import Expectation
 from testbed.schema.scenario import Scenario
 from testbed.show.terminal import print_summary
 
@@ -146,6 +147,22 @@ def test_junit_has_a_case_for_each_expectation_and_for_the_emulation(
     assert (suite.get("name"), suite.get("time")) == ("small", "3.750")
     assert [case.get("name") for case in suite] == ["completed", "latency.p95", "invariants", "emulation"]
     assert _failures(suite) == {}
+
+
+def test_junit_cases_are_told_apart_by_class_name_and_name_in_every_run(
+    make_summary: Callable[..., Summary], scenario: Scenario, tmp_path: Path
+) -> None:
+    bounds = [{"latency.p95": "< 15s"}, {"latency.p95": "> 1ms", "completed": ">= 0.5"}]
+    asked = scenario.model_copy(update={"expect": [Expectation.model_validate(bound) for bound in bounds]})
+    runs = [make_summary(scenario=asked.model_copy(update={"seed": seed})) for seed in (1, 2, 2)]
+
+    def cases() -> list[tuple[str | None, str | None]]:
+        found = _suites(runs, tmp_path / "junit.xml")
+        return [(case.get("classname"), case.get("name")) for suite in found for case in suite]
+
+    assert len(set(cases())) == len(cases()) == 15
+    assert cases() == cases()
+    assert cases()[:3] == [("small.seed-1", name) for name in ("latency.p95", "completed", "latency.p95 #2")]
 
 
 def test_junit_says_what_failed(make_summary: Callable[..., Summary], tmp_path: Path) -> None:
