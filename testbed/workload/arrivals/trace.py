@@ -16,7 +16,7 @@ from testbed.core.input_files import InputFile
 from testbed.workload.arrivals.base import ArrivalProcess, Mistake, Slot
 
 _TIMES: Final = ("timestamp",)
-"""Names of the column of times, in small letters, in files of Azure, BurstGPT, guidellm and Mooncake."""
+"""Names of the column of times, in small letters, in files of Azure, BurstGPT and Mooncake."""
 
 
 @dataclass(frozen=True)
