@@ -18,6 +18,7 @@ from observed import FinishedRun, Remains
 from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
 from testbed.node import config as places
+from testbed.run.tending import tend
 from testbed.schema.fault import FAULTS
 from testbed.schema.scenario import load_scenario
 from testbed.world.journal import Journal
@@ -69,6 +70,16 @@ class Seen:
             yield
         finally:
             asyncio.run(self.effects.replace(phase.effects, []))
+
+    async def tend(self) -> None:
+        """Tend the nodes as during play, until all of them run."""
+        failures: list[Any] = []
+        tending = asyncio.create_task(tend(self.world, self.effects, lambda *failure: failures.append(failure)))
+        while any(node.ended for node in self.world.nodes.values()):
+            assert not failures
+            await asyncio.sleep(0.01)
+        tending.cancel()
+        await self.effects.settled()
 
     def reaches(self, source: str, target: str) -> bool:
         """Whether one of some pings comes back; ARP may need a few seconds to recover."""
@@ -285,6 +296,19 @@ def test_a_killed_node_is_gone_and_comes_back_with_its_address_its_links_and_its
         assert seen.reaches("a", "c")
         assert seen.is_cut_off("b", "c")
     assert seen.round_trip("a", "b") >= 10
+
+
+@pytest.mark.parametrize("fault", ["partition", "kill"])
+def test_a_node_that_somebody_else_started_is_as_its_faults_say_and_their_undo_finds_it(seen: Seen, fault: str) -> None:
+    keys = {"groups": [["b"], ["c"]]} if fault == "partition" else {"node": "b"}
+    with seen.fault(fault, **keys):
+        container = docker.from_env().containers.get(f"tb-{seen.run}-b")
+        container.restart(timeout=0)
+        asyncio.run(seen.tend())
+        assert seen.reaches("a", "b")
+        assert str(seen.world.nodes["b"].exits[-1]).startswith("ended")
+        assert seen.is_cut_off("b", "c") is (fault == "partition")
+    assert seen.reaches("b", "c")
 
 
 PLAYED = """
