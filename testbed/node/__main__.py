@@ -15,6 +15,7 @@ from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.queue import InferenceQueue
+from testbed.node.engine.slots.queue import SlotQueue
 from testbed.node.engine.slowness import SlowedModel, Slowness
 from testbed.node.event_log import EventWriter
 from testbed.node.journal import recall
@@ -32,12 +33,17 @@ def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter
         case Pipeline(ring=ring) as pattern if config.name in ring:
             return join(config, pattern, model, slowness, log)
         case _:
-            return InferenceQueue(SlowedModel(load(config, model), slowness), log, config.queue)
+            loaded = load(config, model)
+            if config.slots > 1:
+                return SlotQueue(loaded, slowness, log, config.queue)
+            return InferenceQueue(SlowedModel(loaded, slowness), log, config.queue)
 
 
 def load(config: NodeConfig, path: Path) -> ChatModel:
     """The loaded model, after one inference: the first prompt meets no cold start."""
-    model = ChatModel(path, config.context, config.threads, config.chat)
+    model = ChatModel(
+        path, config.context, config.threads, config.chat, slots=config.slots, prefix_cache=config.prefix_cache
+    )
     model.complete([{"role": "user", "content": "Hello"}], Sampling(0.0, 4, seed=0), lambda _: None)
     return model
 

@@ -92,6 +92,8 @@ class NodeConfig(BaseModel):
     membership: MembershipOptions | None
     model: str
     context: int
+    slots: int = 1
+    prefix_cache: bool = False
     threads: int
     temperature: float
     max_tokens: int

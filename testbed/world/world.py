@@ -176,6 +176,8 @@ class World:
             membership=scenario.membership,
             model=node.model,
             context=node.context,
+            slots=node.slots,
+            prefix_cache=node.prefix_cache,
             threads=threads(self.plan.devices[name].cpus / self.clock.dilation),
             temperature=scenario.sampling.temperature,
             max_tokens=scenario.sampling.max_tokens,

@@ -1,20 +1,31 @@
 """A llama.cpp model that completes chats."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from llama_cpp import Llama, llama_cpp
-from llama_cpp.llama_grammar import LlamaGrammar
-from numpy.typing import NDArray
+from typing import Final, Protocol
 
 from testbed.node.engine.chat import DEFAULTS, Chat, ContextOverflowError
-from testbed.node.engine.likelihood import log_probability, most_likely
+from testbed.node.engine.slots.sampler import Drawn, Sampler
+from testbed.node.engine.slots.weights import Logits, Weights
+from testbed.node.engine.stage import Limits, Rows
 from testbed.node.engine.writing import Writer
-from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities, TokenLogProbability, Verification
+from testbed.patterns.participant import (
+    ChatMessage,
+    Completion,
+    JobError,
+    LogProbabilities,
+    TokenLogProbability,
+    Verification,
+)
 from testbed.patterns.protocol import ChatOptions
+
+BATCH: Final = 512
+"""Most tokens of a prompt that are read at once, llama.cpp's default."""
+
+DRAFTED: Final = 8
+"""Tokens of a draft that are read at once: each needs a row of logits."""
 
 OnText = Callable[[str], None]
 """Takes what has become certain of an answer's text, which may be nothing; joined, it is the completion's text."""
@@ -67,17 +78,77 @@ class LanguageModel(Protocol):
         """What an answer of these tokens says. Callable from every thread."""
 
 
-class ChatModel:
-    """One model in memory. It is used by one thread at a time."""
+@dataclass
+class Answer:
+    """An answer as it is written, at most ``limit`` tokens long."""
 
-    def __init__(self, path: Path, context: int, threads: int, chat: ChatOptions = DEFAULTS) -> None:
-        # Without mmap the weights are this process's own: a page cache shared with another node would let two nodes
-        # hold one model in the memory of one.
-        self._llama = Llama(
-            str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, use_mmap=False, verbose=False
+    chat: Chat
+    prompt: list[int]
+    sampling: Sampling
+    limit: int
+    sampler: Sampler
+    drawn: list[Drawn] = field(default_factory=list)
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._writer = Writer(self.chat.piece, self.sampling.stop)
+        self._stopped = False
+
+    def add(self, drawn: Drawn) -> str:
+        """The text that has become certain by a token. Afterwards ``ended`` says whether it was the last."""
+        self._stopped = self.chat.ends(drawn.token)
+        text = ""
+        if not self._stopped:
+            self.drawn.append(drawn)
+            text = self._writer.add(drawn.token)
+        self._stopped = self._stopped or self._writer.stopped
+        self.ended = self._stopped or len(self.drawn) == self.limit
+        return text + self._writer.finish() if self.ended else text
+
+    @property
+    def completion(self) -> Completion:
+        """What has been written."""
+        told = () if self.sampling.top_logprobs is None else tuple(map(self._told, self.drawn))
+        return Completion(
+            self._writer.text,
+            len(self.prompt),
+            len(self.drawn),
+            self._stopped,
+            LogProbabilities.of([drawn.logprob for drawn in self.drawn]),
+            tuple(drawn.token for drawn in self.drawn),
+            told,
         )
+
+    def _told(self, drawn: Drawn) -> TokenLogProbability:
+        alternatives = tuple((self.chat.piece(token), logprob) for token, logprob in drawn.alternatives)
+        return TokenLogProbability(self.chat.piece(drawn.token), drawn.logprob, alternatives)
+
+
+class ChatModel:
+    """One model in memory, with a KV cache of ``context`` tokens for each of the ``slots``.
+
+    It is used by one thread at a time. With ``prefix_cache`` a slot keeps the beginning of its last chat that the next
+    one shares; without, each job is computed from its first token on: kept prefixes make its time, and by rounding its
+    text, depend on the job before it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        context: int,
+        threads: int,
+        chat: ChatOptions = DEFAULTS,
+        slots: int = 1,
+        prefix_cache: bool = False,
+    ) -> None:
+        self.batch = min(BATCH, context)
+        self.slots = slots
+        limits = Limits(context, slots, max(self.batch, slots), threads)
+        self._weights = Weights(path, limits, min(max(slots, DRAFTED), limits.batch))
         self._context = context
-        self._chat = Chat(self._llama, chat)
+        self._chat = Chat(self._weights.llama, chat)
+        self._prefix_cache = prefix_cache
+        self._cached: list[list[int]] = [[] for _ in range(slots)]  # tokens
 
     @property
     def vocabulary(self) -> str:
@@ -93,54 +164,39 @@ class ChatModel:
         return writer.text
 
     def complete(self, messages: Sequence[ChatMessage], sampling: Sampling, on_text: OnText) -> Completion:
-        """The next message of a chat. ``on_text`` is called after each token is drawn. Raises ContextOverflowError."""
-        prompt = [*self._chat.tokenize(messages), *sampling.begun]
-        limit = min(sampling.max_tokens, self._room(prompt))
-        writer = Writer(self._chat.piece, sampling.stop)
-        drawn: list[int] = []
-        logprobs: list[float] = []
-        told: list[TokenLogProbability] = []
-        stopped = False
-        for token in self._drawn(prompt, sampling):
-            stopped, text = self._chat.ends(token), ""
-            if not stopped:
-                drawn.append(token)
-                logprobs.append(log_probability(self._logits(), token))
-                if sampling.top_logprobs is not None:
-                    told.append(self._told(token, logprobs[-1], sampling.top_logprobs))
-                text = writer.add(token)
-            if stopped or writer.stopped or len(drawn) == limit:
-                on_text(text + writer.finish())
-                break
-            on_text(text)
-        return Completion(
-            writer.text,
-            len(prompt),
-            len(drawn),
-            stopped or writer.stopped,
-            LogProbabilities.of(logprobs),
-            tuple(drawn),
-            tuple(told),
-        )
+        """The next message of a chat. ``on_text`` is called after each token is drawn. Raises JobError."""
+        answer = self.begin(messages, sampling)
+        try:
+            tokens, begin = list(answer.prompt), self.clear(0, answer.prompt)
+            while not answer.ended:
+                drawn = self._read(0, tokens, begin, answer.sampler)
+                begin = len(tokens)
+                tokens.append(drawn.token)
+                on_text(answer.add(drawn))
+        finally:
+            answer.sampler.close()
+        return answer.completion
 
-    def verify(self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling) -> Verification:
+    def verify(
+        self, messages: Sequence[ChatMessage], draft: Sequence[int], sampling: Sampling, slot: int = 0
+    ) -> Verification:
         """How much of ``draft`` :meth:`complete` would have drawn, and the token that it draws next.
 
-        The draft is read as one batch. Raises ContextOverflowError.
+        The draft is read in batches. Raises JobError.
         """
         prompt = self._chat.tokenize(messages)
         self._room([*prompt, *draft])
-        self._begin(sampling)
-        sampler = self._llama._init_sampler(temp=sampling.temperature, top_p=sampling.top_p)
-        self._llama.eval(prompt)
-        token = sampler.sample(self._llama._ctx, -1)
-        for accepted, drafted in enumerate(draft):
-            if token != drafted or self._chat.ends(token):
-                return Verification(accepted, None if self._chat.ends(token) else token, len(prompt))
-            if accepted % self._llama.n_batch == 0:
-                self._read_for_logits(draft[accepted : accepted + self._llama.n_batch])
-            token = sampler.sample(self._llama._ctx, accepted % self._llama.n_batch)
-        return Verification(len(draft), None if self._chat.ends(token) else token, len(prompt))
+        sampler = self._sampler(sampling)
+        try:
+            token = self._read(slot, prompt, self.clear(slot, prompt), sampler).token
+            logits_after = self._logits_after(slot, len(prompt), draft)
+            for accepted, drafted in enumerate(draft):
+                if token != drafted or self._chat.ends(token):
+                    return self._verification(accepted, token, prompt)
+                token = sampler.draw(next(logits_after)).token
+            return self._verification(len(draft), token, prompt)
+        finally:
+            sampler.close()
 
     def check(self, messages: Sequence[ChatMessage]) -> None:
         """Raise JobError for a chat that is too long by its mere length, or that its template refuses."""
@@ -150,37 +206,77 @@ class ChatModel:
         """The number of a chat's tokens, at least where they exceed the context; raises JobError."""
         return self._chat.count(messages, self._context)
 
+    def begin(self, messages: Sequence[ChatMessage], sampling: Sampling) -> Answer:
+        """An answer without any token; raises JobError. Its sampler is to be closed."""
+        prompt = [*self._chat.tokenize(messages), *sampling.begun]
+        limit = min(sampling.max_tokens, self._room(prompt))
+        return Answer(self._chat, prompt, sampling, limit, self._sampler(sampling))
+
+    def clear(self, slot: int, prompt: Sequence[int]) -> int:
+        """Make a slot ready for a prompt; returns how many of its tokens the slot holds already."""
+        shared = 0
+        if self._prefix_cache:
+            pairs = zip(self._cached[slot], prompt[:-1], strict=False)  # the last token is read for its logits
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        kept = self._weights.keep(slot, shared)
+        del self._cached[slot][kept:]
+        return kept
+
+    def read(
+        self, rows: Rows, tokens: Sequence[int], samplers: Mapping[int, Sampler]
+    ) -> Iterator[tuple[int, Drawn | JobError]]:
+        """Compute rows of tokens; yields what the samplers of some rows draw after these. Raises StageError."""
+        for slot, token in zip(rows.sequences, tokens, strict=True):
+            self._cached[slot].append(token)
+        for row, logits in self._weights.read(rows, tokens, list(samplers)):
+            try:
+                drawn: Drawn | JobError = samplers[row].draw(logits)
+            except JobError as error:
+                drawn = error
+            yield row, drawn
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._weights.close()
+
+    def _read(self, slot: int, tokens: Sequence[int], begin: int, sampler: Sampler) -> Drawn:
+        """Read the tokens from ``begin`` on, and draw the next; raises JobError."""
+        found: list[tuple[int, Drawn | JobError]] = []
+        for first in range(begin, len(tokens), self.batch):
+            part = tokens[first : first + self.batch]
+            rows = Rows([slot] * len(part), range(first, first + len(part)))
+            last = first + len(part) == len(tokens)
+            found = list(self.read(rows, part, {len(part) - 1: sampler} if last else {}))
+        ((_, drawn),) = found
+        if isinstance(drawn, JobError):
+            raise drawn
+        return drawn
+
+    def _logits_after(self, slot: int, position: int, tokens: Sequence[int]) -> Iterator[Logits]:
+        """The logits after each of the tokens, which are read as they are asked for."""
+        for first in range(0, len(tokens), DRAFTED):
+            part = tokens[first : first + DRAFTED]
+            rows = Rows([slot] * len(part), range(position + first, position + first + len(part)))
+            self._cached[slot] += part
+            for _, logits in self._weights.read(rows, part, range(len(part))):
+                yield logits
+
+    def _verification(self, accepted: int, token: int, prompt: Sequence[int]) -> Verification:
+        return Verification(accepted, None if self._chat.ends(token) else token, len(prompt))
+
+    def _sampler(self, sampling: Sampling) -> Sampler:
+        return Sampler(
+            self._weights.vocabulary,
+            sampling.temperature,
+            sampling.top_p,
+            sampling.seed,
+            sampling.top_logprobs or 0,
+            sampling.grammar,
+        )
+
     def _room(self, tokens: Sequence[int]) -> int:
         """How many tokens the context can take after ``tokens``; raises ContextOverflowError if none."""
         room = self._context - len(tokens)
         if room < 1:
             raise ContextOverflowError.of(len(tokens), self._context)
         return room
-
-    def _begin(self, sampling: Sampling) -> None:
-        # Each job is computed from its first token on: kept prefixes would make its time, and by rounding its text,
-        # depend on the job before it.
-        self._llama.reset()  # type: ignore[no-untyped-call]
-        self._llama.set_seed(sampling.seed)
-
-    def _drawn(self, prompt: list[int], sampling: Sampling) -> Iterator[int]:
-        """Tokens as they are drawn, without end."""
-        self._begin(sampling)
-        grammar = None if sampling.grammar is None else LlamaGrammar.from_string(sampling.grammar)
-        yield from self._llama.generate(prompt, temp=sampling.temperature, top_p=sampling.top_p, grammar=grammar)
-
-    def _told(self, token: int, logprob: float, alternatives: int) -> TokenLogProbability:
-        others = most_likely(self._logits(), alternatives)
-        pieces = tuple((self._chat.piece(other), likelihood) for other, likelihood in others)
-        return TokenLogProbability(self._chat.piece(token), logprob, pieces)
-
-    def _logits(self) -> NDArray[np.float32]:
-        """The logits that the last token was drawn from; llama.cpp's own memory, valid until the next batch."""
-        return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._llama.ctx, -1), (self._llama.n_vocab(),))
-
-    def _read_for_logits(self, tokens: Sequence[int]) -> None:
-        """Read tokens as one batch that gives logits after each of them; ``eval`` gives them after the last alone."""
-        llama = self._llama
-        llama._batch.set_batch(batch=list(tokens), n_past=llama.n_tokens, logits_all=True)
-        llama._ctx.decode(llama._batch)
-        llama.n_tokens += len(tokens)

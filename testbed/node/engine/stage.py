@@ -81,17 +81,20 @@ class Rows:
             yield slice(begin, len(self))
 
 
-class _Layers:
+class Layers:
     """Layers in memory with their KV cache, used by one thread at a time."""
 
-    def __init__(self, path: Path, limits: Limits, outputs: int, callback: Any = None) -> None:
-        """Load the file; raises StageError. ``outputs`` is the most rows of a batch that can have logits."""
+    def __init__(self, model: Any, limits: Limits, outputs: int, callback: Any = None) -> None:
+        """Make room for the cache of a loaded model; raises StageError.
+
+        ``outputs`` is the most rows of a batch that can have logits.
+        """
         self._limits = limits
-        self._model = _load(path)
-        self.width: int = api.llama_model_n_embd(self._model)
-        self._context = api.llama_init_from_model(self._model, _context_params(limits, outputs, callback))
+        self._model = model
+        self.width: int = api.llama_model_n_embd(model)
+        self._context = api.llama_init_from_model(model, _context_params(limits, outputs, callback))
         if not self._context:
-            raise StageError(f"llama.cpp cannot make room for {limits} beside {path}")
+            raise StageError(f"llama.cpp cannot make room for {limits}")
         self._cached = [0] * limits.sequences  # tokens
         self._positions = np.empty(limits.batch, np.int32)
         self._sequences = np.empty(limits.batch, np.int32)
@@ -101,9 +104,21 @@ class _Layers:
 
     def free(self, sequence: int) -> None:
         """Remove a sequence from the cache; raises StageError."""
+        self.keep(sequence, 0)
+
+    def keep(self, sequence: int, count: int) -> int:
+        """Remove all but the first ``count`` tokens of a sequence, or all where the model cannot keep some.
+
+        Returns how many are left; raises StageError.
+        """
         self._check_known(sequence)
-        api.llama_memory_seq_rm(api.llama_get_memory(self._context), sequence, -1, -1)
-        self._cached[sequence] = 0
+        memory = api.llama_get_memory(self._context)
+        count = min(count, self._cached[sequence])
+        if count == 0 or not api.llama_memory_seq_rm(memory, sequence, count, -1):
+            api.llama_memory_seq_rm(memory, sequence, -1, -1)
+            count = 0
+        self._cached[sequence] = count
+        return count
 
     def close(self) -> None:
         """Give the memory back."""
@@ -114,15 +129,19 @@ class _Layers:
         """Compute the rows of ``part`` as one batch, with logits for those marked in ``outputs``; raises StageError."""
         if hidden.shape != (len(rows), self.width):
             raise StageError(f"{len(rows)} rows need {len(rows)} × {self.width} values, not {hidden.shape}")
+        embeddings = np.ascontiguousarray(hidden[part], np.float32)
+        self._decode(rows, part, outputs, embd=_pointer(embeddings, ctypes.c_float))
+
+    def _decode(self, rows: Rows, part: slice, outputs: NDArray[np.bool], **values: Any) -> None:
+        """Compute the rows of ``part``, whose ``values`` are embeddings or tokens; raises StageError."""
         count = part.stop - part.start
         self._check(rows, part)
-        embeddings = np.ascontiguousarray(hidden[part], np.float32)
         self._positions[:count] = rows.positions[part]
         self._sequences[:count] = rows.sequences[part]
         self._outputs[:count] = outputs[part]
         batch = api.llama_batch(
             n_tokens=count,
-            embd=_pointer(embeddings, ctypes.c_float),
+            **values,
             pos=_pointer(self._positions, ctypes.c_int32),
             n_seq_id=_pointer(self._counts, ctypes.c_int32),
             seq_id=_pointer(self._addresses, ctypes.POINTER(ctypes.c_int32)),
@@ -155,13 +174,13 @@ class _Layers:
             raise StageError(f"there is no sequence {sequence}")
 
 
-class InnerStage(_Layers):
+class InnerStage(Layers):
     """The layers of every stage but the last."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         """Load the stage; raises StageError."""
         self._callback = api.ggml_backend_sched_eval_callback(self._watch)  # llama.cpp keeps no reference to it
-        super().__init__(path, limits, max(limits.batch, limits.sequences), self._callback)
+        super().__init__(_load(path), limits, max(limits.batch, limits.sequences), self._callback)
         self._wanted = f"l_out-{api.llama_model_n_layer(self._model) - 1}".encode()
         self._tensor: int | None = None
         self._computed: Hidden | None = None
@@ -197,12 +216,12 @@ class InnerStage(_Layers):
         return False
 
 
-class LastStage(_Layers):
+class LastStage(Layers):
     """The layers of the last stage, the final norm and the output matrix."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         """Load the stage; raises StageError."""
-        super().__init__(path, limits, limits.sequences)
+        super().__init__(_load(path), limits, limits.sequences)
         self.vocabulary: int = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self._model))
 
     def logits(self, rows: Rows, hidden: Hidden, wanted: Sequence[int]) -> Hidden:

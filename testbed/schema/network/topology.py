@@ -49,7 +49,11 @@ class Node(Spec):
     )
     cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
     memory: Size = Field(description="cap on the memory of all the node's processes; there is no swap")
-    context: int = Field(512, ge=64, description="tokens that the model can attend to")
+    context: int = Field(512, ge=64, description="tokens that the model can attend to, in each slot")
+    slots: int = Field(1, ge=1, le=64, description="jobs that the model does at once; with 1 the queue has one server")
+    prefix_cache: bool = Field(
+        False, description="whether a slot keeps the beginning of its last chat for the next that shares it"
+    )
     tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
     price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")
     power: Power | None = Field(None, description="what it draws at full load, like 8W")
