@@ -83,6 +83,10 @@ class GgufFile:
         head_width = self.value(f"{self.architecture}.attention.key_length", width // max(heads))
         return [head_width * count for count in kv_heads]
 
+    def most(self, key: str, default: Any = None) -> int:
+        """The largest value of the architecture's ``key`` among layers, or ``default``; raises KeyError."""
+        return max(_per_layer(self.value(f"{self.architecture}.{key}", default), 1))
+
     @property
     def vocabulary(self) -> int:
         """The number of tokens; raises KeyError."""

@@ -101,6 +101,11 @@ def _ring_mistakes(scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
     topology = scenario.topology
     head, *others = pattern.ring
     first = topology.nodes[head]
+    for name in pattern.ring:
+        for key in ("slots", "prefix_cache"):
+            if key in topology.nodes[name].model_fields_set:
+                where = ("topology", "nodes", name, key)
+                yield where, "is for nodes with a whole model; a ring has `samples` of its pattern in flight"
     for name in others:
         node = topology.nodes[name]
         for key, value, right in (("model", node.model, first.model), ("context", node.context, first.context)):

@@ -13,12 +13,11 @@ from typing import Final
 
 from testbed.core.units import SIZE
 from testbed.models.anatomy import Anatomy
-from testbed.models.resolution import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, ModelError, mebibytes
+from testbed.models.resolution import AGENT_MEMORY, KV_BYTES, LOGIT_BYTES, TOKENIZER_BYTES, ModelError, mebibytes
 from testbed.models.split import StagePlan
 from testbed.models.windows import refused_layers
 
 _HIDDEN_BYTES: Final = 4
-_TOKENIZER_BYTES: Final = 350  # for each token, measured with a vocabulary of 32,000
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class _Ring:
             "rows": 2 * batch * self.anatomy.width * _HIDDEN_BYTES,
         }
         if number == 0:
-            memory["tokenizer"] = self.anatomy.vocabulary * _TOKENIZER_BYTES
+            memory["tokenizer"] = self.anatomy.vocabulary * TOKENIZER_BYTES
         if number == len(self.members) - 1:
             memory["output"] = self.anatomy.output
             memory["logits"] = 2 * samples * self.anatomy.vocabulary * LOGIT_BYTES

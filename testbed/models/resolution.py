@@ -11,6 +11,7 @@ from testbed.core.presence import is_file
 from testbed.core.units import SIZE
 from testbed.models import random_weights
 from testbed.models.gguf_file import GgufFile, readable
+from testbed.node.config import BATCH, DRAFTED
 from testbed.schema.network.model_source import ModelError, source_of
 from testbed.schema.network.topology import Node
 
@@ -19,7 +20,10 @@ __all__ = ["Model", "ModelError", "resolve", "resolve_models"]
 AGENT_MEMORY: Final = 56 * 2**20
 """Bytes of an agent without a model: Python, llama.cpp and the HTTP stack, measured with an empty queue."""
 
-_BATCH: Final = 512  # tokens in a batch, llama.cpp's default
+TOKENIZER_BYTES: Final = 350
+"""Bytes of a tokenizer for each token, measured with a vocabulary of 32,000."""
+
+_SCRATCH_BYTES: Final = 4
 KV_BYTES: Final = 2
 """Bytes of a value in the KV cache: f16, llama.cpp's default."""
 
@@ -41,7 +45,8 @@ class Model:
 
     A model in several parts has the others in ``further_parts``; size and hash are those of all parts together.
 
-    ``kv_width`` is the number of values in a token's keys over all layers. A ``synthetic`` model has random weights: it
+    ``kv_width`` is the number of values in a token's keys over all layers; ``heads`` and ``inner`` are the largest
+    numbers of heads and of feed-forward values of a layer. A ``synthetic`` model has random weights: it
     has the speed and size of a real one, and its answers are neither right nor wrong.
     """
 
@@ -52,25 +57,31 @@ class Model:
     layers: int
     kv_width: int
     vocabulary: int
+    heads: int = 1
+    inner: int = 0
     synthetic: bool = False
     further_parts: tuple[Path, ...] = ()
 
-    def memory(self, context: int) -> dict[str, int]:
+    def memory(self, context: int, slots: int = 1) -> dict[str, int]:
         """The memory that a node needs to run the model, in bytes by item.
 
-        The KV cache holds the keys and as many values of every token of the context. Computing needs the logits of one
-        batch. Other scratch space is small in comparison.
+        The KV cache holds the keys and as many values of every token of the context, for each slot. There is a row of
+        logits for each slot, or for each token of a draft, in the graph and copied out of it. Scratch is what a batch
+        of a prompt needs: attention over the whole context, before and after the softmax, and the feed-forward values.
         """
+        batch = min(BATCH, context)
         return {
             "agent": AGENT_MEMORY,
             "weights": self.size,
-            "KV cache": 2 * self.kv_width * context * KV_BYTES,
-            "logits": min(_BATCH, context) * self.vocabulary * LOGIT_BYTES,
+            "tokenizer": self.vocabulary * TOKENIZER_BYTES,
+            "KV cache": 2 * self.kv_width * context * slots * KV_BYTES,
+            "logits": 2 * max(slots, DRAFTED) * self.vocabulary * LOGIT_BYTES,
+            "scratch": batch * (2 * self.heads * context + 3 * self.inner) * _SCRATCH_BYTES,
         }
 
-    def check_fits(self, node: str, context: int, cap: int) -> None:
+    def check_fits(self, node: str, context: int, cap: int, slots: int = 1) -> None:
         """Raises ModelError, with the sum, if the model needs more than ``cap`` bytes at a node."""
-        parts = self.memory(context)
+        parts = self.memory(context, slots)
         needed = sum(parts.values())
         if needed > cap:
             addition = " + ".join(f"{name} {mebibytes(size)}" for name, size in parts.items())
@@ -91,7 +102,7 @@ def resolve_models(nodes: Mapping[str, Node], fetching: Fetching = untold) -> di
     """The models by node; raises ModelError if one cannot be found or its node cannot hold it."""
     models = {name: resolve(node.model, fetching) for name, node in nodes.items()}
     for name, node in nodes.items():
-        models[name].check_fits(name, node.context, node.memory)
+        models[name].check_fits(name, node.context, node.memory, node.slots)
     return models
 
 
@@ -109,7 +120,7 @@ def check_node(name: str, node: Node) -> Model | None:
     """
     model = find(node.model)
     if model is not None:
-        model.check_fits(name, node.context, node.memory)
+        model.check_fits(name, node.context, node.memory, node.slots)
     elif AGENT_MEMORY + (_size(node.model) or 0) > node.memory:
         raise ModelError(
             f"node {name!r} cannot hold {node.model}: agent {mebibytes(AGENT_MEMORY)} + weights "
@@ -179,6 +190,8 @@ def _read(reference: str, path: Path) -> Model:
             layers=len(file.kv_widths),
             kv_width=sum(file.kv_widths),
             vocabulary=file.vocabulary,
+            heads=file.most("attention.head_count"),
+            inner=file.most("feed_forward_length", 0),
             synthetic=file.value(random_weights.MARK, False),
             further_parts=file.parts[1:],
         )

@@ -15,13 +15,13 @@ from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.queue import InferenceQueue
-from testbed.node.engine.slots.queue import SlotQueue
 from testbed.node.engine.slowness import SlowedModel, Slowness
 from testbed.node.event_log import EventWriter
 from testbed.node.journal import recall
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
 from testbed.node.ring.joining import join
+from testbed.node.slots import SlotQueue
 from testbed.node.transport.http import HttpClient, serving, serving_unix
 from testbed.patterns.pipeline import Pipeline
 

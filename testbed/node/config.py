@@ -44,6 +44,12 @@ PORT = 8080
 HEARTBEAT_PORT = 8081
 RING_PORT = 8082
 
+BATCH = 512
+"""Most tokens of a prompt that are read at once, llama.cpp's default."""
+
+DRAFTED = 8
+"""Tokens of a draft that are read at once: each needs a row of logits."""
+
 
 class PeerFacts(BaseModel):
     """What the host knows of another node: see :class:`testbed.patterns.participant.Peer`."""

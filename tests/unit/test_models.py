@@ -51,6 +51,7 @@ def test_a_gguf_of_the_users_is_read_from_its_header(gguf: Path) -> None:
         layers=4,
         kv_width=4 * 64,
         vocabulary=100,
+        heads=6,
     )
 
 
@@ -119,17 +120,23 @@ def test_a_damaged_gguf_is_read_or_refused_and_never_worse(tmp_path: Path, seed:
         assert "\n" not in str(refusal)
 
 
-MODEL = Model("zoo/alpha", Path("/m"), "0" * 64, size=2 * MIB, layers=4, kv_width=4 * 64, vocabulary=1024)
+MODEL = Model(
+    "zoo/alpha", Path("/m"), "0" * 64, size=2 * MIB, layers=4, kv_width=4 * 64, vocabulary=1024, heads=4, inner=512
+)
 
 
 def test_what_a_node_needs_item_by_item() -> None:
     assert MODEL.memory(context=2048) == {
         "agent": AGENT_MEMORY,
         "weights": 2 * MIB,
+        "tokenizer": 350 * 1024,
         "KV cache": 2 * 4 * 64 * 2048 * 2,
-        "logits": 512 * 1024 * 4,
+        "logits": 2 * 8 * 1024 * 4,
+        "scratch": 512 * (2 * 4 * 2048 + 3 * 512) * 4,
     }
-    assert MODEL.memory(context=64)["logits"] == 64 * 1024 * 4
+    assert MODEL.memory(context=64)["scratch"] == 64 * (2 * 4 * 64 + 3 * 512) * 4
+    several = MODEL.memory(context=2048, slots=16)
+    assert (several["KV cache"], several["logits"]) == (16 * 2 * 4 * 64 * 2048 * 2, 2 * 16 * 1024 * 4)
 
 
 def test_a_model_fits_exactly_and_not_a_byte_less() -> None:
@@ -143,9 +150,10 @@ def test_a_model_that_does_not_fit_is_refused_with_the_sum() -> None:
     with pytest.raises(ModelError) as refusal:
         MODEL.check_fits("a", 2048, 8 * MIB)
     agent = AGENT_MEMORY / MIB
+    needed = agent + 2 + 350 / 1024 + 2 + 1 / 16 + 35
     assert str(refusal.value) == (
-        f"node 'a' cannot hold zoo/alpha: agent {agent:.1f} + weights 2.0 + KV cache 2.0 + logits 2.0 "
-        f"= {agent + 6:.1f} MiB, and its memory is 8MiB; give it more or take a smaller model"
+        f"node 'a' cannot hold zoo/alpha: agent {agent:.1f} + weights 2.0 + tokenizer 0.3 + KV cache 2.0 + logits 0.1 "
+        f"+ scratch 35.0 = {needed:.1f} MiB, and its memory is 8MiB; give it more or take a smaller model"
     )
 
 

@@ -124,9 +124,11 @@ def link_delays(topology: Topology) -> Delay:
 def replayed_latency(measured: Measurements, topology: Topology) -> dict[str, float | None]:
     """The mean latency in seconds: measured, replayed with no network, and replayed with the links' delays alone.
 
-    All are None for a run with a ring, where an inference holds the links and the waits of every token.
+    All are None for a run with a ring, where an inference holds the links and the waits of every token, and for one
+    with a node of several slots: the replay's queues have one server each.
     """
-    courses = [] if measured.of("computed") else courses_of(measured)
+    several = any(node.slots > 1 for node in topology.nodes.values())
+    courses = [] if several or measured.of("computed") else courses_of(measured)
     found = {
         "measured": measured.latencies,
         "no_network": latencies(courses),

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
+from testbed.node.config import BATCH, DRAFTED
 from testbed.node.engine.chat import DEFAULTS, Chat, ContextOverflowError
 from testbed.node.engine.slots.sampler import Drawn, Sampler
 from testbed.node.engine.slots.weights import Logits, Weights
@@ -20,12 +21,6 @@ from testbed.patterns.participant import (
     Verification,
 )
 from testbed.patterns.protocol import ChatOptions
-
-BATCH: Final = 512
-"""Most tokens of a prompt that are read at once, llama.cpp's default."""
-
-DRAFTED: Final = 8
-"""Tokens of a draft that are read at once: each needs a row of logits."""
 
 OnText = Callable[[str], None]
 """Takes what has become certain of an answer's text, which may be nothing; joined, it is the completion's text."""

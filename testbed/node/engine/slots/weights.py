@@ -30,7 +30,7 @@ class Weights(Layers):
         # Without mmap the weights are this process's own: a page cache shared with another node would let two nodes
         # hold one model in the memory of one.
         self.llama = Llama(str(path), n_ctx=1, n_batch=1, n_threads=1, use_mmap=False, verbose=False)
-        self.llama._ctx.close()  # its tables are as long as its batches; Llama has no parameter for that
+        self.llama._ctx.close()  # type: ignore[no-untyped-call] # its tables are as long as its batches; Llama has no parameter for that
         super().__init__(self.llama.model, limits, outputs)
         self._outputs_limit = outputs
         self._tokens = np.empty(limits.batch, np.int32)
