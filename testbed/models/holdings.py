@@ -104,8 +104,8 @@ def _ring_mistakes(scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
     for name in pattern.ring:
         for key in ("slots", "prefix_cache"):
             if key in topology.nodes[name].model_fields_set:
-                where = ("topology", "nodes", name, key)
-                yield where, "is for nodes with a whole model; a ring has `samples` of its pattern in flight"
+                reason = "is for nodes with a whole model; a ring has `samples` of its pattern in flight"
+                yield ("topology", "nodes", name, key), reason
     for name in others:
         node = topology.nodes[name]
         for key, value, right in (("model", node.model, first.model), ("context", node.context, first.context)):
