@@ -21,9 +21,9 @@ from testbed.analysis.events import Event
 from testbed.analysis.faults import FaultRecord
 from testbed.analysis.measurements import Measurements, Metrics
 from testbed.core.errors import SpecError
-from testbed.schema.document import Document
 from testbed.schema.metric import Traits
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.document import Document
 
 FORMAT: Final = 1
 """The version of the layout of run directories, which ``manifest.json`` has under ``format``."""

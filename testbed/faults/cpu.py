@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from testbed.faults.base import ConditionFault
-from testbed.schema.explain import Mistake
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 
 
 class Cpu(ConditionFault):

@@ -6,11 +6,11 @@ from typing import Any
 
 from testbed.faults.base import LinkFault
 from testbed.faults.targets import change_link
-from testbed.schema.explain import Mistake
 from testbed.schema.fault import Phase
 from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 from testbed.schema.network.shape import TwoWayShape
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 
 
 class Degrade(LinkFault, TwoWayShape):

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from testbed.core.units import SIZE, Size
 from testbed.faults.base import ConditionFault
-from testbed.schema.explain import Mistake
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 
 
 class Memory(ConditionFault):

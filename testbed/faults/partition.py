@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from testbed.faults.targets import deafen
-from testbed.schema.explain import Mistake
 from testbed.schema.fault import Fault, Phase, node_mistakes
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 
 
 class Partition(Fault):

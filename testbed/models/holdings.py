@@ -23,8 +23,8 @@ from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.wire.activations import ENCODINGS
 from testbed.patterns.pipeline import Pipeline
-from testbed.schema.explain import Mistake
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 from testbed.schema.scenario import Scenario
 
 Report = Callable[[str], None]

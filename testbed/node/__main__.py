@@ -11,6 +11,7 @@ from testbed.core.errors import TestbedError
 from testbed.node import config as places
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
+from testbed.node.batching import SlotQueue
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import ChatModel, Sampling
@@ -21,7 +22,6 @@ from testbed.node.journal import recall
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
 from testbed.node.ring.joining import join
-from testbed.node.slots import SlotQueue
 from testbed.node.transport.http import HttpClient, serving, serving_unix
 from testbed.patterns.pipeline import Pipeline
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from testbed.core.units import Duration
 from testbed.patterns.base import Loads, Mistake, Pattern
-from testbed.patterns.panel import (
+from testbed.patterns.horizontal.panel import (
     Members,
     ask,
     asked_per_arrival,

@@ -16,10 +16,10 @@ from typing import Literal
 from pydantic import Field
 
 from testbed.core.units import Duration
-from testbed.patterns.aggregation import aggregation_prompt
-from testbed.patterns.ballots import Weighing, counted
 from testbed.patterns.base import Loads, Mistake, Pattern
-from testbed.patterns.panel import (
+from testbed.patterns.horizontal.aggregation import aggregation_prompt
+from testbed.patterns.horizontal.ballots import Weighing, counted
+from testbed.patterns.horizontal.panel import (
     Member,
     Members,
     ask,

@@ -21,9 +21,9 @@ from typing import Literal
 from pydantic import Field
 
 from testbed.core.units import Duration
-from testbed.patterns.aggregation import aggregation_prompt
-from testbed.patterns.ballots import Weighing, counted
 from testbed.patterns.base import Loads, Pattern
+from testbed.patterns.horizontal.aggregation import aggregation_prompt
+from testbed.patterns.horizontal.ballots import Weighing, counted
 from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt, Surroundings
 from testbed.patterns.signals import Signal
 

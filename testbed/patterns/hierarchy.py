@@ -14,9 +14,17 @@ from typing import Final, Literal
 from pydantic import Field
 
 from testbed.core.units import Duration
-from testbed.patterns.aggregation import aggregation_prompt
 from testbed.patterns.base import Loads, Mistake, Pattern
-from testbed.patterns.panel import SELF, Members, ask, member_mistakes, member_names, present_members, reach_of
+from testbed.patterns.horizontal.aggregation import aggregation_prompt
+from testbed.patterns.horizontal.panel import (
+    SELF,
+    Members,
+    ask,
+    member_mistakes,
+    member_names,
+    present_members,
+    reach_of,
+)
 from testbed.patterns.participant import Call, Participant, Peer, Prompt, Surroundings
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.?!])\s+")

@@ -14,9 +14,9 @@ from typing import Literal
 from pydantic import Field
 
 from testbed.core.units import Duration
-from testbed.patterns.ballots import Tally, Weighing, counted
 from testbed.patterns.base import Loads, Mistake, Pattern
-from testbed.patterns.panel import (
+from testbed.patterns.horizontal.ballots import Tally, Weighing, counted
+from testbed.patterns.horizontal.panel import (
     Member,
     Members,
     ask,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from testbed.analysis.recorded import MANIFEST
 from testbed.core.input_files import input_files
 from testbed.core.registry import file_hash, file_of
-from testbed.schema.document import Document
+from testbed.schema.reading.document import Document
 from testbed.schema.scenario import Scenario
 
 INPUTS: Final = "inputs"

@@ -24,11 +24,11 @@ from testbed.core.registry import FILE_REFERENCE_PATTERN, is_file_reference
 from testbed.core.spec import Spec
 from testbed.core.units import DURATION, Duration
 from testbed.schema.bound import Bound, bound_on
-from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.fault import node_mistakes
 from testbed.schema.kind_fields import find
 from testbed.schema.metric import METRICS
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake, MistakesError
 from testbed.schema.timeline.entries import Entry
 
 State = Literal["running", "exited", "out of memory"]

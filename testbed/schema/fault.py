@@ -13,9 +13,9 @@ from pydantic_core import CoreSchema
 
 from testbed.core.registry import Registry
 from testbed.core.spec import Spec
-from testbed.schema.explain import Mistake
 from testbed.schema.network.link import Link
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 
 State = TypeVar("State")
 

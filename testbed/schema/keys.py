@@ -8,8 +8,8 @@ from pathlib import Path
 
 from testbed.core.errors import SpecError
 from testbed.core.presence import is_file
-from testbed.schema.explain import Schema
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Schema
 from testbed.schema.scenario import Scenario, json_schema
 
 

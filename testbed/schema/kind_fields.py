@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from testbed.core.input_files import anchored as anchored_path
 from testbed.core.registry import FILE_REFERENCE_PATTERN, KindError, Registry, anchored
-from testbed.schema.explain import Mistake, MistakesError, explain
+from testbed.schema.reading.explain import Mistake, MistakesError, explain
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pydantic import Field, field_validator
 from testbed.core.errors import SpecError
 from testbed.core.spec import Spec
 from testbed.schema.bound import read_metric
-from testbed.schema.document import read_value
-from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.metric import METRICS
+from testbed.schema.reading.document import read_value
+from testbed.schema.reading.explain import Mistake, MistakesError
 
 Value = str | int | float | bool
 

@@ -21,9 +21,7 @@ from testbed.patterns.base import PATTERNS, Pattern, patterns_in
 from testbed.patterns.participant import Peer, Surroundings
 from testbed.patterns.protocol import MembershipOptions, QueueOptions, RetryOptions
 from testbed.schema.chats import Chats
-from testbed.schema.document import Document, override
 from testbed.schema.expectation import Expectation, Expectations
-from testbed.schema.explain import Loc, Mistake, MistakesError
 from testbed.schema.fault import FAULTS
 from testbed.schema.kind_fields import OfKind
 from testbed.schema.metric import METRICS
@@ -31,6 +29,8 @@ from testbed.schema.network.model_source import MODEL_SOURCES, scheme
 from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
+from testbed.schema.reading.document import Document, override
+from testbed.schema.reading.explain import Loc, Mistake, MistakesError
 from testbed.schema.slo import ServiceLevel
 from testbed.schema.timeline.entries import Entry, named, timeline_mistakes
 from testbed.schema.timeline.random_faults import drawn

@@ -13,7 +13,7 @@ from ruamel.yaml.comments import CommentedMap
 from testbed.core.errors import SpecError
 from testbed.core.units import BANDWIDTH
 from testbed.models import zoo
-from testbed.schema.document import read_value
+from testbed.schema.reading.document import read_value
 
 _DEVICE: Final = {"cpus": 0.1, "memory": "160MiB"}
 _DEVICE_KEYS: Final = ("model", "device", "cpus", "memory", "context")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from testbed.core.errors import SpecError
 from testbed.core.units import Bandwidth, Duration
-from testbed.schema.explain import explain
+from testbed.schema.reading.explain import explain
 from testbed.topologies.draft import Draft, DraftLink
 
 Place = tuple[float, float]

@@ -7,8 +7,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from testbed.core.errors import SpecError
-from testbed.schema.document import Document
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.document import Document
 from testbed.topologies.draft import Draft, read_device
 from testbed.topologies.generate import generate, is_recipe
 from testbed.topologies.graphml import read_graphml

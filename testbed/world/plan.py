@@ -17,9 +17,9 @@ from testbed.host.speed import core_speed
 from testbed.models.holdings import Holding, provide, resolve_all
 from testbed.models.resolution import Fetching, Model, untold
 from testbed.patterns.base import PATTERNS
-from testbed.schema.explain import dotted
 from testbed.schema.fault import Fault
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import dotted
 from testbed.schema.scenario import Scenario
 from testbed.schema.timeline.entries import timeline_mistakes
 from testbed.world.network.links.backend import LINK_BACKENDS, LinkBackend, backends

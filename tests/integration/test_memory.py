@@ -15,7 +15,7 @@ name: tight
 topology:
   name: two
   nodes:
-    a: {model: zoo/alpha, cpus: 0.3, memory: 64MiB}
+    a: {model: zoo/alpha, cpus: 0.3, memory: 80MiB}
     b: {model: zoo/beta, cpus: 0.3, memory: 160MiB}
   switches: [s1]
   links: [{endpoints: [a, s1]}, {endpoints: [b, s1]}]
@@ -54,7 +54,7 @@ def test_a_model_larger_than_its_node_is_refused_with_the_sum(scenario: Path) ->
     runner = start("run", scenario, "--set", "topology.nodes.a.memory=32MiB")
     output, _ = runner.communicate()
     assert runner.returncode == 2
-    assert "node 'a' cannot hold zoo/alpha: agent 56.0 + weights 2.1 + KV cache" in output
+    assert "node 'a' cannot hold zoo/alpha: agent 56.0 + weights 2.1 + tokenizer" in output
     assert "its memory is 32MiB" in output
 
 

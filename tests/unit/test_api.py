@@ -17,7 +17,7 @@ from testbed.node.api import LARGEST_REQUEST
 from testbed.node.calls import asking
 from testbed.node.engine.model import ContextOverflowError
 from testbed.node.journal import recall
-from testbed.patterns.aggregation import INSTRUCTION
+from testbed.patterns.horizontal.aggregation import INSTRUCTION
 from testbed.patterns.participant import JobError, Prompt
 from testbed.patterns.protocol import ChatOptions
 from testbed.world.nodes.client import AgentClient

@@ -10,8 +10,8 @@ import pytest
 from participants import Made, answer_of, in_turn
 
 from testbed.core import seeds
-from testbed.patterns.aggregation import INSTRUCTION, aggregation_prompt
 from testbed.patterns.gossip_moa import GossipMoa
+from testbed.patterns.horizontal.aggregation import INSTRUCTION, aggregation_prompt
 from testbed.patterns.participant import Call, Completion, JobError, Peer, Prompt, Verification
 
 PROMPT = Prompt("p1", "Why?")

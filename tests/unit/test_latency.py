@@ -7,7 +7,7 @@ import pytest
 from playing import TIMEOUT, play, scenario
 
 from testbed.analysis.events import HOST, Event
-from testbed.analysis.latency import Breakdown, breakdowns, mean_breakdown
+from testbed.analysis.latency.breakdown import Breakdown, breakdowns, mean_breakdown
 from testbed.analysis.measurements import Measurements
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from testbed.models import zoo
+from testbed.node.batching import SlotQueue
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.slowness import Slowness
-from testbed.node.slots import SlotQueue
 from testbed.patterns.participant import ChatMessage, Completion, JobError
 from testbed.patterns.protocol import QueueOptions
 

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from testbed import cli
 from testbed.core.errors import SpecError
-from testbed.schema.document import Document
 from testbed.schema.network.shape import presets
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.document import Document
 from testbed.show.topologies.svg import draw
 from testbed.topologies.generate import generate
 from testbed.topologies.graphml import great_circle, read_graphml

@@ -6,7 +6,7 @@ from math import comb
 import pytest
 from participants import Made, answer_of, held_to_its_calls, in_turn, known
 
-from testbed.patterns.ballots import stays_ahead
+from testbed.patterns.horizontal.ballots import stays_ahead
 from testbed.patterns.participant import JobError
 from testbed.patterns.vote import Vote
 

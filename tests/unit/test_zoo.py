@@ -30,7 +30,7 @@ from testbed.models.zoo.training.panels import (
     specialist_lesson,
     vote,
 )
-from testbed.patterns.aggregation import aggregation_prompt
+from testbed.patterns.horizontal.aggregation import aggregation_prompt
 from testbed.workload.prompts.worldfacts import DOMAINS, Subset, draw, held_out, is_correct
 
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from testbed.core.spec import Spec, matching
 from testbed.core.units import Size
-from testbed.schema.document import Document
+from testbed.schema.reading.document import Document
 
 DeviceName = Annotated[str, *matching("[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens, like raspberry-pi-4")]
 

@@ -35,10 +35,10 @@ from testbed.core.errors import Problem, SpecError
 from testbed.core.input_files import input_file
 from testbed.core.spec import Spec
 from testbed.core.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quantity, Share
-from testbed.schema.document import read_value
-from testbed.schema.explain import dotted, explain
 from testbed.schema.network.link import Direction, DirectionName, Jitter, Loss, Queue
 from testbed.schema.network.link_trace import read_trace
+from testbed.schema.reading.document import read_value
+from testbed.schema.reading.explain import dotted, explain
 
 _UNLIMITED = "unlimited"
 _LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # bit/s; below that, one frame takes more than ten seconds

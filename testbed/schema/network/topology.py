@@ -15,7 +15,6 @@ from testbed.core.registry import anchored as in_file
 from testbed.core.spec import Spec, matching
 from testbed.core.units import SIZE, Power, Size
 from testbed.patterns.participant import Price, Tier
-from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.link_names import numbers
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
@@ -23,6 +22,7 @@ from testbed.schema.network.model_source import REFERENCE_PATTERN, source_of
 from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.routing import Paths
 from testbed.schema.network.shape import TwoWayShape, resolve_direction
+from testbed.schema.reading.explain import Mistake, MistakesError
 
 # A node's name is a hostname. A port of a switch is an interface called `s1-eth42`: Linux limits such names to 15 bytes
 # and reserves three.

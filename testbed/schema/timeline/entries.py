@@ -27,11 +27,11 @@ from pydantic_core import CoreSchema
 from testbed.core.registry import FILE_REFERENCE_PATTERN
 from testbed.core.spec import Spec, matching
 from testbed.core.units import DURATION, Duration
-from testbed.schema.explain import Mistake, MistakesError
 from testbed.schema.fault import ENTRY_KEYS, FAULTS, Fault
 from testbed.schema.kind_fields import find, loadable, mistakes_of, read
 from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake, MistakesError
 from testbed.schema.timeline.random_options import RandomFaults
 from testbed.schema.timeline.triggers import After, Extent, In, Trigger, When
 

@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from testbed.core.spec import Spec
 from testbed.core.units import Duration, Rate
-from testbed.schema.explain import Mistake
 from testbed.schema.fault import FAULTS
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 from testbed.schema.timeline.triggers import Extent
 
 _MOST_DRAWN: Final = 200  # faults of one `random`; with more of them, some fault is active at every moment

@@ -9,9 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from testbed.core.spec import Spec
 from testbed.schema.bound import Bound
-from testbed.schema.explain import Mistake
 from testbed.schema.fault import node_mistakes
 from testbed.schema.network.topology import Topology
+from testbed.schema.reading.explain import Mistake
 
 _LONGEST_QUEUE: Final = 100_000  # jobs; a bound that no shorter queue keeps is refused
 

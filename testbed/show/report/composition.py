@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Final
 
 from testbed.analysis.distributions import percentile
-from testbed.analysis.latency import Breakdown, mean_breakdown
+from testbed.analysis.latency.breakdown import Breakdown, mean_breakdown
 from testbed.analysis.measurements import Measurements
 from testbed.show.axis import ticks
 from testbed.show.report.lines import COLUMNS, area_path

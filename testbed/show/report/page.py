@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup
 
 from testbed.analysis.faults import FaultRecord
-from testbed.analysis.latency import Breakdown, breakdowns
+from testbed.analysis.latency.breakdown import Breakdown, breakdowns
 from testbed.analysis.recorded import RunFiles, whole_run
 from testbed.analysis.verdict.exits import outcome
 from testbed.analysis.verdict.judgement import Judgement

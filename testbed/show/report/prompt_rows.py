@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed.analysis.latency import Breakdown
+from testbed.analysis.latency.breakdown import Breakdown
 from testbed.analysis.measurements import Measurements
 from testbed.show.report.ways import WayStep, ways
 

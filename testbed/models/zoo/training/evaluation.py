@@ -20,7 +20,7 @@ from llama_cpp import Llama
 from testbed.models.zoo import SPECIALISTS, path
 from testbed.models.zoo.training.curriculum import MAYBE, Response, parse
 from testbed.models.zoo.training.panels import vote
-from testbed.patterns.aggregation import aggregation_prompt
+from testbed.patterns.horizontal.aggregation import aggregation_prompt
 from testbed.workload.prompts.base import Question
 from testbed.workload.prompts.worldfacts import answer_of, held_out, is_correct
 

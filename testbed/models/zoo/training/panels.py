@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 from testbed.models.zoo.training.curriculum import CONFIDENCES, MAYBE, SURE, UNSURE, Response, orders, respond
-from testbed.patterns.aggregation import aggregation_prompt
+from testbed.patterns.horizontal.aggregation import aggregation_prompt
 from testbed.workload.prompts.worldfacts import (
     ARITHMETIC,
     CAPITALS,

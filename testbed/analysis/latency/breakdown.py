@@ -4,15 +4,15 @@ The critical path of a prompt is walked from its answer back to its arrival. Wha
 it: a job of the owner, or a request to a peer, from its sending to its response or to the failure that was waited for.
 The walk goes on with what ended last before that began. The time that a request's job spent in the peer's queue and
 model counts as queueing and inference, the rest of an answered request as the network's, and the rest of a failed one
-as lost. Within a job of a ring the walk goes on from stage to stage (:mod:`testbed.analysis.rings`).
+as lost. Within a job of a ring the walk goes on from stage to stage (:mod:`testbed.analysis.latency.rings`).
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
+from testbed.analysis.latency.rings import Rings, Stretch
 from testbed.analysis.measurements import Measurements
-from testbed.analysis.rings import Rings, Stretch
 from testbed.analysis.spans import JobSpan, RequestSpan, request_spans
 
 

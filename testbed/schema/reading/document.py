@@ -14,8 +14,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from testbed.core.errors import Problem, SpecError
 from testbed.core.presence import is_file
-from testbed.schema.explain import Loc, dotted, explain
 from testbed.schema.link_names import link_name, numbers
+from testbed.schema.reading.explain import Loc, dotted, explain
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,0 +1,1 @@
+"""What latencies are spent on."""

@@ -1,0 +1,1 @@
+"""What patterns over equal nodes share: panels, ballots, and the prompt that aggregates."""
