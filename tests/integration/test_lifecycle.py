@@ -201,7 +201,8 @@ class TestKept:
     def test_any_client_of_the_openai_api_can_use_a_node(self, kept: str) -> None:
         program = (
             "import json, urllib.request as u;"
-            "b = json.dumps({'model': 'zoo/alpha', 'messages': [{'role': 'user', 'content': 'What is 2 plus 3?'}]}).encode();"
+            "m = [{'role': 'user', 'content': 'What is 2 plus 3?'}];"
+            "b = json.dumps({'model': 'zoo/alpha', 'messages': m}).encode();"
             "r = u.Request('http://10.0.0.1:8080/v1/chat/completions', b, {'Content-Type': 'application/json'});"
             "a = json.load(u.urlopen(r)); print(a['object'], a['choices'][0]['message']['role'], a['usage'])"
         )
