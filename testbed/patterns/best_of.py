@@ -5,21 +5,20 @@ n·s − 1.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from pydantic import Field
 
 from testbed.core.units import Duration
-from testbed.patterns.base import Loads, Mistake, Pattern
+from testbed.patterns.base import Loads
 from testbed.patterns.horizontal.panel import (
     Members,
+    PanelPattern,
     ask,
     asked_per_arrival,
-    member_mistakes,
     member_names,
     present_members,
-    reach_of,
 )
 from testbed.patterns.participant import Call, Completion, Participant, Prompt, Surroundings
 from testbed.patterns.signals import Signal, signal_of
@@ -27,7 +26,7 @@ from testbed.patterns.signals import Signal, signal_of
 _PREFERRED: Final = re.compile(r"\b([AB])\b")
 
 
-class BestOf(Pattern):
+class BestOf(PanelPattern):
     """The members answer, some of them several times, and the best answer alone counts."""
 
     members: Members = Field("self", description="who answers: self, all or linked, or a list of nodes")
@@ -37,10 +36,6 @@ class BestOf(Pattern):
     )
     confidence: Signal = Field("mean", description="of `rank: confidence`: what says how sure an answer is")
     timeout: Duration = Field(10.0, description="how long each member has to answer")
-
-    @property
-    def reach(self) -> Literal["all", "linked"]:
-        return reach_of(self.members)
 
     @property
     def last_layer(self) -> int:
@@ -58,11 +53,6 @@ class BestOf(Pattern):
             return None
         asked = asked_per_arrival(self.members, neighbours)
         return {node: {"answer": self.samples * asked[node]} for node in neighbours}
-
-    def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
-        """Members that the topology's ``nodes`` lack."""
-        del owners
-        return member_mistakes("members", self.members, nodes)
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The best answer, of equal ones the earliest; raises JobError if no member answers."""

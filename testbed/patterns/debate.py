@@ -10,24 +10,23 @@ the opinions of d others in each further round: n·d·R opinions in all, where d
 panel with `read: linked`, the sparse debate of Li et al., arXiv 2406.11776.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from testbed.core.units import Duration
-from testbed.patterns.base import Loads, Mistake, Pattern
+from testbed.patterns.base import Loads
 from testbed.patterns.horizontal.aggregation import aggregation_prompt
 from testbed.patterns.horizontal.ballots import Weighing, counted
 from testbed.patterns.horizontal.panel import (
     Member,
     Members,
+    PanelPattern,
     ask,
     asked_per_arrival,
-    member_mistakes,
     member_names,
     present_members,
-    reach_of,
 )
 from testbed.patterns.participant import Answer, Call, Completion, Participant, Prompt, Surroundings
 from testbed.patterns.signals import Signal
@@ -35,7 +34,7 @@ from testbed.patterns.signals import Signal
 Opinions = Mapping[Member, Completion]
 
 
-class Debate(Pattern):
+class Debate(PanelPattern):
     """The members answer, read each other's answers and answer again; after the last round they vote."""
 
     members: Members = Field("all", description="who debates: self, all or linked, or a list of nodes")
@@ -47,10 +46,6 @@ class Debate(Pattern):
     weigh: Weighing = Field("count", description="what a vote weighs in the end: 1, or how sure its opinion is")
     confidence: Signal = Field("word", description="of `weigh: confidence`: what says how sure an opinion is")
     timeout: Duration = Field(10.0, description="how long a round waits for its members")
-
-    @property
-    def reach(self) -> Literal["all", "linked"]:
-        return reach_of(self.members)
 
     @property
     def last_layer(self) -> int:
@@ -68,11 +63,6 @@ class Debate(Pattern):
             return None
         asked = asked_per_arrival(self.members, neighbours)
         return {node: {"answer": asked[node], "aggregation": self.rounds * asked[node]} for node in neighbours}
-
-    def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
-        """Members that the topology's ``nodes`` lack."""
-        del owners
-        return member_mistakes("members", self.members, nodes)
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The text of :meth:`respond`; raises JobError."""

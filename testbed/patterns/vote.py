@@ -8,31 +8,29 @@ With `members: self` it is self-consistency (Wang et al., arXiv 2203.11171); wit
 et al., arXiv 2305.11860). A prompt costs n·s inferences, with `stop` at most.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
 from testbed.core.units import Duration
-from testbed.patterns.base import Loads, Mistake, Pattern
+from testbed.patterns.base import Loads
 from testbed.patterns.horizontal.ballots import Tally, Weighing, counted
 from testbed.patterns.horizontal.panel import (
     Member,
     Members,
+    PanelPattern,
     ask,
     ask_one,
     asked_per_arrival,
-    member_mistakes,
     member_names,
     nobody,
     present_members,
-    reach_of,
 )
 from testbed.patterns.participant import Answer, Call, Completion, Participant, Prompt, Surroundings
 from testbed.patterns.signals import Signal
 
 
-class Vote(Pattern):
+class Vote(PanelPattern):
     """The members answer, some of them several times, and the answer with the most votes wins."""
 
     members: Members = Field("all", description="who votes: self, all or linked, or a list of nodes")
@@ -47,10 +45,6 @@ class Vote(Pattern):
     )
     timeout: Duration = Field(10.0, description="how long each member has to answer")
 
-    @property
-    def reach(self) -> Literal["all", "linked"]:
-        return reach_of(self.members)
-
     def calls(self, owner: Surroundings) -> tuple[int, int]:
         """n·s; with ``stop`` at most."""
         most = len(member_names(self.members, owner)) * self.samples
@@ -62,11 +56,6 @@ class Vote(Pattern):
             return None
         asked = asked_per_arrival(self.members, neighbours)
         return {node: {"answer": self.samples * asked[node]} for node in neighbours}
-
-    def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
-        """Members that the topology's ``nodes`` lack."""
-        del owners
-        return member_mistakes("members", self.members, nodes)
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The text of :meth:`respond`; raises JobError."""

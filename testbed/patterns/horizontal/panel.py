@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from testbed.patterns.base import Mistake
+from testbed.patterns.base import Mistake, Pattern
 from testbed.patterns.participant import Call, Completion, JobError, Participant, Peer, Surroundings
 
 Keyword = Literal["self", "all", "linked"]
@@ -46,6 +46,21 @@ def member_mistakes(key: str, members: Members, nodes: Collection[str]) -> Itera
             yield (key, number), "`self` is the owner of a prompt, and a node has the same name; rename the node"
         elif name != SELF and name not in nodes:
             yield (key, number), f"there is no node {name!r}; known are self, {', '.join(nodes)}"
+
+
+class PanelPattern(Pattern):
+    """A pattern in which the owner of a prompt asks the members of a panel."""
+
+    members: Members
+
+    @property
+    def reach(self) -> Literal["all", "linked"]:
+        return reach_of(self.members)
+
+    def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
+        """Members that the topology's ``nodes`` lack."""
+        del owners
+        return member_mistakes("members", self.members, nodes)
 
 
 def asked_per_arrival(members: Members, neighbours: Mapping[str, Sequence[str]]) -> dict[str, int]:
