@@ -13,13 +13,13 @@ from queue import SimpleQueue
 from threading import Event, Thread
 
 from testbed.node.engine.model import Answer, ChatModel
-from testbed.node.engine.queue import ABANDONED, CancelledJobError, JobQueue, Outcome, Task
+from testbed.node.engine.queue import ABANDONED, CancelledJobError, ModelQueue, Outcome, Task
 from testbed.node.engine.slots.sampler import Drawn
 from testbed.node.engine.slowness import Slowness
 from testbed.node.engine.stage import Rows
 from testbed.node.event_log import EventWriter
 from testbed.node.ring.scheduling import Batch, Schedule
-from testbed.patterns.participant import ChatMessage, JobError
+from testbed.patterns.participant import JobError
 from testbed.patterns.protocol import QueueOptions
 
 _Done = asyncio.Future[Outcome | JobError]
@@ -35,12 +35,11 @@ class _Job:
     done: _Done
 
 
-class SlotQueue(JobQueue):
+class SlotQueue(ModelQueue[ChatModel]):
     """The queue of a model with several slots, which computes in a thread beside the event loop."""
 
     def __init__(self, model: ChatModel, slowness: Slowness, log: EventWriter, options: QueueOptions) -> None:
-        super().__init__(log, options)
-        self._model = model
+        super().__init__(model, log, options)
         self._slowness = slowness
         self._running: dict[str, Task] = {}
         self._taken: SimpleQueue[tuple[Task, _Done] | None] = SimpleQueue()
@@ -59,21 +58,6 @@ class SlotQueue(JobQueue):
         finally:
             self._stopping.set()
             self._taken.put(None)
-
-    async def ready(self) -> None:
-        """Return at once: the model is in memory."""
-
-    def check(self, messages: Sequence[ChatMessage]) -> None:
-        self._model.check(messages)
-
-    def count(self, messages: Sequence[ChatMessage]) -> int:
-        return self._model.count(messages)
-
-    def vocabulary(self) -> str:
-        return self._model.vocabulary
-
-    def text_of(self, tokens: Sequence[int]) -> str:
-        return self._model.text_of(tokens)
 
     def _stop(self, job: str) -> None:
         if job in self._running:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from testbed.node.engine.model import LanguageModel, OnText, Sampling
 from testbed.node.event_log import EventWriter
@@ -180,28 +180,18 @@ class JobQueue(ABC):
         _fail(oldest, full)
 
 
-class InferenceQueue(JobQueue):
-    """The queue of a node's own model, which does one job at a time, in a thread beside the event loop."""
+_Model = TypeVar("_Model", bound=LanguageModel)
 
-    def __init__(self, model: LanguageModel, log: EventWriter, options: QueueOptions) -> None:
+
+class ModelQueue(JobQueue, Generic[_Model]):
+    """The queue of a node's own model, which is in memory."""
+
+    def __init__(self, model: _Model, log: EventWriter, options: QueueOptions) -> None:
         super().__init__(log, options)
         self._model = model
-        self._running: Task | None = None
-        self._thread = ThreadPoolExecutor(1, "inference")
-
-    async def serve(self) -> None:
-        """Work through the queue for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            task = self._running = await self._take()
-            self._settle(task, await loop.run_in_executor(self._thread, self._run, task))
 
     async def ready(self) -> None:
         """Return at once: the model is in memory."""
-
-    def _stop(self, job: str) -> None:
-        if self._running is not None and self._running.job == job:
-            self._running.abandoned.set()
 
     def check(self, messages: Sequence[ChatMessage]) -> None:
         self._model.check(messages)
@@ -214,6 +204,26 @@ class InferenceQueue(JobQueue):
 
     def text_of(self, tokens: Sequence[int]) -> str:
         return self._model.text_of(tokens)
+
+
+class InferenceQueue(ModelQueue[LanguageModel]):
+    """The queue of a model that does one job at a time, in a thread beside the event loop."""
+
+    def __init__(self, model: LanguageModel, log: EventWriter, options: QueueOptions) -> None:
+        super().__init__(model, log, options)
+        self._running: Task | None = None
+        self._thread = ThreadPoolExecutor(1, "inference")
+
+    async def serve(self) -> None:
+        """Work through the queue for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            task = self._running = await self._take()
+            self._settle(task, await loop.run_in_executor(self._thread, self._run, task))
+
+    def _stop(self, job: str) -> None:
+        if self._running is not None and self._running.job == job:
+            self._running.abandoned.set()
 
     def _run(self, task: Task) -> Outcome | JobError:
         self._log.emit("start", job=task.job)
