@@ -24,14 +24,17 @@ def full_key(option: str, key: str) -> str:
     """The key that ``key`` is short for: ``pattern.layers`` for ``layers``.
 
     A key of the topology may omit that part, as ``nodes.a.cpus`` does. A key that begins with a key of the file's top
-    level is complete. Raises SpecError unless there is exactly one.
+    level is complete. Of several, the one with the fewest parts is meant: ``workload.count`` by ``count``. Raises
+    SpecError unless there is exactly one.
     """
     first, *rest = key.split(".")
     if key in scenario_keys() or (rest and first in Scenario.model_fields):
         return key
     if rest and first in Topology.model_fields:
         return f"topology.{key}"
-    meant = [known for known in scenario_keys() if known.endswith(f".{key}")]
+    ending = [known for known in scenario_keys() if known.endswith(f".{key}")]
+    fewest = min((known.count(".") for known in ending), default=0)
+    meant = [known for known in ending if known.count(".") == fewest]
     if len(meant) == 1:
         return meant[0]
     if meant:

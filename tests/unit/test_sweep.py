@@ -290,6 +290,7 @@ def test_what_was_published_must_be_a_metric_with_its_unit(sweep: Call) -> None:
         ("topology", "topology"),
         ("topology.nodes.a.cpus", "topology.nodes.a.cpus"),
         ("nodes.a.cpus", "topology.nodes.a.cpus"),
+        ("count", "workload.count"),
         ("links.a-s1.delay", "topology.links.a-s1.delay"),
         ("pattern.option_of_a_class_in_one_file", "pattern.option_of_a_class_in_one_file"),
     ],
