@@ -47,7 +47,7 @@ class StandingRun:
         return self.run, self.state, f"{self.since:%H:%M:%S}", ", ".join(self.nodes), directory
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields for JSON; ``since`` in ISO 8601 with the time zone."""
         directory = None if self.directory is None else str(self.directory)
         return {**asdict(self), "directory": directory, "since": self.since.astimezone().isoformat()}
 

@@ -70,7 +70,7 @@ class _Offer:
 
     @classmethod
     def of(cls, file: _File) -> "_Offer":
-        """Ask the hub."""
+        """What the hub says of ``file``, by one request: size in bytes, commit and hash."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
         found = get_hf_file_metadata(hf_hub_url(file.repository, file.name, revision=file.revision))

@@ -57,7 +57,7 @@ class ChatRequest(GenerationRequest):
 
     @property
     def chat(self) -> Sequence[ChatMessage]:
-        """The messages."""
+        """Role and text of each message, the oldest first."""
         return [{"role": message.role, "content": message.content} for message in self.messages]
 
     @property
@@ -131,7 +131,7 @@ class AnswerMessage(BaseModel):
 
 
 class Choice(BaseModel):
-    """One answer."""
+    """An answer; ``index`` counts the answers to a request from 0."""
 
     index: int = 0
     message: AnswerMessage

@@ -32,13 +32,13 @@ class _Format(BaseModel):
 
 
 class TextFormat(_Format):
-    """Any text."""
+    """``{"type": "text"}``: the answer may have any form."""
 
     type: Literal["text"]
 
     @property
     def grammar(self) -> str | None:
-        """None."""
+        """None, since every text fits."""
         return None
 
 
