@@ -53,6 +53,14 @@ class Shape:
         return self.architecture == "gemma3"
 
 
+def finish(writer: GGUFWriter) -> None:
+    """Write to the file what the writer was given, and close it."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def write_model(path: Path, shape: Shape, seed: int = 0) -> Path:
     """A file with random weights of the sizes that training gives, so that layers neither vanish nor blow up."""
     writer = GGUFWriter(path, shape.architecture)
@@ -60,10 +68,7 @@ def write_model(path: Path, shape: Shape, seed: int = 0) -> Path:
     _write_tokenizer(writer, shape.vocabulary)
     for name, values, kind in _tensors(shape, np.random.default_rng(seed)):
         writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

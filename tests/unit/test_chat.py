@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 from llama_cpp import Llama
+from small_models import finish
 
 from testbed.core.errors import SpecError
 from testbed.models import zoo
@@ -33,10 +34,7 @@ def _header(path: Path, changed: dict[str, Any]) -> Path:
         writer.add_key_value(field.name, value, kind, field.types[-1] if kind == GGUFValueType.ARRAY else None)
     for tensor in reader.tensors:
         writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

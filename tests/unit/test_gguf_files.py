@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFWriter
-from small_models import Shape, write_model
+from small_models import Shape, finish, write_model
 
 from testbed.models import zoo
 from testbed.models.holdings import provide
@@ -27,10 +27,7 @@ def _in_parts(source: Path, folder: Path, tensors: int) -> list[Path]:
             writer.add_key_value(name, field.contents(), field.types[0], field.types[-1])
     for tensor in reader.tensors:
         writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return sorted(folder.glob("m-*.gguf"))
 
 
@@ -53,10 +50,7 @@ def _header(path: Path, architecture: str, **keys: int | list[int] | bool) -> Pa
         getattr(writer, f"add_{key}")(value)
     writer.add_token_list(["a", "b", "c"])
     writer.add_tensor("token_embd.weight", np.zeros((2, 4), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 
@@ -148,10 +142,7 @@ def test_weights_without_an_embedding_are_refused(tmp_path: Path) -> None:
     for key, value in (("block_count", 2), ("embedding_length", 8), ("head_count", 2)):
         getattr(writer, f"add_{key}")(value)
     writer.add_tensor("blk.0.attn_q.weight.lora_a", np.zeros((2, 4), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     assert "its file has no token_embd.weight, so it is no whole model" in _refusal(path)
 
 

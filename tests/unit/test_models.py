@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+from small_models import finish
 
 from testbed.models.resolution import AGENT_MEMORY, Model, ModelError, resolve
 
@@ -29,10 +30,7 @@ def _write_gguf(path: Path, *, vocabulary: int = 100, **other: int | list[int] |
             getattr(writer, f"add_{key}")(value)
     writer.add_token_list([f"t{number}" for number in range(vocabulary)])
     writer.add_tensor("token_embd.weight", np.zeros((2, 4), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
-from small_models import Kind, Shape, write_model
+from small_models import Kind, Shape, finish, write_model
 from typer.testing import CliRunner, Result
 
 from testbed.cli import app
@@ -149,10 +149,7 @@ def _edited(
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     if extra:
         writer.add_tensor(extra, np.ones(32, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return resolve(f"path:{target}")
 
 
