@@ -28,6 +28,7 @@ def configured(
     return NodeConfig.model_validate(
         {
             "name": name,
+            "address": ADDRESSES[name],
             "neighbours": neighbours,
             "pattern_classes": {"gossip-moa": "testbed.patterns.gossip_moa:GossipMoa"},
             "pattern": pattern,
@@ -63,7 +64,7 @@ async def node(
         agent.resume(past.unfinished)
         working = asyncio.create_task(queue.serve())
         async with (
-            serving(api.for_network(), asking.PORT, address, shutdown=0.01),
+            serving(api.for_network(), address, asking.PORT, shutdown=0.01),
             serving_unix(api.for_host(), path, shutdown=0.01),
         ):
             try:

@@ -156,7 +156,7 @@ class FakeRing:
     def start(self, name: str) -> None:
         """Start a node, with nothing in its cache."""
         stations, trace = FakeStations(self, name), self.traces[name].trace
-        seat = Seat(self._config(name), self.pattern, stations, Slowness(NOWHERE), trace, self.address(name))
+        seat = Seat(self._config(name), self.pattern, stations, Slowness(NOWHERE), trace)
         head = name == self.pattern.ring[0]
         node = self.nodes[name] = Head(seat, FakeFront()) if head else Follower(seat)  # type: ignore[arg-type]
         self._serving[name] = asyncio.create_task(node.serve())
@@ -177,6 +177,7 @@ class FakeRing:
     def _config(self, name: str) -> NodeConfig:
         return NodeConfig(
             name=name,
+            address=self.address(name),
             neighbours={other: self.address(other) for other in self.pattern.ring},
             pattern_classes={"pipeline": "testbed.patterns.pipeline:Pipeline"},
             pattern=self.pattern,

@@ -66,7 +66,10 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
         if past.began:  # otherwise the host says when the network stands
             neighbourhood.begin()
         agent.resume(past.unfinished)
-        async with serving(api.for_network(), places.PORT), serving_unix(api.for_host(), shared / places.SOCKET):
+        async with (
+            serving(api.for_network(), config.address, places.PORT),
+            serving_unix(api.for_host(), shared / places.SOCKET),
+        ):
             await _told_to_stop()
             agent.stop()
         working.cancel()

@@ -73,7 +73,7 @@ class PeerFacts(BaseModel):
 
 
 class NodeConfig(BaseModel):
-    """The agent of node ``name``, which goes by ``clock``.
+    """The agent of node ``name``, which goes by ``clock``. It listens on its IP ``address``, and on no other.
 
     ``neighbours`` are IP addresses by name, ``patience`` the seconds that each of them has for answering at the first
     request, by what the links between take, and ``peers`` has what else is known of them, and of the node itself.
@@ -85,6 +85,7 @@ class NodeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    address: str
     clock: Clock = REAL_TIME
     neighbours: dict[str, str]
     patience: dict[str, float] = Field(default_factory=dict)

@@ -163,6 +163,7 @@ class World:
         origins = {part.kind: PATTERNS.origin(part.kind) for part in patterns_in(pattern)}
         return NodeConfig(
             name=name,
+            address=address[name],
             clock=self.clock,
             neighbours={other: address[other] for other in scenario.neighbours(name)},
             patience={other: self.plan.patience[name][other] for other in scenario.neighbours(name)},

@@ -30,6 +30,7 @@ async def _listening(name: str, make_trace: Callable[[str], Any]) -> Heartbeats:
     config = NodeConfig.model_validate(
         {
             "name": name,
+            "address": ADDRESSES[name],
             "neighbours": neighbours,
             "pattern_classes": {"gossip-moa": "testbed.patterns.gossip_moa:GossipMoa"},
             "pattern": {"kind": "gossip-moa", "layers": 1, "proposers": 1},
@@ -45,7 +46,7 @@ async def _listening(name: str, make_trace: Callable[[str], Any]) -> Heartbeats:
         }
     )
     node = Heartbeats(config, QUICK, make_trace(name).trace)
-    await node.listen(ADDRESSES[name])
+    await node.listen()
     return node
 
 

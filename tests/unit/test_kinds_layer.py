@@ -73,6 +73,6 @@ def test_a_file_is_found_inside_by_its_name(tmp_path: Path) -> None:
 
 def test_a_node_with_another_version_of_a_package_is_refused(site: Path) -> None:
     _install(site, "kinds-five", "1.0", "")
-    written = {"name": "a", "neighbours": {}, "packages": {"kinds-five": "1.1"}}
+    written = {"name": "a", "address": "10.0.0.1", "neighbours": {}, "packages": {"kinds-five": "1.1"}}
     with pytest.raises(KindError, match=r"the host has kinds-five 1\.1 and node 'a' has 1\.0; install 1\.1"):
         NodeConfig.model_validate(written)

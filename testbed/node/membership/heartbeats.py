@@ -20,6 +20,7 @@ class Heartbeats:
     """A view of the neighbours by their heartbeats. It answers pings at once, and sends its own after :meth:`begin`."""
 
     def __init__(self, config: NodeConfig, options: MembershipOptions, log: EventWriter) -> None:
+        self._address = config.address
         self._addresses = config.neighbours
         draw = seeds.stream(config.seed, "membership", config.name)
         self._membership = Membership(config.name, list(config.neighbours), options, draw)
@@ -29,9 +30,9 @@ class Heartbeats:
         self._datagrams = Datagrams(self._receive)
         self._losses = {neighbour: asyncio.Event() for neighbour in config.neighbours}
 
-    async def listen(self, address: str = "0.0.0.0") -> None:
+    async def listen(self) -> None:
         """Bind the socket; raises OSError."""
-        await self._datagrams.open(address, HEARTBEAT_PORT)
+        await self._datagrams.open(self._address, HEARTBEAT_PORT)
 
     def begin(self) -> None:
         """Send pings from now on."""

@@ -20,7 +20,6 @@ from testbed.node.ring.worker import Worker
 from testbed.patterns.pipeline import Pipeline
 
 _KEPT: Final = 16  # latest times, for each batch size
-_LOOPBACK: Final = "127.0.0.1"  # where a ring of one node closes
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class Seat:
     stations: Stations
     slowness: Slowness
     log: EventWriter
-    listen: str = "0.0.0.0"
 
     @property
     def stage(self) -> int:
@@ -52,9 +50,9 @@ class Seat:
         return self._beside(-1, missing)
 
     def next_address(self, missing: Sequence[int]) -> str:
-        """The IP address of the stage after this one."""
+        """The IP address of the stage after this one, which in a ring of one is itself."""
         following = self.pattern.ring[self._beside(1, missing)]
-        return self.config.neighbours.get(following, _LOOPBACK)
+        return self.config.neighbours.get(following, self.config.address)
 
     def _names(self, missing: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.pattern.ring[stage] for stage in missing)
@@ -85,7 +83,7 @@ class Hop:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._outgoing.run())
-                tasks.create_task(self._incoming.run(self._seat.listen, RING_PORT))
+                tasks.create_task(self._incoming.run(self._seat.config.address, RING_PORT))
         finally:
             self._worker.stop()
 

@@ -6,4 +6,5 @@ pattern, no ring and no membership.
     http.py         requests to other nodes; servers for nodes and for the host
     datagrams.py    heartbeats
     streams.py      the hops of a ring
+    sockets.py      the address that all of them listen on
 """

@@ -1,7 +1,10 @@
 """UDP datagrams between nodes, for heartbeats."""
 
 import asyncio
+import socket
 from collections.abc import Callable
+
+from testbed.node.transport.sockets import bound
 
 
 class Datagrams(asyncio.DatagramProtocol):
@@ -14,7 +17,8 @@ class Datagrams(asyncio.DatagramProtocol):
     async def open(self, address: str, port: int) -> None:
         """Bind the socket; raises OSError."""
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, (address, port))
+        opened = bound(socket.SOCK_DGRAM, address, port)
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=opened)
 
     def send(self, data: bytes, host: str, port: int) -> None:
         """Send one datagram; it may be lost. Before :meth:`open` and after :meth:`close`, nothing is sent."""

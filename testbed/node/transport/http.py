@@ -1,6 +1,7 @@
 """HTTP: a client for requests to other nodes, and servers on a port or on a Unix socket."""
 
 import logging
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Final, Self
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, TCPConnector, web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from testbed.node.transport.sockets import bound
 
 _KEPT: Final = 3600.0  # seconds that an idle connection stays open
 _UNLIMITED: Final = ClientTimeout(total=None)  # callers limit their requests themselves
@@ -86,14 +89,14 @@ async def body_of(request: web.Request) -> bytes:
 
 @asynccontextmanager
 async def serving(
-    application: web.Application, port: int, address: str | None = None, shutdown: float = _SHUTDOWN
+    application: web.Application, address: str, port: int, shutdown: float = _SHUTDOWN
 ) -> AsyncIterator[None]:
-    """Serve ``application`` on a TCP port of ``address``, or of all addresses, for as long as the context lasts.
+    """Serve ``application`` on a TCP port of ``address`` for as long as the context lasts; raises OSError.
 
     A handler is cancelled when its connection ends. At the end, running handlers have ``shutdown`` seconds to finish.
     """
     async with _running(application, shutdown) as runner:
-        await web.TCPSite(runner, address, port).start()
+        await web.SockSite(runner, bound(socket.SOCK_STREAM, address, port)).start()
         yield
 
 

@@ -5,6 +5,8 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from testbed.node.transport.sockets import bound
+
 
 async def connect(host: str, port: int, patience: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection that sends small writes at once; raises OSError.
@@ -23,7 +25,8 @@ async def listening(accept: Callable[[], asyncio.Protocol], address: str, port: 
     """Take connections, each with a protocol of its own from ``accept``, for as long as the context lasts."""
     loop = asyncio.get_running_loop()
     # A server that serves from its creation on cannot be closed if the creation is cancelled.
-    server = await loop.create_server(accept, address, port, start_serving=False)
+    opened = bound(socket.SOCK_STREAM, address, port)
+    server = await loop.create_server(accept, sock=opened, start_serving=False)
     try:
         await server.start_serving()
         yield
