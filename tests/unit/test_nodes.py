@@ -61,7 +61,7 @@ class TestContainer:
             process.wait()
             raise FileNotFoundError(f"/proc/{pid}/cgroup")
 
-        monkeypatch.setattr("testbed.world.nodes.container.Cgroup", end)
+        monkeypatch.setattr("testbed.world.nodes.capped_container.Cgroup", end)
         container: Any = SimpleNamespace(
             start=lambda: None,
             reload=lambda: None,

@@ -11,7 +11,8 @@ from docker.types import Mount
 
 from testbed.host.image import NODE_UID
 from testbed.node import config as places
-from testbed.world.nodes.container import ENGINE_ERRORS, ContainerNode, engine_reason
+from testbed.world.nodes.capped_container import ENGINE_ERRORS, engine_reason
+from testbed.world.nodes.container import ContainerNode
 from testbed.world.nodes.handle import PlannedNode, Site, WorldError
 
 LABEL: Final = "testbed.run"
