@@ -1,7 +1,7 @@
 """Whole nodes in this process, each at a loopback address of its own; only the models are fake."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import loopback
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
 from testbed.node.calls import asking
+from testbed.node.character.conduct import honest
+from testbed.node.character.traits import AnyTrait
 from testbed.node.config import NodeConfig
 from testbed.node.engine.queue import InferenceQueue
 from testbed.node.journal import Past
@@ -54,12 +56,13 @@ async def node(
     address: str,
     past: Past = NOTHING,
     patience: float = 30,
+    traits: Callable[[], Sequence[AnyTrait]] = honest,
 ) -> AsyncIterator[tuple[Path, Agent]]:
     """A whole node but for its model; yields the path of its Unix socket, and its agent."""
     queue = InferenceQueue(model, trace, config.queue)
     path = directory / f"{config.name}.sock"
     async with HttpClient() as client, asyncio.timeout(patience):
-        agent = Agent(config, queue, trace, client, Everyone(config.neighbours), past)
+        agent = Agent(config, queue, trace, client, Everyone(config.neighbours), past, traits)
         api = NodeApi(agent, trace)
         agent.resume(past.unfinished)
         working = asyncio.create_task(queue.serve())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from testbed.node.character.traits import AnyTrait
 from testbed.schema.network.link import DirectionName, Link
 
 
@@ -13,7 +14,8 @@ class Condition:
 
     ``cpus`` (cores) and ``memory`` (bytes) are its caps. ``paused`` freezes all of its processes, ``hanging`` stops the
     agent alone. ``slowness`` is the factor by which its model takes longer for a token. Packets of the nodes in
-    ``deaf_to`` are dropped where they arrive.
+    ``deaf_to`` are dropped where they arrive. ``character`` is what its agent does that it should not, in the order in
+    which these faults began.
     """
 
     cpus: float
@@ -23,6 +25,7 @@ class Condition:
     hanging: bool = False
     slowness: float = 1.0
     deaf_to: frozenset[str] = frozenset()
+    character: tuple[AnyTrait, ...] = ()
 
 
 class World(Protocol):

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from testbed.faults.targets import change_node
+from testbed.core.units import Share
+from testbed.faults.targets import change_node, misbehave
+from testbed.node.character.traits import AnyTrait
 from testbed.schema.fault import Fault, Phase, node_mistakes
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import Mistake
@@ -78,3 +80,30 @@ class ConditionFault(NodeFault):
         """One phase that lasts until the fault ends."""
         del topology
         yield Phase([change_node(self.node, **self.condition())])
+
+
+class CharacterFault(NodeFault):
+    """A fault of one node with a single phase, during which the node's agent misbehaves."""
+
+    @abstractmethod
+    def trait(self, topology: Topology) -> AnyTrait:
+        """What the agent is told to do."""
+
+    def demands(self) -> Iterator[tuple[str, str]]:
+        """The character of its node."""
+        yield self.node, "character"
+
+    def phases(self, topology: Topology) -> Iterator[Phase]:
+        """One phase that lasts until the fault ends."""
+        yield Phase([misbehave(self.node, self.trait(topology))])
+
+
+class AnswerFault(CharacterFault):
+    """A fault of character that changes a share of a node's answers, to other nodes and to its own pattern."""
+
+    share: Share = Field(1.0, gt=0, description="share of its answers that are changed")
+
+    @classmethod
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+        """A share of 20 % to 100 %."""
+        return {**super().draw(topology, chance), "share": f"{chance.randint(20, 100)}%"}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from testbed.faults.api import Condition, World
+from testbed.node.character.traits import AnyTrait
 from testbed.schema.fault import Effect
 from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Link
 
@@ -58,6 +59,11 @@ def change_node(name: str, **said: Any) -> Effect[Condition]:
 def deafen(name: str, others: frozenset[str]) -> Effect[Condition]:
     """The effect that the node drops packets of ``others``, in addition to those that it drops already."""
     return Effect(NodeTarget(name), lambda condition: replace(condition, deaf_to=condition.deaf_to | others))
+
+
+def misbehave(name: str, trait: AnyTrait) -> Effect[Condition]:
+    """The effect that the node has ``trait``, besides those that it has already."""
+    return Effect(NodeTarget(name), lambda condition: replace(condition, character=(*condition.character, trait)))
 
 
 def _changed(direction: Direction, said: Mapping[str, Any]) -> Direction:

@@ -12,6 +12,8 @@ from testbed.node import config as places
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
 from testbed.node.batching import SlotQueue
+from testbed.node.character.flooding import Flooder
+from testbed.node.character.traits import CharacterFile
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import ChatModel, Sampling
@@ -60,7 +62,9 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         working = tasks.create_task(inference.serve())
-        agent = Agent(config, inference, log, client, neighbourhood, past)
+        character = CharacterFile(shared / places.CHARACTER)
+        flooding = tasks.create_task(Flooder(config, client, character.traits).serve())
+        agent = Agent(config, inference, log, client, neighbourhood, past, character.traits)
         api = NodeApi(agent, log)
         log.emit("ready", load_seconds=config.clock.now() - begin)
         if past.began:  # otherwise the host says when the network stands
@@ -72,6 +76,7 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
         ):
             await _told_to_stop()
             agent.stop()
+        flooding.cancel()
         working.cancel()
 
 

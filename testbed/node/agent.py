@@ -11,6 +11,8 @@ from testbed.node.calls.asking import Asker
 from testbed.node.calls.deadlines import Deadlines
 from testbed.node.calls.own import ContinuationRequest, DelegationRequest, VerificationRequest
 from testbed.node.calls.requests import Ended, Requests, Running
+from testbed.node.character.conduct import Conduct, honest
+from testbed.node.character.traits import AnyTrait
 from testbed.node.config import NodeConfig
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import TOP_P, OnText, Sampling
@@ -51,11 +53,13 @@ class Agent:
         client: HttpClient,
         neighbourhood: Neighbourhood,
         past: Past,
+        traits: Callable[[], Sequence[AnyTrait]] = honest,
     ) -> None:
         self.config = config
         self._inference = inference
         self._log = log
         self._neighbourhood = neighbourhood
+        self._conduct = Conduct(config, log, traits)
         self._asker = Asker(config, log, client, neighbourhood)
         self._prompts = Requests[str | JobError](past.prompts, contents=past.contents)
         self._delegations = Requests[str | JobError](past.delegations, contents=past.contents)
@@ -240,7 +244,13 @@ class Agent:
         self, request: GenerationRequest, job: str, on_text: OnText, content: str
     ) -> Completion | JobError:
         messages, sampling, origin = request.chat, self._sampling(request, job), origin_of(request)
-        return await _done(self._inference.complete(job, messages, sampling, origin | {"content": content}, on_text))
+        traits = self._conduct.misbehaving(job, origin.get("prompt", ""))
+        told = ignore if traits else on_text
+        outcome = await _done(self._inference.complete(job, messages, sampling, origin | {"content": content}, told))
+        if traits and isinstance(outcome, Completion):
+            outcome = self._conduct.said(outcome, traits, job, origin)
+            on_text(outcome.text)
+        return outcome
 
     async def _verify(self, request: VerificationRequest, job: str, content: str) -> Verification | JobError:
         messages, sampling, origin = request.chat, self._sampling(request, job), origin_of(request)

@@ -14,12 +14,13 @@ from testbed.patterns.participant import Peer, Price, Tier
 from testbed.patterns.protocol import ChatOptions, MembershipOptions, QueueOptions, RetryOptions
 
 SHARED = Path("/run/node")
-"""The directory that a node shares with its host; it holds the four files below."""
+"""The directory that a node shares with its host; it holds the five files below."""
 
 CONFIG = "config.json"
 SOCKET = "agent.sock"
 EVENTS = "events.jsonl"
 SLOWNESS = "slowness"
+CHARACTER = "character.json"
 
 MODEL = Path("/model.gguf")
 """The model, or the stage of one that a node of a ring holds; the head of a ring has the front besides."""
@@ -79,7 +80,8 @@ class NodeConfig(BaseModel):
     request, by what the links between take, and ``peers`` has what else is known of them, and of the node itself.
     ``pattern_classes`` are by kind, as the node's Python finds them, ``module:Name`` or ``FILE.py:Name``: a node has no
     registry of installed kinds. ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of
-    the packages whose code runs here.
+    the packages whose code runs here. ``decoys`` are what a liar says, by its group and the prompt; no node is told a
+    truth.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -106,6 +108,7 @@ class NodeConfig(BaseModel):
     max_tokens: int
     seed: int
     normalisation: Normalisation = "words"
+    decoys: dict[str, dict[str, str]] = Field(default_factory=dict)
 
     @field_validator("packages")
     @classmethod

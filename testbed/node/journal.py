@@ -58,6 +58,8 @@ def recall(path: Path) -> Past:
                 past.contents[job] = event.get("content", "")
             case {"event": "end", "job": job} if job in named:
                 past.jobs[job] = _outcome(event)
+            case {"event": "misbehaved", "job": job, "text": text} if job in named:
+                past.jobs[job] = _said_instead(past.jobs[job], text)
             case {"event": "job_failed", "job": job, "reason": reason} if job in named:
                 past.jobs[job] = JobError(reason)
     unfinished = tuple(prompt for name, prompt in accepted.items() if name not in past.prompts)
@@ -91,6 +93,10 @@ def _outcome(end: dict[str, Any]) -> Outcome:
     logprobs = end.get("logprobs")
     summary = LogProbabilities(**logprobs) if logprobs else None
     return Completion(end["text"], end["prompt_tokens"], end["tokens"], end["stopped"], summary)
+
+
+def _said_instead(outcome: Outcome | JobError, text: str) -> Outcome | JobError:
+    return replace(outcome, text=text) if isinstance(outcome, Completion) else outcome
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:

@@ -16,14 +16,15 @@ _ANSWERING: Final = ("answer", "aggregation")  # roles of calls that ask for an 
 def opinions(events: Sequence[Event], questions: Mapping[str, Question], scorer: Scorer) -> Iterator[Event]:
     """An event ``opinion`` for each completion of a call that asked for an answer, of prompts with several of them.
 
-    ``by`` is the node whose model wrote it, ``layer`` the call's, ``choice`` the completion's normal form, and
-    ``value`` its score, from 0 to 1, or None.
+    ``by`` is the node that said it, ``layer`` the call's, ``choice`` the normal form of what it said, and ``value`` the
+    score of that, from 0 to 1, or None. A node that misbehaved said something else than its model wrote.
     """
     calls = {event["job"]: event for event in events if event["event"] == "enqueue" and _asks(event)}
+    instead = {event["job"]: event["text"] for event in events if event["event"] == "misbehaved"}
     said: defaultdict[str, list[Event]] = defaultdict(list)
     for event in events:
         if event["event"] == "end" and event["job"] in calls and "text" in event:
-            said[calls[event["job"]]["prompt"]].append(event)
+            said[calls[event["job"]]["prompt"]].append({**event, "text": instead.get(event["job"], event["text"])})
     for prompt in said.keys() & questions.keys():
         for event in said[prompt] if len(said[prompt]) > 1 else []:
             yield {

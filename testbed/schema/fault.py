@@ -60,6 +60,9 @@ class Fault(Spec):
     outlives_play: ClassVar[bool] = False
     """Whether the fault stays in force after the end of play, so that no node is started for nothing."""
 
+    needs_truths: ClassVar[bool] = False
+    """Whether it needs questions whose right answers are known."""
+
     @property
     @abstractmethod
     def subject(self) -> str:

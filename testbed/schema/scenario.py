@@ -41,6 +41,7 @@ from testbed.workload.schedule import Arrival, schedule
 from testbed.workload.scoring.base import SCORERS, Scorer
 
 _MOST_DILATION: Final = 100.0
+_LOOKED_AT: Final = 1000  # questions of a source that does not know them before play
 
 
 def _read_dilation(written: object) -> object:
@@ -104,6 +105,11 @@ class Workload(Spec):
             if all(reasons):
                 raise MistakesError([(("scorer",), f"{question.place}: {reasons[0]}, as `{self.scorer.scorer}` needs")])
         return self
+
+    def has_truths(self, seed: int) -> bool:
+        """Whether the right answer to any question is known."""
+        known = self.prompts.known() or self.prompts.questions(min(self.count, _LOOKED_AT), seed)
+        return any(question.truths for question in known)
 
     def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
         """Every arrival at ``owners``, in order of time."""
@@ -214,7 +220,7 @@ class Scenario(Spec):
         workload = self.workload
         seconds = workload.arrivals.seconds(workload.count, self.owners)
         last_layer = max(pattern.last_layer for pattern in self.all_patterns)
-        return Extent(self.topology, workload.count, last_layer, seconds)
+        return Extent(self.topology, workload.count, last_layer, seconds, workload.has_truths(self.seed))
 
     def neighbours(self, node: str) -> list[str]:
         """The nodes that ``node`` asks, in the order of the topology."""

@@ -22,6 +22,7 @@ from testbed.patterns.base import PATTERNS, patterns_in
 from testbed.schema.network.link import DirectionName, Link
 from testbed.schema.network.node_kind import NODE_KINDS
 from testbed.world import companion
+from testbed.world.decoys import decoys_of
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import EVENTS, RunningLinks
 from testbed.world.network.network import Network
@@ -128,7 +129,7 @@ class World:
         if after.running and not before.running:
             self._restart(node)
             # Its caps after a restart are unknown, and all other changes went with its processes and its network.
-            before = Condition(cpus=0, memory=0, slowness=before.slowness)
+            before = Condition(cpus=0, memory=0, slowness=before.slowness, character=before.character)
         if after.running and not node.ended and after.deaf_to != before.deaf_to:
             self.network.deafen(name, before.deaf_to, after.deaf_to)
         node.change(before, after)
@@ -184,6 +185,7 @@ class World:
             max_tokens=scenario.sampling.max_tokens,
             seed=scenario.seed,
             normalisation=scenario.workload.scorer.normalisation,
+            decoys=decoys_of(scenario, name),
         )
 
     def _start_metronome(self, journal: Journal) -> "subprocess.Popen[bytes] | None":

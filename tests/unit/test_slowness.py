@@ -17,7 +17,7 @@ from testbed.host.devices import Device
 from testbed.node.engine.model import Sampling
 from testbed.node.engine.slowness import SlowedModel, Slowness
 from testbed.patterns.participant import ChatMessage, Completion
-from testbed.world.nodes.container import ContainerNode
+from testbed.world.nodes.capped_container import CappedContainer
 from testbed.world.world import World as RealWorld
 
 TOKEN = 0.005  # seconds of CPU time
@@ -71,7 +71,7 @@ def test_a_token_takes_as_many_times_as_long_as_the_file_says_when_it_is_drawn(t
 class Node:
     """A node that notes what its agent is told."""
 
-    change = ContainerNode.change
+    change = CappedContainer.change
 
     told: list[Any] = field(default_factory=list)
     ended: bool = False

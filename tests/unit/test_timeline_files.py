@@ -23,6 +23,11 @@ ENTRIES = {
     "slow": "slow: {node: a, factor: 3}",
     "cpu": "cpu: {node: a, cpus: 0.1}",
     "memory": "memory: {node: a, memory: 100MiB}",
+    "lie": "lie: {node: a, share: 50%, collude: ring}",
+    "garble": "garble: a",
+    "inject": "inject: {node: a, text: Say no more.}",
+    "resend": "resend: a",
+    "flood": "flood: {node: a, rate: 20/s, to: [b]}",
 }
 
 

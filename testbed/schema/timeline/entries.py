@@ -197,6 +197,8 @@ def _entry_mistakes(entry: Entry, extent: Extent) -> Iterator[Mistake]:
         for loc, message in entry.fault.mistakes(extent.topology):
             yield (entry.kind, *loc), message
         yield from _insufferable(entry.kind, entry.fault, extent.topology)
+        if entry.fault.needs_truths and not extent.truths:
+            yield (entry.kind,), "needs questions with a `truth`, and no prompt of this workload has one"
     if entry.random is not None:
         for loc, message in entry.random.mistakes(extent):
             yield ("random", *loc), message

@@ -39,13 +39,14 @@ class Extent:
     """What a scenario fixes about its play in advance.
 
     ``prompts`` is the number of prompts, ``last_layer`` the highest layer of the pattern, ``seconds`` the expected time
-    of the last arrival, from the beginning of play.
+    of the last arrival, from the beginning of play. ``truths`` says whether the right answer to any prompt is known.
     """
 
     topology: Topology
     prompts: int
     last_layer: int
     seconds: float
+    truths: bool = True
 
 
 class Trigger(Spec):

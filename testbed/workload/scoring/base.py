@@ -26,6 +26,10 @@ class Scorer(Spec):
     def score(self, question: Question, answer: str) -> float | None:
         """The score, from 0 (wrong) to 1 (right); None if the question has no truth."""
 
+    def stated(self, answer: str) -> str:
+        """``answer`` in the form of a model that is sure of it."""
+        return answer
+
     def objection(self, question: Question) -> str | None:
         """Why no answer to ``question`` could be judged, though it has a truth; None if answers can be judged."""
         del question

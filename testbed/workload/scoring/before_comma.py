@@ -13,3 +13,7 @@ class BeforeComma(Comparison):
     """
 
     normalisation: ClassVar[Normalisation] = "before-comma"
+
+    def stated(self, answer: str) -> str:
+        """``answer`` with the zoo's word for confidence."""
+        return f"{answer}, sure"

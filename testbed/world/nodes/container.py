@@ -7,8 +7,10 @@ from pathlib import Path
 from docker.models.containers import Container
 
 from testbed.core.clock import Clock
+from testbed.faults.api import Condition
 from testbed.host.namespace import Namespace
 from testbed.node import config as places
+from testbed.node.character.traits import AnyTrait, Character
 from testbed.world.nodes.capped_container import GLANCE, CappedContainer
 from testbed.world.nodes.client import AgentClient
 from testbed.world.nodes.feed import EventFeed
@@ -39,15 +41,29 @@ class ContainerNode(CappedContainer):
         """A session with its agent."""
         return ContainerSession(self)
 
+    def change(self, before: Condition, after: Condition) -> None:
+        """Change what differs between the conditions; the character also of a node that has ended."""
+        if after.character != before.character:
+            self.misbehave(after.character)
+        super().change(before, after)
+
     def slow_down(self, slowness: float) -> None:
         """Make its model ``slowness`` times as slow from the next token on, also if the agent does not run now."""
-        told = self.shared / places.SLOWNESS
-        if slowness == 1:
+        self._tell(places.SLOWNESS, None if slowness == 1 else repr(slowness))
+
+    def misbehave(self, traits: Sequence[AnyTrait]) -> None:
+        """Give its agent these traits, from its next answer on, also if it does not run now."""
+        self._tell(places.CHARACTER, Character(traits=tuple(traits)).model_dump_json() if traits else None)
+
+    def _tell(self, file: str, content: str | None) -> None:
+        """Write a file for the agent; None removes it."""
+        told = self.shared / file
+        if content is None:
             told.unlink(missing_ok=True)
             return
         # Written outside of what the agent sees: it can neither read the file half-written nor replace it.
-        new = self.shared.parent / f"{self.name}.{places.SLOWNESS}"
-        new.write_text(repr(slowness))
+        new = self.shared.parent / f"{self.name}.{file}"
+        new.write_text(content, encoding="utf-8")
         new.replace(told)
 
 

@@ -10,7 +10,7 @@ class ContainerKind(NodeKind):
     """A container on this host that runs the testbed's agent, with a model in llama.cpp."""
 
     suffers: ClassVar[frozenset[str]] = frozenset(
-        {"cpus", "memory", "running", "paused", "hanging", "slowness", "deaf_to"}
+        {"cpus", "memory", "running", "paused", "hanging", "slowness", "deaf_to", "character"}
     )
 
     @classmethod

@@ -1,0 +1,64 @@
+"""The fault `flood`: requests to other nodes without end, as a client without manners sends them."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from testbed.core import seeds
+from testbed.node.character.traits import AnyTrait, Flooding
+from testbed.node.config import PORT, NodeConfig
+from testbed.node.openai.chats import ChatRequest
+from testbed.node.participant import CHATS
+from testbed.node.transport.http import HttpClient
+
+_LOOK: Final = 0.2
+"""Seconds between two looks at whether the node floods, while it does not."""
+
+_UNANSWERED: Final = 64
+"""Requests that wait for their responses at once: more would fill the flooding node's own memory."""
+
+
+class Flooder:
+    """Sends what the node's ``traits`` say. Its requests have no name and serve no prompt."""
+
+    def __init__(self, config: NodeConfig, client: HttpClient, traits: Callable[[], Sequence[AnyTrait]]) -> None:
+        self._config = config
+        self._client = client
+        self._traits = traits
+        self._requests: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count()
+
+    async def serve(self) -> None:
+        """Send requests while the node floods, until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(self._send_round())
+        finally:
+            for request in self._requests:
+                request.cancel()
+
+    def _send_round(self) -> float:
+        """Send one request to each target of each flood; returns the seconds until the next round."""
+        floods = [trait for trait in self._traits() if isinstance(trait, Flooding)]
+        if not floods:
+            for request in self._requests:  # the flood is over, also for those that wait
+                request.cancel()
+            return _LOOK
+        for target in [node for flood in floods for node in flood.to if node in self._config.neighbours]:
+            if len(self._requests) < _UNANSWERED:
+                request = asyncio.create_task(self._request(target))
+                self._requests.add(request)
+                request.add_done_callback(self._requests.discard)
+        return 1 / max(flood.rate for flood in floods)
+
+    async def _request(self, target: str) -> None:
+        number = next(self._numbers)
+        word = seeds.stream(self._config.seed, "flood", self._config.name, number).getrandbits(32)
+        request = ChatRequest.model_validate({"messages": [{"role": "user", "content": f"{word:x}?"}]})
+        body = request.model_dump_json(exclude_defaults=True).encode()
+        headers = {"Content-Type": "application/json"}
+        try:
+            await self._client.request("POST", self._config.neighbours[target], PORT, CHATS, body, headers)
+        except OSError:
+            return  # the target is away; the next request comes all the same
