@@ -17,7 +17,7 @@ from testbed.analysis.events import HOST, Event
 from testbed.analysis.spans import JobSpan, NodeQueue, node_of
 from testbed.core.registry import recorded_name
 from testbed.schema.metric import METRICS, Metric, metrics
-from testbed.schema.network.topology import Node
+from testbed.schema.network.node import Node
 from testbed.schema.slo import ServiceLevel
 
 Metrics = dict[str, float | None]

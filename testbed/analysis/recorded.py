@@ -16,12 +16,15 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet
+from pydantic import ConfigDict
 
 from testbed.analysis.events import Event
 from testbed.analysis.faults import FaultRecord
 from testbed.analysis.measurements import Measurements, Metrics
 from testbed.core.errors import SpecError
+from testbed.core.registry import is_built_in
 from testbed.schema.metric import Traits
+from testbed.schema.network.node import DEFAULT_KIND, NODE_KINDS, Node
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.document import Document
 
@@ -40,7 +43,6 @@ CPU: Final = "cpu."
 BUSY: Final = "busy."
 """``busy.a`` is the time in which node a used ``cpu.a`` or waited behind its CPU quota, in seconds."""
 
-_KINDS: Final = ("kind", "model")  # the keys of a node that name kinds
 _ANY_MODEL: Final = "zoo/alpha"
 
 Key = tuple[str, str, str]
@@ -172,17 +174,27 @@ def run_directories(path: Path) -> list[Path]:
     return found
 
 
+class RecordedNode(Node):
+    """A node of a kind that does not come with the testbed, and need not be installed: what all nodes have."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 def _topology(recorded: Mapping[str, Any], directory: Path) -> Topology:
-    """A recorded topology. Kinds of nodes and models' sources need not be installed: their names are not checked."""
+    """A recorded topology. Models' sources need not be installed: the names of models are not checked."""
     nodes: Mapping[str, Mapping[str, Any]] = recorded["nodes"]
-    named = {name: {key: node[key] for key in _KINDS if key in node} for name, node in nodes.items()}
-    known = {
-        name: {key: value for key, value in node.items() if key not in _KINDS} | {"model": _ANY_MODEL}
-        for name, node in nodes.items()
-    }
+    known = {name: _recorded_node(node) for name, node in nodes.items()}
     topology = Topology.model_validate({**recorded, "nodes": known}, context={"": directory})
-    restored = {name: node.model_copy(update=named[name]) for name, node in topology.nodes.items()}
+    models = {name: {"model": node["model"]} for name, node in nodes.items() if "model" in node}
+    restored = {name: node.model_copy(update=models.get(name, {})) for name, node in topology.nodes.items()}
     return topology.model_copy(update={"nodes": restored})
+
+
+def _recorded_node(written: Mapping[str, Any]) -> Any:
+    kind = written.get("kind", DEFAULT_KIND)
+    if kind not in NODE_KINDS.names() or not is_built_in(NODE_KINDS.origin(kind)):
+        return RecordedNode.model_validate(written)
+    return {**written, "model": _ANY_MODEL} if "model" in written else written
 
 
 def _columns(measured: Measurements) -> dict[str, tuple[float, ...]]:

@@ -36,7 +36,7 @@ class NodeFault(Fault):
         yield from node_mistakes(("node",), self.node, topology)
 
     @classmethod
-    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
         """Every node is equally likely."""
         return {"node": chance.choice(list(topology.nodes))}
 
@@ -104,6 +104,7 @@ class AnswerFault(CharacterFault):
     share: Share = Field(1.0, gt=0, description="share of its answers that are changed")
 
     @classmethod
-    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
         """A share of 20 % to 100 %."""
-        return {**super().draw(topology, chance), "share": f"{chance.randint(20, 100)}%"}
+        drawn = super().draw(topology, chance)
+        return drawn and {**drawn, "share": f"{chance.randint(20, 100)}%"}

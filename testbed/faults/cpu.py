@@ -19,7 +19,7 @@ class Cpu(ConditionFault):
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
         """More CPU than the node has: the check of the host's capacity reads only the topology."""
         yield from super().mistakes(topology)
-        node = topology.nodes.get(self.node)
+        node = topology.emulated.get(self.node)
         if node and node.cpus is not None and self.cpus > node.cpus:
             yield ("cpus",), f"{self.cpus:g} is more than the {node.cpus:g} of node {self.node!r}; name at most that"
 
@@ -28,8 +28,10 @@ class Cpu(ConditionFault):
         return {"cpus": self.cpus}
 
     @classmethod
-    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
         """20 % to 90 % of the node's cores, or of 0.05 where the host decides how many cores the device gets."""
-        drawn = super().draw(topology, chance)
-        share = (topology.nodes[drawn["node"]].cpus or 0.05) * chance.uniform(0.2, 0.9)
-        return {**drawn, "cpus": max(0.01, round(share, 3))}
+        if not topology.emulated:
+            return None
+        node = chance.choice(list(topology.emulated))
+        share = (topology.emulated[node].cpus or 0.05) * chance.uniform(0.2, 0.9)
+        return {"node": node, "cpus": max(0.01, round(share, 3))}

@@ -35,6 +35,7 @@ class Flood(CharacterFault):
         return Flooding(rate=self.rate, to=tuple(self.to or [node for node in topology.nodes if node != self.node]))
 
     @classmethod
-    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
         """1/s to 20/s to all others."""
-        return {**super().draw(topology, chance), "rate": f"{chance.randint(1, 20)}/s"}
+        drawn = super().draw(topology, chance)
+        return drawn and {**drawn, "rate": f"{chance.randint(1, 20)}/s"}

@@ -20,7 +20,7 @@ class Memory(ConditionFault):
     def mistakes(self, topology: Topology) -> Iterator[Mistake]:
         """A cap that is not below the node's own."""
         yield from super().mistakes(topology)
-        node = topology.nodes.get(self.node)
+        node = topology.emulated.get(self.node)
         if node and self.memory >= node.memory:
             cap = SIZE.format(node.memory)
             yield ("memory",), f"must be below the {cap} of node {self.node!r}; name a smaller cap"
@@ -30,8 +30,10 @@ class Memory(ConditionFault):
         return {"memory": self.memory}
 
     @classmethod
-    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
         """10 % to 90 % of the node's memory."""
-        drawn = super().draw(topology, chance)
-        cap = topology.nodes[drawn["node"]].memory * chance.uniform(0.1, 0.9)
-        return {**drawn, "memory": f"{round(cap)}B"}
+        if not topology.emulated:
+            return None
+        node = chance.choice(list(topology.emulated))
+        cap = topology.emulated[node].memory * chance.uniform(0.1, 0.9)
+        return {"node": node, "memory": f"{round(cap)}B"}

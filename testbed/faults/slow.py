@@ -20,6 +20,7 @@ class Slow(ConditionFault):
         return {"slowness": self.factor}
 
     @classmethod
-    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any]:
+    def draw(cls, topology: Topology, chance: random.Random) -> dict[str, Any] | None:
         """A factor of 1.5 to 10."""
-        return {**super().draw(topology, chance), "factor": round(chance.uniform(1.5, 10), 1)}
+        drawn = super().draw(topology, chance)
+        return drawn and {**drawn, "factor": round(chance.uniform(1.5, 10), 1)}

@@ -71,9 +71,9 @@ class Device:
 
 
 def devices(topology: Topology, models: Mapping[str, Model], core_speed: CoreSpeed) -> dict[str, Device]:
-    """The emulated device of every node, by its name."""
+    """The device of every emulated node, by its name."""
     found = {}
-    for name, node in topology.nodes.items():
+    for name, node in topology.emulated.items():
         if node.cpus is not None:
             found[name] = Device(node.cpus, node.memory)
         else:

@@ -43,7 +43,7 @@ class Holding:
 
 def resolve_all(scenario: Scenario, fetching: Fetching = untold) -> dict[str, Model]:
     """The models by node; nodes of a ring share one. Raises ModelError if a model cannot be found or held."""
-    nodes, ring = scenario.topology.nodes, _ring(scenario)
+    nodes, ring = scenario.topology.model_nodes, _ring(scenario)
     models = resolve_models({name: node for name, node in nodes.items() if name not in ring}, fetching)
     models = {name: models[name] if name in models else resolve(node.model, fetching) for name, node in nodes.items()}
     for name in [name for name in nodes if name not in ring[1:]]:  # of a ring, the head alone reads chats
@@ -71,7 +71,7 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     And what nobody can judge: the answers of random weights.
     """
     topology, ring = scenario.topology, _ring(scenario)
-    for name, node in topology.nodes.items():
+    for name, node in topology.model_nodes.items():
         try:
             model = find(node.model) if name in ring else check_node(name, node)
             if model is not None and name not in ring:
@@ -80,7 +80,7 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
             yield ("topology", "nodes", name, "model"), str(error)
     if isinstance(scenario.pattern, Pipeline):
         yield from _ring_mistakes(scenario, scenario.pattern)
-    random = [node.model for node in topology.nodes.values() if has_random_weights(node.model)]
+    random = [node.model for node in topology.model_nodes.values() if has_random_weights(node.model)]
     for where, expectation in scenario.placed_expectations:
         if random and "accuracy" in expectation.bounds:
             sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
@@ -98,16 +98,20 @@ def _ring(scenario: Scenario) -> Sequence[str]:
 
 
 def _ring_mistakes(scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
-    topology = scenario.topology
+    nodes = scenario.topology.model_nodes
+    if strangers := [number for number, name in enumerate(pattern.ring) if name not in nodes]:
+        kind = scenario.topology.nodes[pattern.ring[strangers[0]]].kind
+        yield ("pattern", "ring", strangers[0]), f"is of kind {kind!r}, which holds no layers; name another node"
+        return
     head, *others = pattern.ring
-    first = topology.nodes[head]
+    first = nodes[head]
     for name in pattern.ring:
         for key in ("slots", "prefix_cache"):
-            if key in topology.nodes[name].model_fields_set:
+            if key in nodes[name].model_fields_set:
                 reason = "is for nodes with a whole model; a ring has `samples` of its pattern in flight"
                 yield ("topology", "nodes", name, key), reason
     for name in others:
-        node = topology.nodes[name]
+        node = nodes[name]
         for key, value, right in (("model", node.model, first.model), ("context", node.context, first.context)):
             if value != right:
                 where = ("topology", "nodes", name, key)
@@ -120,7 +124,7 @@ def _ring_mistakes(scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
 def _split_mistakes(model: Model, scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
     topology, head = scenario.topology, pattern.ring[0]
     try:
-        check_chat(model, scenario.chat.at(head), topology.nodes[head].context)
+        check_chat(model, scenario.chat.at(head), topology.model_nodes[head].context)
         _RingPlanner(model, topology, pattern, dict.fromkeys(topology.nodes, 1.0)).place(pattern.split)
     except ModelError as error:
         yield ("pattern",), str(error)
@@ -158,7 +162,7 @@ class _RingPlanner:
         ring = [name for name in self._pattern.ring if name != missing]
         members = [self._member(name, ring[(number + 1) % len(ring)]) for number, name in enumerate(ring)]
         groups, batch = self._pattern.places
-        context = self._topology.nodes[ring[0]].context
+        context = self._topology.model_nodes[ring[0]].context
         load = Load(groups * batch, context, max(batch, self._pattern.chunk))
         return place(self._model.reference, self._anatomy, members, load, layers)
 
@@ -175,7 +179,7 @@ class _RingPlanner:
 
     def _member(self, name: str, following: str) -> Member:
         seconds = _seconds(self._topology, name, following, self._row_bytes)
-        return Member(name, self._topology.nodes[name].memory, self._cpus[name], seconds)
+        return Member(name, self._topology.emulated[name].memory, self._cpus[name], seconds)
 
 
 def _seconds(topology: Topology, source: str, target: str, size: int) -> float:

@@ -13,7 +13,7 @@ from testbed.models import random_weights
 from testbed.models.gguf_file import GgufFile, readable
 from testbed.node.config import BATCH, DRAFTED
 from testbed.schema.network.model_source import ModelError, source_of
-from testbed.schema.network.topology import Node
+from testbed.schema.network.node import Emulated, ModelNode
 
 __all__ = ["Model", "ModelError", "resolve", "resolve_models"]
 
@@ -98,11 +98,12 @@ def resolve(reference: str, fetching: Fetching = untold) -> Model:
     return _read(reference, _present(reference, path))
 
 
-def resolve_models(nodes: Mapping[str, Node], fetching: Fetching = untold) -> dict[str, Model]:
+def resolve_models(nodes: Mapping[str, ModelNode], fetching: Fetching = untold) -> dict[str, Model]:
     """The models by node; raises ModelError if one cannot be found or its node cannot hold it."""
     models = {name: resolve(node.model, fetching) for name, node in nodes.items()}
     for name, node in nodes.items():
-        models[name].check_fits(name, node.context, node.memory, node.slots)
+        if isinstance(node, Emulated):
+            models[name].check_fits(name, node.context, node.memory, node.slots)
     return models
 
 
@@ -113,12 +114,14 @@ def find(reference: str) -> Model | None:
     return None if path is None else _read(reference, _present(reference, path))
 
 
-def check_node(name: str, node: Node) -> Model | None:
+def check_node(name: str, node: ModelNode) -> Model | None:
     """A node's model if it is on this host.
 
     Raises ModelError if the node cannot hold it, as far as can be told without fetching it.
     """
     model = find(node.model)
+    if not isinstance(node, Emulated):
+        return model
     if model is not None:
         model.check_fits(name, node.context, node.memory, node.slots)
     elif AGENT_MEMORY + (_size(node.model) or 0) > node.memory:
@@ -152,7 +155,7 @@ class Missing:
         return f"{self.reference} is not fetched yet{size}{terms}"
 
 
-def missing(nodes: Mapping[str, Node]) -> list[Missing]:
+def missing(nodes: Mapping[str, ModelNode]) -> list[Missing]:
     """The models that are to be fetched for these nodes; raises ModelError."""
     found = [Missing.of(reference) for reference in dict.fromkeys(node.model for node in nodes.values())]
     return [model for model in found if model is not None]

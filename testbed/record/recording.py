@@ -34,8 +34,8 @@ class Recording:
         self._world = world
         self._clock = world.clock
         self._log = RunEvents(world.link_events, world.clock)
-        nodes = world.plan.scenario.topology.nodes
-        self.boards = {name: NodeBoard(memory_cap=node.memory) for name, node in nodes.items()}
+        caps = {name: device.memory for name, device in world.plan.devices.items()}
+        self.boards = {name: NodeBoard(memory_cap=caps.get(name, 0)) for name in world.nodes}
         self._sampler = Sampler(world, self.boards)
         self._host = HostWatch()
         self._exits: Counter[str] = Counter()  # how many of each node are recorded

@@ -10,7 +10,7 @@ from testbed.patterns.base import PATTERNS
 from testbed.schema.fault import FAULTS
 from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES
-from testbed.schema.network.node_kind import NODE_KINDS
+from testbed.schema.network.node import NODE_KINDS
 from testbed.workload.arrivals.base import ARRIVALS
 from testbed.workload.prompts.base import PROMPTS
 from testbed.workload.scoring.base import SCORERS

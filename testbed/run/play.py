@@ -45,7 +45,7 @@ def _why_unjudged(world: World) -> str | None:
     if world.plan.synthetic:
         return f"random weights in {', '.join(world.plan.synthetic)}"
     scenario = world.plan.scenario
-    reasons = (scenario.workload.prompts.meaningless_for(node.model) for node in scenario.topology.nodes.values())
+    reasons = (scenario.workload.prompts.meaningless_for(node.model) for node in scenario.topology.agents.values())
     return next(filter(None, reasons), None)
 
 

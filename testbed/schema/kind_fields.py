@@ -1,6 +1,6 @@
 """Fields whose type the file names: ``pattern: {kind: gossip-moa, layers: 2}``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from testbed.schema.reading.explain import Mistake, MistakesError, explain
 class OfKind:
     """Annotates a field whose value is of a kind in ``registry``, named under ``key``.
 
-    A string in place of a mapping names a kind that requires no options. ``default`` is the kind of a mapping without
-    ``key``.
+    A string in place of a mapping names a kind that requires no options. A mapping without ``key`` is of the kind that
+    has an option of its own name, as ``{endpoint: URL}`` is, else of the kind ``default``.
     """
 
     registry: Registry[Any]
@@ -46,13 +46,23 @@ class OfKind:
         options = {self.key: written} if isinstance(written, str) else written
         if not isinstance(options, dict):
             raise ValueError("must hold keys and values")
-        name = options.get(self.key, self.default)
+        name = options.get(self.key, self._implied(options))
         if name is None:
             raise ValueError(f"`{self.key}` is missing")
         kind, name = find(self.registry, self.key, name, info.context)
         if isinstance(written, str) and _needs_options(kind, self.key):
             raise ValueError("must hold keys and values")
         return read(kind, {**options, self.key: name}, info.context)
+
+    def _implied(self, options: Mapping[Any, Any]) -> str | None:
+        return next((name for name in self.registry.names() if name in options and self._is_option(name)), self.default)
+
+    def _is_option(self, name: str) -> bool:
+        """Whether the kind ``name`` has an option of that name."""
+        try:
+            return name in self.registry.get(name).model_fields
+        except KindError:
+            return False
 
     def _dumped(self, value: BaseModel, info: core_schema.SerializationInfo) -> Any:
         written = value.model_dump(mode=info.mode, by_alias=info.by_alias or False, exclude_none=info.exclude_none)
@@ -61,7 +71,8 @@ class OfKind:
     def _described(self, name: str, kind: type[BaseModel], handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler.resolve_ref_schema(handler(kind.__pydantic_core_schema__))
         properties = {**schema.get("properties", {}), self.key: {"const": name, "type": "string"}}
-        required = [key for key in schema.get("required", ()) if (key, self.default) != (self.key, name)]
+        implied = name == self.default or name in schema.get("properties", {})
+        required = [key for key in schema.get("required", ()) if key != self.key or not implied]
         return {**schema, "properties": properties, "required": required}
 
 

@@ -26,7 +26,7 @@ from testbed.schema.fault import FAULTS
 from testbed.schema.kind_fields import OfKind
 from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES, scheme
-from testbed.schema.network.node_kind import NODE_KINDS
+from testbed.schema.network.node import NODE_KINDS, AgentNode
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
 from testbed.schema.reading.document import Document, override
@@ -165,12 +165,13 @@ class Scenario(Spec):
         """By node, what is known of it and of the nodes that it may call."""
         return {
             name: Surroundings(self.peer(name, name), self._peers(name), self.sampling.max_tokens)
-            for name in self.topology.nodes
+            for name in self.topology.agents
         }
 
     def peer(self, name: str, other: str) -> Peer:
         """What the node ``name`` knows of ``other``."""
         node, links = self.topology.nodes[other], tuple(self.topology.linked(other))
+        assert isinstance(node, AgentNode)  # no other is a peer
         return Peer(other, node.model, node.tier, node.price, linked=name in (other, *links), links=links)
 
     def _peers(self, name: str) -> list[Peer]:
@@ -187,7 +188,7 @@ class Scenario(Spec):
             *(SCORERS.used(scorer.scorer) for scorer in workload.scorers),
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
             *(NODE_KINDS.used(node.kind) for node in self.topology.nodes.values()),
-            *(MODEL_SOURCES.used(scheme(node.model)) for node in self.topology.nodes.values()),
+            *(MODEL_SOURCES.used(scheme(node.model)) for node in self.topology.model_nodes.values()),
             *(METRICS.used(name) for name in self.metric_files),
         ]
         return list(dict.fromkeys(used))
@@ -225,7 +226,8 @@ class Scenario(Spec):
     def neighbours(self, node: str) -> list[str]:
         """The nodes that ``node`` asks, in the order of the topology."""
         linked = self.pattern_of(node).reach == "linked"
-        return self.topology.linked(node) if linked else self.topology.neighbours(node)
+        reached = self.topology.linked(node) if linked else self.topology.neighbours(node)
+        return [other for other in reached if isinstance(self.topology.nodes[other], AgentNode)]
 
     @property
     def calls(self) -> dict[str, tuple[int, int]]:
@@ -261,8 +263,8 @@ class Scenario(Spec):
 
     def _mistakes(self) -> Iterator[Mistake]:
         """Mistakes between parts of the file."""
-        for node in [node for node in self.chat.nodes if node not in self.topology.nodes]:
-            yield ("chat", "nodes", node), f"there is no node {node!r}; known are {', '.join(self.topology.nodes)}"
+        for node in [node for node in self.chat.nodes if node not in self.topology.agents]:
+            yield ("chat", "nodes", node), f"there is no agent {node!r}; known are {', '.join(self.topology.agents)}"
         yield from self._pattern_mistakes()
         if not self.owners:
             yield ("pattern",), "no node is left at which prompts could arrive"

@@ -65,7 +65,7 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     name of every step that takes time, and ``fetching`` with the progress of models that are not on this host.
     """
     models = resolve_all(scenario, fetching)
-    if any(node.cpus is None for node in scenario.topology.nodes.values()):
+    if any(node.cpus is None for node in scenario.topology.emulated.values()):
         report("measuring how fast this host runs the models")
     equipped = devices(scenario.topology, models, core_speed)
     _check_faults(scenario, equipped)
@@ -115,9 +115,9 @@ def _faults(scenario: Scenario) -> list[Fault]:
 
 def _check_faults(scenario: Scenario, equipped: Mapping[str, Device]) -> None:
     """Check the timeline against the nodes' CPUs, which their devices settle; raises SpecError."""
-    nodes = {
-        name: node.model_copy(update={"cpus": equipped[name].cpus}) for name, node in scenario.topology.nodes.items()
-    }
-    extent = replace(scenario.extent, topology=scenario.topology.model_copy(update={"nodes": nodes}))
+    topology = scenario.topology
+    settled = {name: topology.nodes[name].model_copy(update={"cpus": device.cpus}) for name, device in equipped.items()}
+    copy = topology.model_copy(update={"nodes": {**topology.nodes, **settled}})
+    extent = replace(scenario.extent, topology=copy)
     for loc, message in timeline_mistakes(scenario.timeline, extent):
         raise SpecError.of(dotted(("timeline", *loc)), message)

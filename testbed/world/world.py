@@ -20,7 +20,7 @@ from testbed.host.namespace import Namespace
 from testbed.node.config import NodeConfig, PeerFacts
 from testbed.patterns.base import PATTERNS, patterns_in
 from testbed.schema.network.link import DirectionName, Link
-from testbed.schema.network.node_kind import NODE_KINDS
+from testbed.schema.network.node import NODE_KINDS, AgentNode, ModelNode, Node
 from testbed.world import companion
 from testbed.world.decoys import decoys_of
 from testbed.world.journal import Journal
@@ -116,9 +116,9 @@ class World:
         return self.links.change(name, said)
 
     def original_condition(self, name: str) -> Condition:
-        """The condition of a node without any fault: the CPU and memory of its device."""
-        device = self.plan.devices[name]
-        return Condition(device.cpus, device.memory)
+        """The condition of a node without any fault: the CPU and memory of its device, if it is emulated."""
+        device = self.plan.devices.get(name)
+        return Condition(device.cpus, device.memory) if device else Condition()
 
     def change_condition(self, name: str, before: Condition, after: Condition) -> None:
         """Bring a node from one condition into another; raises WorldError. Called in a thread of its own.
@@ -150,16 +150,20 @@ class World:
         site = Site(journal, self._directory, self.clock, self.plan.docker, self.plan.image)
         by_kind = defaultdict[str, dict[str, PlannedNode]](dict)
         for name, node in self.plan.scenario.topology.nodes.items():
-            files = self.plan.holdings[name].files
-            by_kind[node.kind][name] = PlannedNode(self.plan.devices[name], self._configuration(name), files)
+            by_kind[node.kind][name] = self._planned(name, node)
         started: dict[str, NodeHandle] = {}
         for kind, nodes in by_kind.items():
             started |= NODE_KINDS.get(kind).start(site, nodes)
         return {name: started[name] for name in self.plan.scenario.topology.nodes}
 
-    def _configuration(self, name: str) -> NodeConfig:
-        scenario = self.plan.scenario
-        node, address = scenario.topology.nodes[name], addresses(scenario.topology)
+    def _planned(self, name: str, node: Node) -> PlannedNode:
+        config = self._configuration(name, node) if isinstance(node, AgentNode) else None
+        files = self.plan.holdings[name].files if name in self.plan.holdings else {}
+        return PlannedNode(name, node, self.plan.devices.get(name), config, files)
+
+    def _configuration(self, name: str, node: AgentNode) -> NodeConfig:
+        scenario, device = self.plan.scenario, self.plan.devices.get(name)
+        address = addresses(scenario.topology)
         pattern = scenario.pattern_of(name)
         origins = {part.kind: PATTERNS.origin(part.kind) for part in patterns_in(pattern)}
         return NodeConfig(
@@ -179,8 +183,8 @@ class World:
             model=node.model,
             context=node.context,
             slots=node.slots,
-            prefix_cache=node.prefix_cache,
-            threads=threads(self.plan.devices[name].cpus / self.clock.dilation),
+            prefix_cache=isinstance(node, ModelNode) and node.prefix_cache,
+            threads=threads(device.cpus / self.clock.dilation) if device else 1,
             temperature=scenario.sampling.temperature,
             max_tokens=scenario.sampling.max_tokens,
             seed=scenario.seed,

@@ -190,5 +190,5 @@ def test_what_a_scenario_says_of_chats_can_differ_by_node(files: Any) -> None:
     assert [scenario.chat.at(node).system for node in "ab"] == ["Be brief.", "Be long."]
     lines = files.load(scenario=files.scenario + 'chat: {stop: ["###"], nodes: {b: {stop: ["\\n"]}}}\n')
     assert [lines.chat.at(node).stop for node in "ab"] == [("###",), ("\n",)]
-    with pytest.raises(SpecError, match="there is no node 'c'"):
+    with pytest.raises(SpecError, match="there is no agent 'c'"):
         files.load(scenario=files.scenario + "chat: {nodes: {c: {system: Hi}}}\n")

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from testbed.analysis.measurements import Measurements
-from testbed.schema.network.topology import Node
+from testbed.schema.network.node import Node
+from testbed.world.nodes.kinds import Container
 
-DEVICE = {"model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB", "tier": "device", "power": "2W"}
+DEVICE = {"kind": "container", "model": "zoo/alpha", "cpus": 0.1, "memory": "64MiB", "tier": "device", "power": "2W"}
 CLOUD = {**DEVICE, "tier": "cloud", "power": "100W", "price": {"input": 1, "output": 10}}
-NODES = {"a": Node.model_validate(DEVICE), "c": Node.model_validate(CLOUD)}
+NODES = {"a": Container.model_validate(DEVICE), "c": Container.model_validate(CLOUD)}
 
 
 def _event(t: float, node: str, kind: str, **fields: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from testbed.cli import app
 from testbed.models.resolution import ModelError, missing, resolve
 from testbed.models.sources import catalogue, store
-from testbed.schema.network.topology import Node
+from testbed.world.nodes.kinds import Container
 
 
 @pytest.fixture(autouse=True)
@@ -323,7 +323,8 @@ class TestCatalogue:
         assert _refusal("tini").startswith("there is no model 'tini'; the catalogue has tiny, and other models are hf:")
 
     def test_a_check_tells_what_is_missing_and_fetches_nothing(self, known: FileServer, content: bytes) -> None:
-        nodes = {"a": Node(model="tiny", cpus=1, memory="1GiB"), "b": Node(model="tiny", cpus=1, memory="1GiB")}  # type: ignore[arg-type]
+        written = {"kind": "container", "model": "tiny", "cpus": 1.0, "memory": "1GiB"}
+        nodes = {name: Container.model_validate(written) for name in ("a", "b")}
         (absent,) = missing(nodes)
         assert str(absent) == (
             f"tiny is not fetched yet, {len(content) / 1024:.3g} KiB; "

@@ -18,7 +18,7 @@ from testbed.core.clock import REAL_TIME
 from testbed.core.errors import SpecError
 from testbed.patterns.participant import JobError, Prompt
 from testbed.run.play import deliver
-from testbed.schema.network.node_kind import NODE_KINDS, NodeKind
+from testbed.schema.network.node import NODE_KINDS, Emulated, ModelNode, NodeKind
 from testbed.workload.prompts.base import Question
 from testbed.workload.scoring.exact import Exact
 from testbed.world.nodes import client
@@ -262,7 +262,7 @@ def test_a_limit_is_a_duration(files: Any) -> None:
     assert files.load("limit=90s").limit == 90
 
 
-class Endpoint(NodeKind):
+class Endpoint(NodeKind, ModelNode, Emulated):
     """A kind that only stands behind a link, as somebody else's server does."""
 
     suffers = frozenset({"deaf_to"})
@@ -294,7 +294,7 @@ class TestKinds:
 
     def test_a_kind_that_nobody_registers_is_refused(self, files: Any) -> None:
         (message,) = self._said(files, "toaster")
-        assert message == "nodes.b.kind: there is no node kind 'toaster'; known are container, endpoint"
+        assert message == "nodes.b.kind: `toaster` is wrong: it should be one of 'container', 'endpoint'"
 
     @pytest.mark.parametrize(
         "fault",

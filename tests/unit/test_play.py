@@ -109,7 +109,7 @@ def _played(
     scenario = files.load(f"workload.arrivals={arrivals}")
     handles: Sequence[NodeHandle] = nodes
     world: Any = SimpleNamespace(
-        plan=SimpleNamespace(scenario=scenario, synthetic=()),
+        plan=SimpleNamespace(scenario=scenario, synthetic=(), devices={}),
         clock=REAL_TIME,
         nodes={node.name: node for node in handles},
         network=SimpleNamespace(traffic=dict),

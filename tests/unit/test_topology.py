@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from testbed.patterns.participant import Price
 from testbed.schema.network.link import Direction
-from testbed.schema.network.topology import Node, Topology
+from testbed.schema.network.topology import Topology
+from testbed.world.nodes.kinds import Container
 
 NODE = {"model": "zoo/alpha", "cpus": 0.5, "memory": "64MiB"}
 
@@ -190,7 +191,7 @@ def test_a_bad_switch_name(name: str) -> None:
 
 def test_a_node_says_its_tier_price_and_power() -> None:
     more = {"tier": "edge", "price": {"input": 0.5, "output": 2}, "power": "1.5kW"}
-    node = Node.model_validate({**NODE, **more})
+    node = Container.model_validate({"kind": "container", **NODE, **more})
     assert (node.tier, node.power) == ("edge", 1500)
     assert node.price == Price(input=0.5, output=2)
 
@@ -200,4 +201,4 @@ def test_a_node_says_its_tier_price_and_power() -> None:
 )
 def test_a_tier_price_or_power_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Node.model_validate({**NODE, **wrong})
+        Container.model_validate({"kind": "container", **NODE, **wrong})

@@ -36,8 +36,8 @@ class ExpectedLoad:
     @classmethod
     def of(cls, scenario: Scenario) -> "ExpectedLoad | None":
         """What the pattern of a scenario asks for; None if its nodes' queues are no single servers."""
-        calls = scenario.pattern.load({node: scenario.neighbours(node) for node in scenario.topology.nodes})
-        if calls is None or any(node.slots > 1 for node in scenario.topology.nodes.values()):
+        calls = scenario.pattern.load({node: scenario.neighbours(node) for node in scenario.topology.agents})
+        if calls is None or any(node.slots > 1 for node in scenario.topology.agents.values()):
             return None
         arrivals = scenario.workload.arrivals
         rates = arrivals.mean_rates(scenario.owners) or {}

@@ -127,7 +127,7 @@ def replayed_latency(measured: Measurements, topology: Topology) -> dict[str, fl
     All are None for a run with a ring, where an inference holds the links and the waits of every token, and for one
     with a node of several slots: the replay's queues have one server each.
     """
-    several = any(node.slots > 1 for node in topology.nodes.values())
+    several = any(node.slots > 1 for node in topology.agents.values())
     courses = [] if several or measured.of("computed") else courses_of(measured)
     found = {
         "measured": measured.latencies,

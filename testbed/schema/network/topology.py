@@ -1,25 +1,21 @@
 """The topology file: devices, switches and links."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from testbed.core.errors import TestbedError
 from testbed.core.input_files import anchored, input_file
-from testbed.core.registry import anchored as in_file
 from testbed.core.spec import Spec, matching
-from testbed.core.units import SIZE, Power, Size
-from testbed.patterns.participant import Price, Tier
+from testbed.core.units import SIZE
+from testbed.schema.kind_fields import OfKind
 from testbed.schema.link_names import numbers
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
-from testbed.schema.network.model_source import REFERENCE_PATTERN, source_of
-from testbed.schema.network.node_kind import NODE_KINDS
+from testbed.schema.network.node import DEFAULT_KIND, NODE_KINDS, AgentNode, Emulated, ModelNode, Node
 from testbed.schema.network.routing import Paths
 from testbed.schema.network.shape import TwoWayShape, resolve_direction
 from testbed.schema.reading.explain import Mistake, MistakesError
@@ -33,64 +29,7 @@ SwitchName = Annotated[
     str,
     *matching("(?!(lo|all|default)$)[a-z][a-z0-9]{0,7}", "a letter and at most seven more or digits, like s1"),
 ]
-_MODELS = "a name of `testbed models`, path:FILE.gguf, or a reference to another model source of `testbed kinds`"
-ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": REFERENCE_PATTERN})]
-
 _MOST_PORTS = 999  # of a switch, by the length of names; a Linux bridge has 1,023 (BR_PORT_BITS)
-
-
-class Node(Spec):
-    """A device and its model. A device profile sets its speed and memory, unless ``cpus`` and ``memory`` do."""
-
-    kind: str = Field("container", description="kind of node; `testbed kinds` lists them")
-    model: ModelName = Field(description=_MODELS)
-    device: str | None = Field(
-        None, description="a device profile, which sets speed and memory unless `cpus` and `memory` do"
-    )
-    cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
-    memory: Size = Field(description="cap on the memory of all the node's processes; there is no swap")
-    context: int = Field(512, ge=64, description="tokens that the model can attend to, in each slot")
-    slots: int = Field(1, ge=1, le=64, description="jobs that the model does at once; with 1 the queue has one server")
-    prefix_cache: bool = Field(
-        False, description="whether a slot keeps the beginning of its last chat for the next that shares it"
-    )
-    tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
-    price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")
-    power: Power | None = Field(None, description="what it draws at full load, like 8W")
-
-    @field_validator("kind")
-    @classmethod
-    def _find_kind(cls, kind: str, info: ValidationInfo) -> str:
-        """A kind in one file is looked for from the directory of the file that names it."""
-        kind = in_file(kind, anchored(".", info.context, "topology"))
-        if kind not in NODE_KINDS:
-            raise ValueError(f"there is no node kind {kind!r}; known are {', '.join(NODE_KINDS.names())}")
-        return kind
-
-    @field_validator("cpus", mode="before")
-    @classmethod
-    def _refuse_thousandths(cls, written: object) -> object:
-        """Kubernetes writes a fifth of a core as ``200m``."""
-        if isinstance(written, str) and (thousandths := re.fullmatch(r"(\d+)m", written)):
-            raise ValueError(f"{written!r} is not a number of cores; write {int(thousandths[1]) / 1000:g}")
-        return written
-
-    @field_validator("model")
-    @classmethod
-    def _anchor(cls, model: str, info: ValidationInfo) -> str:
-        """Make the path of a model's file absolute, from the directory of the topology file, and check its name."""
-        try:
-            source, name = source_of(model)
-            source.check(name)
-        except TestbedError as error:
-            raise ValueError(str(error)) from error
-        return model.removesuffix(name) + source.anchored(name, anchored(".", info.context, "topology"))
-
-    @model_validator(mode="after")
-    def _check(self) -> "Node":
-        if self.cpus is None and self.device is None:
-            raise ValueError("`cpus` is missing; say how much CPU it has, or name a `device`")
-        return self
 
 
 class LinkEntry(TwoWayShape):
@@ -113,9 +52,24 @@ class Topology(Spec):
         None, description="file of device profiles in addition to the built-in ones"
     )
     defaults: Defaults = Defaults()
-    nodes: dict[NodeName, Node] = Field(min_length=1)
+    nodes: dict[NodeName, Annotated[Node, OfKind(NODE_KINDS, "kind", default=DEFAULT_KIND)]] = Field(min_length=1)
     switches: list[SwitchName] = Field(default_factory=list)
     links: list[LinkEntry] = Field(default_factory=list)
+
+    @property
+    def emulated(self) -> dict[str, Emulated]:
+        """The nodes that have a share of this host's CPU and memory."""
+        return {name: node for name, node in self.nodes.items() if isinstance(node, Emulated)}
+
+    @property
+    def agents(self) -> dict[str, AgentNode]:
+        """The nodes that run an agent."""
+        return {name: node for name, node in self.nodes.items() if isinstance(node, AgentNode)}
+
+    @property
+    def model_nodes(self) -> dict[str, ModelNode]:
+        """The nodes whose models the testbed provides."""
+        return {name: node for name, node in self.nodes.items() if isinstance(node, ModelNode)}
 
     @cached_property
     def resolved_links(self) -> tuple[Link, ...]:

@@ -29,7 +29,7 @@ from testbed.core.spec import Spec, matching
 from testbed.core.units import DURATION, Duration
 from testbed.schema.fault import ENTRY_KEYS, FAULTS, Fault
 from testbed.schema.kind_fields import find, loadable, mistakes_of, read
-from testbed.schema.network.node_kind import NODE_KINDS
+from testbed.schema.network.node import NODE_KINDS
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import Mistake, MistakesError
 from testbed.schema.timeline.random_options import RandomFaults

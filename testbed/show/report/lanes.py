@@ -12,7 +12,9 @@ import numpy.typing as npt
 from testbed.analysis.measurements import Measurements
 from testbed.analysis.recorded import RunFiles
 from testbed.analysis.spans import JobSpan
-from testbed.schema.network.topology import Node, Topology
+from testbed.core.units import SIZE
+from testbed.schema.network.node import Emulated
+from testbed.schema.network.topology import Topology
 from testbed.show.report.lines import Steps, step_path
 from testbed.show.topologies import numbers
 
@@ -82,12 +84,13 @@ def node_rows(run: RunFiles, topology: Topology) -> list[NodeRow]:
         if "queue" not in told:  # it never came to play
             continue
         path = {kind: step_path(of_nodes.get(name, []), end) for kind, of_nodes in steps.items()}
+        cap = node.memory if isinstance(node, Emulated) else None
         lanes = [
             Lane("queue", "queue", path["queue"], longest, "", _queue_said(told)),
-            Lane("memory", "memory", path["memory"], node.memory / 2**20, "MiB", _memory_said(told, node)),
+            Lane("memory", "memory", path["memory"], (cap or 0) / 2**20, "MiB", _memory_said(told, cap)),
             Lane("tokens", "tokens/s", path["tokens"], fastest, "tok/s", _tokens_said(told, end)),
         ]
-        said = (node.model.rpartition("/")[2], numbers.device(node), _work(told, end))
+        said = (*(detail.rpartition("/")[2] for detail in numbers.about(node)), _work(told, end))
         rows.append(NodeRow(name, said, told["state"], lanes))
     return rows
 
@@ -100,9 +103,11 @@ def _queue_said(told: Mapping[str, Any]) -> str:
     return f"⌀ {told['queue']['mean']:.2g}, most {told['queue']['max']}"
 
 
-def _memory_said(told: Mapping[str, Any], node: Node) -> str:
-    peak, cap = told["memory"]["peak"], node.memory / 2**20
-    return f"cap {cap:.0f} MiB" if peak is None else f"{peak / 2**20:.0f} of {cap:.0f} MiB"
+def _memory_said(told: Mapping[str, Any], cap: int | None) -> str:
+    peak = told["memory"]["peak"]
+    if cap is None:
+        return "not known" if peak is None else SIZE.readable(peak)
+    return f"cap {cap / 2**20:.0f} MiB" if peak is None else f"{peak / 2**20:.0f} of {cap / 2**20:.0f} MiB"
 
 
 def _tokens_said(told: Mapping[str, Any], seconds: float) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from testbed.core.units import BANDWIDTH, DURATION, SIZE
 from testbed.schema.network.link import Direction, Link, Queue
-from testbed.schema.network.topology import Node
+from testbed.schema.network.node import AgentNode, Emulated, Node
 
 
 def bandwidth(direction: Direction) -> str:
@@ -45,7 +45,13 @@ def directions(link: Link) -> list[tuple[str, str, str, Direction]]:
     return [(link.a, "→", link.b, link.up), (link.b, "→", link.a, link.down)]
 
 
-def device(node: Node) -> str:
+def about(node: Node) -> list[str]:
+    """The model of a node that runs an agent, and its device, or its kind if it is not emulated."""
+    model = [node.model] if isinstance(node, AgentNode) else []
+    return [*model, _device(node) if isinstance(node, Emulated) else node.kind]
+
+
+def _device(node: Emulated) -> str:
     """``0.3 CPUs, 160 MiB``, or the name of a profile and the memory."""
     cpus = node.device if node.cpus is None else f"{node.cpus:g} CPUs"
     return f"{cpus}, {SIZE.readable(node.memory)}"

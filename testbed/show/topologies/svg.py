@@ -112,8 +112,8 @@ def _draw_end(svg: Element, topology: Topology, name: str, box: Box) -> None:
     node = topology.nodes[name]
     _draw_box(svg, "device", box, 8)
     _write(svg, "name", box.x, box.y - 6, name)
-    _write(svg, "detail", box.x, box.y + 6, node.model.rpartition("/")[2])
-    _write(svg, "detail", box.x, box.y + 17, numbers.device(node))
+    for number, detail in enumerate(numbers.about(node)):
+        _write(svg, "detail", box.x, box.y + 6 + 11 * number, detail.rpartition("/")[2])
 
 
 def _points(a: Point, b: Point) -> list[Point]:

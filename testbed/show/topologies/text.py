@@ -63,7 +63,7 @@ def _name(topology: Topology, name: str) -> Text:
     if name not in topology.nodes:
         return Text(name, "bold cyan")
     node = topology.nodes[name]
-    return Text.assemble((name, "bold"), (f"  {node.model}, {numbers.device(node)}", "dim"))
+    return Text.assemble((name, "bold"), (f"  {', '.join(numbers.about(node))}", "dim"))
 
 
 def print_links(links: Iterable[Link], console: Console) -> None:

@@ -11,6 +11,7 @@ from docker.types import Mount
 
 from testbed.host.image import NODE_UID
 from testbed.node import config as places
+from testbed.node.config import NodeConfig
 from testbed.world.nodes.capped_container import ENGINE_ERRORS, engine_reason
 from testbed.world.nodes.container import ContainerNode
 from testbed.world.nodes.handle import PlannedNode, Site, WorldError
@@ -25,10 +26,12 @@ def start_containers(site: Site, nodes: Mapping[str, PlannedNode]) -> dict[str, 
     """Start a container for every node, several at a time; raises WorldError."""
 
     def start(name: str) -> ContainerNode:
-        shared = _share(site, nodes[name])
-        container = _create(site, nodes[name], shared)
+        planned = nodes[name]
+        assert planned.config is not None and planned.device is not None  # a container is emulated and runs an agent
+        shared = _share(site, planned.config)
+        container = _create(site, planned.config, planned.device.memory, planned.files, shared)
         site.journal.record_created(container_name(site.journal.run, name))
-        return ContainerNode(name, container, shared, nodes[name].device.cpus, site.clock)
+        return ContainerNode(name, container, shared, planned.device.cpus, site.clock)
 
     for kind in ("namespace", "container"):  # those of a kind are undone together
         for name in nodes:
@@ -42,24 +45,24 @@ def container_name(run: str, node: str) -> str:
     return f"tb-{run}-{node}"
 
 
-def _share(site: Site, node: PlannedNode) -> Path:
+def _share(site: Site, config: NodeConfig) -> Path:
     """The directory that host and container both see, with the agent's configuration in it."""
-    directory = site.directory / "nodes" / node.config.name
+    directory = site.directory / "nodes" / config.name
     directory.mkdir(parents=True)
-    (directory / places.CONFIG).write_text(node.config.model_dump_json())
+    (directory / places.CONFIG).write_text(config.model_dump_json())
     os.chown(directory, NODE_UID, NODE_UID)
     return directory
 
 
-def _create(site: Site, node: PlannedNode, shared: Path) -> Container:
-    name, memory = node.config.name, node.device.memory
-    files = [Mount(str(inside), str(path), type="bind", read_only=True) for inside, path in node.files.items()]
+def _create(site: Site, config: NodeConfig, memory: int, files: Mapping[Path, Path], shared: Path) -> Container:
+    name, mounts = config.name, [Mount(str(places.SHARED), str(shared), type="bind")]
+    mounts += [Mount(str(inside), str(path), type="bind", read_only=True) for inside, path in files.items()]
     try:
         return site.docker.containers.create(
             site.image,
             name=container_name(site.journal.run, name),
             hostname=name,
-            extra_hosts=node.config.neighbours,  # so that `ping b` works in a shell
+            extra_hosts=config.neighbours,  # so that `ping b` works in a shell
             labels={LABEL: site.journal.run},
             network_mode="none",  # the emulated network is all it gets
             userns_mode="host",  # the agent writes, as its user, into a directory of the host
@@ -72,7 +75,7 @@ def _create(site: Site, node: PlannedNode, shared: Path) -> Container:
             mem_limit=memory,
             memswap_limit=memory,  # the two together: no swap
             pids_limit=128,
-            mounts=[Mount(str(places.SHARED), str(shared), type="bind"), *files],
+            mounts=mounts,
         )
     except ENGINE_ERRORS as error:
         raise WorldError(f"node {name!r} did not start: {engine_reason(error)}") from error

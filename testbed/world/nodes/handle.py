@@ -6,7 +6,7 @@
        ▼
     container        a board, somebody else's server, a host interface: other kinds, each one class
 
-A node kind (:mod:`testbed.schema.network.node_kind`) starts such nodes. Only the kind knows how they are reached.
+A node kind (:mod:`testbed.schema.network.node`) starts such nodes. Only the kind knows how they are reached.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,6 +24,7 @@ from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
 from testbed.node.config import NodeConfig
 from testbed.patterns.participant import Prompt
+from testbed.schema.network.node import Node
 from testbed.world.journal import Journal
 
 Event = dict[str, Any]
@@ -165,11 +166,13 @@ class NodeHandle(Protocol):
 
 @dataclass(frozen=True)
 class PlannedNode:
-    """A node that is to be started: the hardware that it stands for, its agent's configuration, and its files by where
-    they lie inside the node."""
+    """A node that is to be started: what the topology says of it, the hardware that it stands for where it is emulated,
+    the configuration of its agent if it runs one, and the files of its model by where they lie inside the node."""
 
-    device: Device
-    config: NodeConfig
+    name: str
+    spec: Node
+    device: Device | None
+    config: NodeConfig | None
     files: Mapping[Path, Path]
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from testbed.schema.network.node_kind import NodeKind
+from testbed.schema.network.node import Emulated, ModelNode, NodeKind
 
 
-class ContainerKind(NodeKind):
+class Container(NodeKind, ModelNode, Emulated):
     """A container on this host that runs the testbed's agent, with a model in llama.cpp."""
 
     suffers: ClassVar[frozenset[str]] = frozenset(

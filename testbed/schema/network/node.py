@@ -1,0 +1,108 @@
+"""What the nodes of a topology file say. A node kind puts these parts together, and adds options of its own.
+
+Node ─┬─ Emulated      a share of this host's CPU and memory
+      └─ AgentNode     an agent: prompts arrive at it, and patterns run in it
+           └─ ModelNode    with a model whose files the testbed provides
+"""
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+
+from testbed.core.errors import TestbedError
+from testbed.core.input_files import anchored
+from testbed.core.registry import Registry
+from testbed.core.spec import Spec
+from testbed.core.units import Power, Size
+from testbed.patterns.participant import Price, Tier
+from testbed.schema.network.model_source import REFERENCE_PATTERN, source_of
+
+_MODELS = "a name of `testbed models`, path:FILE.gguf, or a reference to another model source of `testbed kinds`"
+ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": REFERENCE_PATTERN})]
+
+
+class Node(Spec):
+    """What every node has, whatever its kind."""
+
+    kind: str = Field(description="kind of node; `testbed kinds` lists them")
+    tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
+    price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")
+    power: Power | None = Field(None, description="what it draws at full load, like 8W")
+
+
+class Emulated(Node):
+    """A node on this host. A device profile sets its speed and memory, unless ``cpus`` and ``memory`` do."""
+
+    device: str | None = Field(
+        None, description="a device profile, which sets speed and memory unless `cpus` and `memory` do"
+    )
+    cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="cores of the host, like 0.5")
+    memory: Size = Field(description="cap on the memory of all the node's processes; there is no swap")
+
+    @field_validator("cpus", mode="before")
+    @classmethod
+    def _refuse_thousandths(cls, written: object) -> object:
+        """Kubernetes writes a fifth of a core as ``200m``."""
+        if isinstance(written, str) and (thousandths := re.fullmatch(r"(\d+)m", written)):
+            raise ValueError(f"{written!r} is not a number of cores; write {int(thousandths[1]) / 1000:g}")
+        return written
+
+    @model_validator(mode="after")
+    def _check_cpus(self) -> "Emulated":
+        if self.cpus is None and self.device is None:
+            raise ValueError("`cpus` is missing; say how much CPU it has, or name a `device`")
+        return self
+
+
+class AgentNode(Node):
+    """A node that runs the testbed's agent. Prompts arrive at it, and patterns run in it."""
+
+    model: str = Field(description="the model that answers its calls")
+    context: int = Field(512, ge=64, description="tokens that the model can attend to, in each slot")
+    slots: int = Field(1, ge=1, le=64, description="jobs that the model does at once; with 1 the queue has one server")
+
+
+class ModelNode(AgentNode):
+    """A node whose agent runs a model from files that the testbed provides."""
+
+    model: ModelName = Field(description=_MODELS)
+    prefix_cache: bool = Field(
+        False, description="whether a slot keeps the beginning of its last chat for the next that shares it"
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _anchor(cls, model: str, info: ValidationInfo) -> str:
+        """Make the path of a model's file absolute, from the directory of the topology file, and check its name."""
+        try:
+            source, name = source_of(model)
+            source.check(name)
+        except TestbedError as error:
+            raise ValueError(str(error)) from error
+        return model.removesuffix(name) + source.anchored(name, anchored(".", info.context, "topology"))
+
+
+class NodeKind(Node):
+    """The base of node kinds. A node that has an option named after a kind is of that kind; else ``kind`` names it."""
+
+    suffers: ClassVar[frozenset[str]]
+    """The fields of :class:`~testbed.faults.api.Condition` that faults can change in its nodes."""
+
+    @classmethod
+    @abstractmethod
+    def start(cls, site: Any, nodes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Start nodes, and return a handle for each name; raises WorldError.
+
+        ``site`` is a :class:`~testbed.world.nodes.handle.Site`, each of ``nodes`` a
+        :class:`~testbed.world.nodes.handle.PlannedNode`, and each handle a
+        :class:`~testbed.world.nodes.handle.NodeHandle`. The site's journal records everything before it is made.
+        """
+
+
+DEFAULT_KIND: Final = "container"
+"""The kind of a node that names none."""
+
+NODE_KINDS: Final[Registry[type[NodeKind]]] = Registry("testbed.nodes", "node kind", NodeKind)
