@@ -68,6 +68,8 @@ class RecordedRun:
     verdict: str = "passed"
     fidelity: str = "valid"
     traits: Mapping[str, Traits] = field(default_factory=dict)
+    host: str = ""
+    """The name of the host that played the run."""
 
     @classmethod
     def load(cls, path: Path) -> "RecordedRun":
@@ -86,6 +88,7 @@ class RecordedRun:
                 verdict=run.summary["verdict"],
                 fidelity=run.summary["fidelity"]["verdict"],
                 traits=run.traits,
+                host=host_of(run.manifest),
             )
 
 
@@ -149,6 +152,11 @@ def load_manifest(path: Path) -> dict[str, Any]:
             "so run its scenario.yaml again, or read it with that version",
         )
     return manifest
+
+
+def host_of(manifest: Mapping[str, Any]) -> str:
+    """The name of the host that played a run; empty in manifests that name none."""
+    return str(manifest.get("host", {}).get("name", ""))
 
 
 def load_runs(paths: Iterable[Path]) -> list[RecordedRun]:

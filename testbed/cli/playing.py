@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,10 @@ def run(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Also write all results to this file, as JUnit XML.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave nodes and network standing.")] = False,
+    alone: Annotated[
+        bool, typer.Option("--exclusive", help="Play while no other run that is exclusive plays on this host.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="With --exclusive: wait for the other run.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print every number, also those that are 0.")
     ] = False,
@@ -44,6 +49,7 @@ def run(
 ) -> None:
     """Run scenarios. Exit code 0: all expectations held; 1: one did not; 4: the emulation was invalid."""
     from testbed.analysis.junit import write_junit
+    from testbed.host.exclusive import exclusive
     from testbed.host.machine import require_root
     from testbed.record.inputs import recorded_code
     from testbed.run.campaign import Campaign
@@ -67,18 +73,21 @@ def run(
         raise SpecError.of("--junit", f"{junit} cannot be written; name a file in an existing directory")
     if keep and repeat > 1:
         raise SpecError.of("--keep", "leaves one world standing, and --repeat makes several; omit one of the two")
+    if wait and not alone:
+        raise SpecError.of("--wait", "waits for the end of an exclusive run, so it needs --exclusive")
     campaigns = [Campaign(scenario, Options(directory, links, fidelity, keep), repeat) for scenario in loaded]
     try:
-        for campaign in campaigns:
-            campaign.play(lambda name: watching(err, name))
-            if not as_json and repeat == 1:
-                print_summary(campaign.summaries[-1], out, verbose)
-                if keep:
-                    _print_kept(campaign.summaries[-1])
-            elif not as_json:
-                print_repetitions(campaign.summaries, out)
-            if campaign.summaries[-1].interrupted:
-                break
+        with exclusive(" ".join(map(str, scenarios)), wait) if alone else nullcontext():
+            for campaign in campaigns:
+                campaign.play(lambda name: watching(err, name))
+                if not as_json and repeat == 1:
+                    print_summary(campaign.summaries[-1], out, verbose)
+                    if keep:
+                        _print_kept(campaign.summaries[-1])
+                elif not as_json:
+                    print_repetitions(campaign.summaries, out)
+                if campaign.summaries[-1].interrupted:
+                    break
     except KeyboardInterrupt:
         err.print("interrupted; everything is cleaned up")
         raise typer.Exit(130) from None

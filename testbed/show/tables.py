@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.comparison.changes import Comparison
-from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited
+from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited, scattered
 from testbed.analysis.summary import Summary
 from testbed.core.units import readable, with_margin
 from testbed.schema.metric import unit_of
@@ -125,6 +125,8 @@ def _print_notes(visited: Sequence[Visited], console: Console) -> None:
     notes = ["±: 95 % interval", "load: of the busiest node"]
     notes += ["in brackets: published"] if any(visit.point.published for visit in visited) else []
     console.print(Text("  " + "; ".join(notes), "dim"))
+    for sentence in scattered(visited):
+        console.print(Text(f"  {sentence}", "yellow"))
     wrong: defaultdict[str, list[str]] = defaultdict(list)
     for visit in visited:
         for outcome in visit.outcomes:
@@ -145,9 +147,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         values = ["–" if value is None else readable(value, change.traits.unit) for value in (change.base, change.new)]
         table.add_row(change.metric, *values, change.extent, Text(change.verdict, _CHANGE_STYLES[change.verdict]))
     console.print(table)
-    pairing = "paired by seed" if comparison.paired else "not paired: the seeds or the prompts differ"
     runs = f"{len(comparison.base)} and {len(comparison.new)} runs"
-    console.print(Text(f"  {runs}, {pairing}; resampled: {comparison.resampled}", "dim"))
+    console.print(Text(f"  {runs}, {comparison.pairing}; resampled: {comparison.resampled}", "dim"))
+    if comparison.apart:
+        console.print(Text(f"  {comparison.apart}: a difference of the hosts looks like a change", "yellow"))
     for name, side in (("base", comparison.base), ("new", comparison.new)):
         distorted = sum(run.fidelity == "distorted" for run in side)
         if distorted:

@@ -91,6 +91,26 @@ def test_a_run_is_held_against_that_of_its_seed_among_several() -> None:
     assert [run.seed for run in comparison.base] == [2]
 
 
+def test_a_run_is_held_against_that_of_its_host_among_several_of_its_seed() -> None:
+    history = random.Random("hosts")
+    base = [replace(run, host=host) for run, host in zip(simulated_runs([1, 1, 2], history), "xyx", strict=True)]
+    new = [replace(run, host=host) for run, host in zip(simulated_runs([1, 2], history), "yx", strict=True)]
+    comparison = compare(base, new)
+    assert [(run.seed, run.host) for run in comparison.base] == [(1, "y"), (2, "x")]
+    assert (comparison.pairing, comparison.apart) == ("paired by seed and host", "")
+
+
+def test_sides_that_other_hosts_played_are_paired_by_seed_and_the_hosts_are_named() -> None:
+    history = random.Random("apart")
+    base = [replace(run, host="x") for run in simulated_runs([1, 2], history)]
+    new = [replace(run, host=host) for run, host in zip(simulated_runs([1, 2], history), "xy", strict=True)]
+    comparison = compare(base, new)
+    assert comparison.pairing == "paired by seed"
+    assert comparison.apart == comparison.as_dict()["apart"] == "seed 2 was played on x and on y"
+    unpaired = compare(base[:1], [replace(new[1], seed=7)])
+    assert unpaired.apart == "the hosts differ, base: x; new: y"
+
+
 def test_runs_that_differ_more_than_their_prompts_explain_widen_the_interval() -> None:
     history = random.Random("drift")
     base = simulated_runs([1, 2, 3, 4], history)

@@ -367,3 +367,20 @@ def test_the_page_links_the_runs_of_every_point_and_marks_distorted_ones(tmp_pat
     assert page.count(" passed</span>") == 2
     assert page.count("distorted</span>") == 1
     assert "data:image/svg+xml;base64," in page
+
+
+def test_a_seed_that_several_hosts_have_played_is_named(tmp_path: Path) -> None:
+    numbers = {"accuracy": 0.8, "completed": 1.0, "prompts": 40.0, "latency.mean": 0.25}
+
+    def of(layers: int, *hosts: str) -> visits.Visited:
+        found = [
+            visits.Outcome(seed, "passed", [], 0, host=host, numbers=numbers) for seed, host in enumerate(hosts, 7)
+        ]
+        return visits.Visited(Point(set={"layers": layers}), found)
+
+    assert visits.scattered([of(0, "x", "y"), of(1, "x", "y")]) == []
+    moved = [of(0, "x", "y"), of(1, "x", "z")]
+    sentence = "seed 8 was played on y and z: its points differ by these hosts, too"
+    assert visits.scattered(moved) == [sentence]
+    write_sweep("gossip", moved, tmp_path)
+    assert sentence in (tmp_path / "sweep.html").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ observations are drawn again with replacement, thousands of times, and the resul
 - Of all other metrics, such as queue lengths, runs are drawn again if there are at least five a side.
 
 Runs of the same seed had the same prompts. Such sides are paired: one draw serves both, so the differences between
-prompts cancel, and much smaller changes show.
+prompts cancel, and much smaller changes show. Runs of one host are paired with each other where that is possible; where
+it is not, the differences between the hosts count as changes, and the comparison says so.
 
 Three things keep chance and small differences between hosts from raising alarms. All intervals of a comparison hold
 together with probability ``1 - ALARM`` (Bonferroni). They are wider by the ratio of Student's t to the normal
@@ -19,7 +20,7 @@ five runs a side.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -108,6 +109,23 @@ class Comparison:
         return ", ".join(f"{count} {verdict}" for count, verdict in counts if count) or "no difference found"
 
     @property
+    def pairing(self) -> str:
+        """What the sides were paired by, in words."""
+        if not self.paired:
+            return "not paired: the seeds or the prompts differ"
+        return "paired by seed" if self.apart else "paired by seed and host"
+
+    @property
+    def apart(self) -> str:
+        """Whose hosts differ between the sides, as a sentence; empty if no host does."""
+        if not self.paired:
+            hosts = [sorted({run.host for run in side}) for side in (self.base, self.new)]
+            same = hosts[0] == hosts[1]
+            return "" if same else f"the hosts differ, base: {', '.join(hosts[0])}; new: {', '.join(hosts[1])}"
+        pairs = [(old, new) for old, new in zip(self.base, self.new, strict=True) if old.host != new.host]
+        return "; ".join(f"seed {old.seed} was played on {old.host} and on {new.host}" for old, new in pairs)
+
+    @property
     def resampled(self) -> str:
         """What was drawn again, in words."""
         return "prompts" if max(len(self.base), len(self.new)) == 1 else "runs, and prompts within them"
@@ -118,6 +136,7 @@ class Comparison:
             "base": [str(run.path) for run in self.base],
             "new": [str(run.path) for run in self.new],
             "paired": self.paired,
+            "apart": self.apart,
             "resampled": self.resampled,
             "margin": self.margin,
             "alarm": ALARM,
@@ -183,12 +202,25 @@ def _steady(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> bool:
 
 
 def _pairs(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> list[tuple[RecordedRun, RecordedRun]]:
-    """Runs with the same seed and prompts, paired; empty unless every run of the smaller side has a partner."""
+    """Runs with the same seed and prompts, paired; empty unless every run of the smaller side has a partner.
+
+    A run has a partner from the same host if there is one.
+    """
+    pairs = _matched(base, new, lambda run: (run.seed, run.prompts, run.host))
+    old, played = [{id(run) for run in side} for side in zip(*pairs, strict=True)] if pairs else (set(), set())
+    others = ([run for run in base if id(run) not in old], [run for run in new if id(run) not in played])
+    pairs += _matched(*others, lambda run: (run.seed, run.prompts))
+    return pairs if len(pairs) == min(len(base), len(new)) else []
+
+
+def _matched(
+    base: Sequence[RecordedRun], new: Sequence[RecordedRun], key: Callable[[RecordedRun], object]
+) -> list[tuple[RecordedRun, RecordedRun]]:
+    """Runs of both sides with equal keys, each run in one pair at most."""
     waiting: defaultdict[object, list[RecordedRun]] = defaultdict(list)
     for run in base:
-        waiting[run.seed, run.prompts].append(run)
-    pairs = [(waiting[key].pop(0), run) for run in new if waiting[key := (run.seed, run.prompts)]]
-    return pairs if len(pairs) == min(len(base), len(new)) else []
+        waiting[key(run)].append(run)
+    return [(waiting[key(run)].pop(0), run) for run in new if waiting[key(run)]]
 
 
 def _change(

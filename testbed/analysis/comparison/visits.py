@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from testbed.analysis.distributions import t_quantile, wilson_interval
-from testbed.analysis.recorded import SUMMARY, load_manifest, whole_run
+from testbed.analysis.recorded import SUMMARY, host_of, load_manifest, whole_run
 from testbed.analysis.verdict.exits import EXIT_CODES
 from testbed.schema.points import Point
 
@@ -43,6 +43,8 @@ class Outcome:
     numbers: Mapping[str, float] = field(default_factory=dict)
     judged: int = 0
     """The number of answers that have a score."""
+    host: str = ""
+    """The name of the host that played the run."""
 
     @classmethod
     def load(cls, directory: Path, seed: int) -> "Outcome | None":
@@ -50,12 +52,12 @@ class Outcome:
         if not (directory / SUMMARY).exists():
             return None
         with whole_run(directory):
-            load_manifest(directory)
+            host = host_of(load_manifest(directory))
             summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
-            return None if summary["verdict"] == "interrupted" else cls._of(summary, seed)
+            return None if summary["verdict"] == "interrupted" else cls._of(summary, seed, host)
 
     @classmethod
-    def _of(cls, summary: Mapping[str, Any], seed: int) -> "Outcome":
+    def _of(cls, summary: Mapping[str, Any], seed: int, host: str) -> "Outcome":
         verdict, nodes = summary["verdict"], summary["nodes"]
         loads = [load for node in nodes.values() if (load := node.get("queue", {}).get("utilisation")) is not None]
         numbers = {
@@ -66,7 +68,8 @@ class Outcome:
             **{f"replay.{name}": value for name, value in _numbers(summary["replay"])},
         }
         distorted = summary["fidelity"]["verdict"] == "distorted"
-        return cls(seed, verdict, summary["reasons"], EXIT_CODES[verdict], distorted, numbers, summary["judged"])
+        exit_code, judged = EXIT_CODES[verdict], summary["judged"]
+        return cls(seed, verdict, summary["reasons"], exit_code, distorted, numbers, judged, host)
 
     @property
     def tells(self) -> bool:
@@ -150,6 +153,19 @@ class Visited:
             if estimate.interval is not None:
                 row[f"{name}.low"], row[f"{name}.high"] = estimate.interval
         return row | {f"published.{metric}": value for metric, value in self.point.published_values.items()}
+
+
+def scattered(visited: Sequence[Visited]) -> list[str]:
+    """A sentence for each seed whose runs were played on several hosts, so that its points differ by these as well."""
+    hosts: defaultdict[int, set[str]] = defaultdict(set)
+    for visit in visited:
+        for outcome in visit.outcomes:
+            hosts[outcome.seed] |= {outcome.host} - {""}
+    return [
+        f"seed {seed} was played on {' and '.join(sorted(found))}: its points differ by these hosts, too"
+        for seed, found in sorted(hosts.items())
+        if len(found) > 1
+    ]
 
 
 def write_table(visited: Sequence[Visited], directory: Path) -> None:

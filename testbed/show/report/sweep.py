@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from testbed.analysis.comparison.visits import Outcome, Visited
+from testbed.analysis.comparison.visits import Outcome, Visited, scattered
 from testbed.core.units import with_margin
 from testbed.schema.metric import metrics
 from testbed.show.report.page import REPORT, TONES
@@ -62,6 +62,11 @@ class SweepPage:
     def metrics(self) -> list[str]:
         """The metrics that any point has a value of."""
         return [name for name in _SHOWN if any(name in visit.estimates for visit in self.visited)]
+
+    @property
+    def scattered(self) -> list[str]:
+        """A sentence for each seed that several hosts have played."""
+        return scattered(self.visited)
 
     @property
     def rows(self) -> Iterator[PointRow]:
