@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from testbed.cli import files, host, models, playing, results, standing
+from testbed.cli import files, host, models, playing, results, simulating, standing
 from testbed.cli.console import err, out
 from testbed.core.errors import TestbedError
 from testbed.core.extra import host_extra
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verbs in (playing, standing, results, files, host):
+for verbs in (playing, simulating, standing, results, files, host):
     app.add_typer(verbs.app)
 app.add_typer(models.app, name="models")
 

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.registry import UsedKind
 from testbed.record.inputs import Input
 from testbed.schema.metric import METRICS
+from testbed.schema.scenario import Scenario
 from testbed.world.network.links.backend import LINK_BACKENDS
 from testbed.world.plan import Plan
 
@@ -42,37 +43,20 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
     """The manifest of a run; ``zero`` is the beginning of play on the run's clock."""
     image = plan.docker.images.get(plan.image)
     began = plan.clock.real(zero)
-    load = ExpectedLoad.of(plan.scenario)
     return {
-        "format": FORMAT,
-        "run": run,
-        "scenario": plan.scenario.name,
-        "seed": plan.scenario.seed,
+        **_common(plan.scenario, run, fidelity, inputs),
         "not_reproduced_by_the_seed": list(_NOT_REPRODUCED),
         "play_began": datetime.fromtimestamp(time.time() - time.monotonic() + began, UTC).isoformat(),
         "clock": {"name": "CLOCK_MONOTONIC", "play_began": began},
         "dilation": plan.clock.dilation,
-        "host": {
-            "name": platform.node(),
-            "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
-            "kernel": platform.release(),
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "cpus": os.cpu_count(),
-            "memory": psutil.virtual_memory().total,
-            "cgroups": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
-        },
         "links": plan.links.name,
         "oversubscribed": plan.oversubscribed,
-        "fidelity": {"verdict": fidelity.verdict, "reasons": fidelity.reasons, "mode": fidelity.mode},
         "versions": {
             "python": platform.python_version(),
             "docker_engine": plan.docker.version()["Version"],
             **{package: version(package) for package in _PACKAGES},
         },
-        "kinds": [kind.as_dict() for kind in _kinds(plan)],
-        "baseline": plan.scenario.baseline,
-        "inputs": {one.copy: one.as_dict() for one in inputs},
+        "kinds": [kind.as_dict() for kind in [*plan.scenario.kinds, LINK_BACKENDS.used(plan.links.name), *_metrics()]],
         "image": {"tag": plan.image, "id": image.id},
         "devices": {
             node: {"cpus": device.cpus, "memory": device.memory, **(device.speed.as_dict() if device.speed else {})}
@@ -87,19 +71,67 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
             }
             for node, model in plan.models.items()
         },
-        "calls": {owner: {"least": least, "most": most} for owner, (least, most) in plan.scenario.calls.items()},
-        "load": None if load is None else load.as_dict(),
         "stages": {node: holding.reason for node, holding in plan.holdings.items() if holding.reason},
     }
 
 
-def _kinds(plan: Plan) -> list[UsedKind]:
-    """Where each kind that the run used comes from."""
-    return [
-        *plan.scenario.kinds,
-        LINK_BACKENDS.used(plan.links.name),
-        *map(METRICS.used, METRICS.names()),
-    ]
+def simulated_manifest(
+    scenario: Scenario, run: str, fidelity: Fidelity, inputs: Sequence[Input], simulation: dict[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a simulated run; ``simulation`` says what it was calibrated by and how far it can be trusted.
+
+    It has no image, and its models are names: no file of theirs was read.
+    """
+    return {
+        **_common(scenario, run, fidelity, inputs),
+        "simulation": simulation,
+        "not_reproduced_by_the_seed": [],
+        "play_began": datetime.now(UTC).isoformat(),
+        "clock": {"name": "virtual", "play_began": 0.0},
+        "dilation": 1.0,
+        "links": "simulated",
+        "oversubscribed": False,
+        "versions": {"python": platform.python_version(), "testbed": version("testbed")},
+        "kinds": [kind.as_dict() for kind in [*scenario.kinds, *_metrics()]],
+        "image": {"tag": "none: simulated", "id": ""},
+        "devices": {},
+        "models": {
+            name: {"reference": node.model, "sha256": "", "bytes": 0, "synthetic": False}
+            for name, node in scenario.topology.agents.items()
+        },
+        "stages": {},
+    }
+
+
+def _common(scenario: Scenario, run: str, fidelity: Fidelity, inputs: Sequence[Input]) -> dict[str, Any]:
+    """What the manifests of emulated and of simulated runs say alike."""
+    load = ExpectedLoad.of(scenario)
+    return {
+        "format": FORMAT,
+        "run": run,
+        "scenario": scenario.name,
+        "seed": scenario.seed,
+        "host": {
+            "name": platform.node(),
+            "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
+            "kernel": platform.release(),
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+            "memory": psutil.virtual_memory().total,
+            "cgroups": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
+        },
+        "fidelity": {"verdict": fidelity.verdict, "reasons": fidelity.reasons, "mode": fidelity.mode},
+        "baseline": scenario.baseline,
+        "inputs": {one.copy: one.as_dict() for one in inputs},
+        "calls": {owner: {"least": least, "most": most} for owner, (least, most) in scenario.calls.items()},
+        "load": None if load is None else load.as_dict(),
+    }
+
+
+def _metrics() -> Iterator[UsedKind]:
+    """Where each metric comes from."""
+    return map(METRICS.used, METRICS.names())
 
 
 def _processor() -> str:

@@ -257,12 +257,12 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> "Scenario":
-        if found := list(self._mistakes()):
+        if found := list(self.mistakes()):
             raise MistakesError(found)
         return self
 
-    def _mistakes(self) -> Iterator[Mistake]:
-        """Mistakes between parts of the file."""
+    def mistakes(self) -> Iterator[Mistake]:
+        """Mistakes between parts of the scenario; none in one that was read from a file."""
         for node in [node for node in self.chat.nodes if node not in self.topology.agents]:
             yield ("chat", "nodes", node), f"there is no agent {node!r}; known are {', '.join(self.topology.agents)}"
         yield from self._pattern_mistakes()

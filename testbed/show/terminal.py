@@ -21,7 +21,13 @@ from testbed.schema.network.device import Profile
 from testbed.show.report.page import REPORT
 
 VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
-FIDELITY_STYLES = {"valid": "green", "distorted": "yellow", "invalid": "bold yellow", "unmeasured": "dim"}
+FIDELITY_STYLES = {
+    "valid": "green",
+    "distorted": "yellow",
+    "invalid": "bold yellow",
+    "unmeasured": "dim",
+    "simulated": "cyan",
+}
 
 
 def print_summary(summary: Summary, console: Console, verbose: bool = False) -> None:
@@ -93,7 +99,8 @@ def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
     known = [f"{len(fidelity.links)} links measured"] if fidelity.links else []
     known += [f"host {fidelity.host['idle']:.0%} idle"] if fidelity.host else []
     detail = f" ({', '.join(known)})" if known else ""
-    console.print(Text.assemble("  emulation ", (fidelity.verdict, style), (detail, "dim")))
+    what = "" if fidelity.verdict == "simulated" else "emulation "
+    console.print(Text.assemble(f"  {what}", (fidelity.verdict, style), (detail, "dim")))
     for reason in fidelity.reasons:
         console.print(Text(f"    {reason}", style))
 

@@ -28,6 +28,14 @@ class DraftLink:
     bandwidth: float | None
     delay: float
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The link as a topology file says it."""
+        entry: dict[str, Any] = {"endpoints": [self.a, self.b]}
+        if self.bandwidth is not None:
+            entry["bandwidth"] = BANDWIDTH.format(self.bandwidth)
+        return entry | {"delay": f"{round(self.delay * 1e3, 3):g}ms"}
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -43,7 +51,7 @@ class Draft:
         models = cycle([device["model"]] if "model" in device else [f"zoo/{name}" for name in zoo.SPECIALISTS])
         usual = {} if "device" in device else _DEVICE
         nodes = {name: _in_a_line({"model": next(models), **usual, **device}) for name in self.nodes}
-        links = [_in_a_line(_entry(link)) for link in self.links]
+        links = [_in_a_line(link.entry) for link in self.links]
         written = {"name": self.name, "nodes": nodes, "links": links}
         file = StringIO()
         file.writelines(f"# {line}\n" for line in wrap(self.comment, 116))
@@ -64,13 +72,6 @@ def read_device(written: str) -> dict[str, Any]:
             raise SpecError.of("--node", f"{part!r} must read KEY=VALUE, like cpus=0.2; the keys are {known}")
         said[key] = value if key in ("model", "device") else read_value("--node", value)
     return said
-
-
-def _entry(link: DraftLink) -> dict[str, Any]:
-    entry: dict[str, Any] = {"endpoints": [link.a, link.b]}
-    if link.bandwidth is not None:
-        entry["bandwidth"] = BANDWIDTH.format(link.bandwidth)
-    return entry | {"delay": f"{round(link.delay * 1e3, 3):g}ms"}
 
 
 def _in_a_line(values: Mapping[str, Any]) -> CommentedMap:

@@ -2,12 +2,14 @@
 
 import math
 import random
-from collections.abc import Iterator
-from itertools import combinations
-from typing import Any
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, Final
 
 import networkx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from testbed.core.errors import SpecError
 from testbed.core.units import Bandwidth, Duration
@@ -15,60 +17,129 @@ from testbed.schema.reading.explain import explain
 from testbed.topologies.draft import Draft, DraftLink
 
 Place = tuple[float, float]
+Pair = tuple[str, str]
+
+_MOST: Final = 10_000  # nodes; a simulation has so many, and an emulation far fewer
 
 
-class Geometric(BaseModel):
+class Recipe(BaseModel, ABC):
+    """What the generators have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nodes: int = Field(20, ge=2, le=_MOST, description="number of devices")
+    seed: int = Field(0, ge=0)
+    delay: Duration = Field(0.02, description="delay in each direction")
+    bandwidth: Bandwidth = Field(20e6, description="bandwidth of every link")
+
+    @abstractmethod
+    def draft(self) -> Draft:
+        """The topology; equal options give equal topologies on every host."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the devices."""
+        return [f"n{number}" for number in range(1, self.nodes + 1)]
+
+
+class Geometric(Recipe):
     """A random geometric graph (E. N. Gilbert, 1961): devices at random places in a square, linked if they are near.
 
     Separate components are joined by the shortest possible links. A link's delay is ``delay`` times its length.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    nodes: int = Field(20, ge=2, le=1000, description="number of devices")
     radius: float = Field(
         0.3, gt=0, le=2, description="largest distance of two linked devices; the side of the square is 1"
     )
-    seed: int = Field(0, ge=0)
     delay: Duration = Field(0.02, description="delay in each direction, over a distance of 1")
-    bandwidth: Bandwidth = Field(20e6, description="bandwidth of every link")
 
     def draft(self) -> Draft:
         """The topology; equal options give equal topologies on every host."""
         draw = random.Random(self.seed)
-        places = {f"n{number}": (draw.random(), draw.random()) for number in range(1, self.nodes + 1)}
+        places = {name: (draw.random(), draw.random()) for name in self.names}
         graph = networkx.Graph()
         graph.add_nodes_from(places)
-        graph.add_edges_from(pair for pair in combinations(places, 2) if _distance(places, *pair) <= self.radius)
-        graph.add_edges_from(_bridges(graph, places))
-        links = [
-            DraftLink(a, b, self.bandwidth, self.delay * _distance(places, a, b))
-            for a, b in combinations(places, 2)
-            if graph.has_edge(a, b)
-        ]
-        recipe = ",".join(f"{key}={value}" for key, value in self.model_dump(mode="json").items())
+        graph.add_edges_from(_near(places, self.radius))
+        _join(graph, places)
+        order = {name: number for number, name in enumerate(places)}
+        pairs = sorted(
+            (sorted(pair, key=order.__getitem__) for pair in graph.edges),
+            key=lambda pair: (order[pair[0]], order[pair[1]]),
+        )
+        links = [DraftLink(a, b, self.bandwidth, self.delay * _distance(places, a, b)) for a, b in pairs]
         comment = (
             "A random geometric graph: devices scattered over a square, each linked with those near it, with delays "
-            f"in proportion to the distance. Made by: testbed topology geometric:{recipe} --yaml FILE"
+            f"in proportion to the distance. Made by: testbed topology geometric:{_written(self)} --yaml FILE"
         )
         return Draft(f"geometric-{self.nodes}", comment, list(places), links)
+
+
+class ScaleFree(Recipe):
+    """A scale-free graph by preferential attachment (Barabási and Albert, Science 286, 1999).
+
+    The devices come one after the other, and each links with ``links`` earlier ones, drawn in proportion to the links
+    that those have already. So a few devices have very many.
+    """
+
+    links: int = Field(3, ge=1, description="links that each device makes when it comes")
+
+    def draft(self) -> Draft:
+        """The topology; equal options give equal topologies on every host."""
+        draw, names = random.Random(self.seed), self.names
+        ends = list(range(self.links))  # each device once for each of its links; at first, the first ones
+        links: list[DraftLink] = []
+        for number in range(self.links, self.nodes):
+            chosen: set[int] = set()
+            while len(chosen) < self.links:
+                chosen.add(draw.choice(ends))
+            links += [DraftLink(names[other], names[number], self.bandwidth, self.delay) for other in sorted(chosen)]
+            ends += [*chosen, *[number] * self.links]
+        comment = (
+            "A scale-free graph: each device links with earlier ones in proportion to their links, so that a few have "
+            f"very many. Made by: testbed topology scale-free:{_written(self)} --yaml FILE"
+        )
+        return Draft(f"scale-free-{self.nodes}", comment, names, links)
+
+    @model_validator(mode="after")
+    def _check(self) -> "ScaleFree":
+        if self.links >= self.nodes:
+            raise ValueError(f"`links` must be below `nodes`, which is {self.nodes}")
+        return self
+
+
+def _written(recipe: Recipe) -> str:
+    """The options as a recipe has them: the number of devices first, then what is the generator's own."""
+    options = recipe.model_dump(mode="json")
+    own = [name for name in options if name not in Recipe.model_fields]
+    ordered = ["nodes", *own, *(name for name in Recipe.model_fields if name != "nodes")]
+    return ",".join(f"{name}={options[name]}" for name in ordered)
 
 
 def _distance(places: dict[str, Place], a: str, b: str) -> float:
     return math.dist(places[a], places[b])
 
 
-def _bridges(graph: Any, places: dict[str, Place]) -> Iterator[tuple[str, str]]:
-    """The shortest links that join the components of the graph."""
-    part = {node: number for number, nodes in enumerate(networkx.connected_components(graph)) for node in nodes}
-    for a, b in sorted(combinations(places, 2), key=lambda pair: _distance(places, *pair)):
-        if part[a] != part[b]:
-            yield a, b
-            gone = part[b]
-            part = {node: part[a] if number == gone else number for node, number in part.items()}
+def _near(places: dict[str, Place], radius: float) -> Iterator[Pair]:
+    """The pairs within ``radius``. Only devices in the same or in adjacent cells of that size are compared."""
+    cells: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, (x, y) in places.items():
+        column, row = int(x / radius), int(y / radius)
+        for across, down in product((-1, 0, 1), repeat=2):
+            for other in cells.get((column + across, row + down), ()):
+                if _distance(places, other, name) <= radius:
+                    yield other, name
+        cells[column, row].append(name)
 
 
-GENERATORS = {"geometric": Geometric}
+def _join(graph: Any, places: dict[str, Place]) -> None:
+    """Join the components of the graph by the shortest links: each time the smallest one with what is nearest to it."""
+    while len(parts := sorted(networkx.connected_components(graph), key=len)) > 1:
+        inside = parts[0]
+        pairs = ((a, b) for a in sorted(inside) for b in places if b not in inside)
+        graph.add_edge(*min(pairs, key=lambda pair: _distance(places, *pair)))
+
+
+GENERATORS: Final[Mapping[str, type[Recipe]]] = {"geometric": Geometric, "scale-free": ScaleFree}
 """The generators, by the name at the beginning of recipes."""
 
 
@@ -91,4 +162,5 @@ def generate(recipe: str) -> Draft:
         return generator.model_validate(values).draft()
     except ValidationError as error:
         mistakes = [mistake for detail in error.errors() for mistake in explain(detail, generator)]
-        raise SpecError.of(recipe, "; ".join(f"{loc[-1]}: {sentence}" for loc, sentence in mistakes)) from None
+        sentences = [": ".join([*map(str, loc[-1:]), sentence]) for loc, sentence in mistakes]
+        raise SpecError.of(recipe, "; ".join(sentences)) from None

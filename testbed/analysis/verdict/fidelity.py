@@ -7,8 +7,11 @@ from typing import Any, Final, Literal
 Mode = Literal["off", "quick", "full"]
 """The effort spent on measuring the links."""
 
-Verdict = Literal["valid", "distorted", "invalid", "unmeasured"]
-"""``distorted``: links or devices differed from what was asked. ``invalid``: so much that the numbers mean nothing."""
+Verdict = Literal["valid", "distorted", "invalid", "unmeasured", "simulated"]
+"""``distorted``: links or devices differed from what was asked. ``invalid``: so much that the numbers mean nothing.
+
+``simulated``: nothing was emulated, so that there is nothing to be faithful to.
+"""
 
 _WORSE: Final[tuple[Verdict, ...]] = ("distorted", "invalid")
 
@@ -26,7 +29,8 @@ class Fidelity:
     """The flaws of a run's emulation.
 
     ``links``, ``host`` and ``health`` are the figures behind the flaws, for ``summary.json``; each is None if it was
-    not measured. A run without flaws is ``unmeasured`` if its links were not measured.
+    not measured. A run without flaws is ``unmeasured`` if its links were not measured. ``simulation`` is None of an
+    emulated run; of a simulated one, it says in sentences what it was calibrated by and how far it can be trusted.
     """
 
     mode: Mode = "off"
@@ -34,17 +38,22 @@ class Fidelity:
     links: Mapping[str, Any] | None = None
     host: Mapping[str, Any] | None = None
     health: Mapping[str, Any] | None = None
+    simulation: Sequence[str] | None = None
 
     @property
     def verdict(self) -> Verdict:
         """The verdict of the worst flaw."""
+        if self.simulation is not None:
+            return "simulated"
         if self.flaws:
             return max((flaw.verdict for flaw in self.flaws), key=_WORSE.index)
         return "unmeasured" if self.links is None else "valid"
 
     @property
     def reasons(self) -> list[str]:
-        """The flaws as sentences, the worst first, each once."""
+        """The flaws as sentences, the worst first, each once; of a simulated run, what it was calibrated by."""
+        if self.simulation is not None:
+            return list(self.simulation)
         ordered = sorted(self.flaws, key=lambda flaw: -_WORSE.index(flaw.verdict))
         return list(dict.fromkeys(flaw.reason for flaw in ordered))
 

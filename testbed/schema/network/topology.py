@@ -98,10 +98,29 @@ class Topology(Spec):
         """The other nodes that ``node`` reaches without passing a third one, in the order of the file."""
         reached, ends = {node}, [node]
         for end in ends:
-            beyond = {other for link in self.resolved_links if end in (link.a, link.b) for other in (link.a, link.b)}
-            ends += [other for other in beyond - reached if other in self.switches]
+            beyond = self._around.get(end, set()) - reached
+            ends += [other for other in beyond if other in self._switches]
             reached |= beyond
-        return [other for other in self.nodes if other in reached and other != node]
+        return sorted((reached - {node}) & self._places.keys(), key=self._places.__getitem__)
+
+    @cached_property
+    def _around(self) -> dict[str, set[str]]:
+        """By node and switch, the ends that its links lead to."""
+        around: dict[str, set[str]] = {}
+        for entry in self.links:
+            a, b = entry.endpoints
+            around.setdefault(a, set()).add(b)
+            around.setdefault(b, set()).add(a)
+        return around
+
+    @cached_property
+    def _switches(self) -> frozenset[str]:
+        return frozenset(self.switches)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The place of each node in the file."""
+        return {name: place for place, name in enumerate(self.nodes)}
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:

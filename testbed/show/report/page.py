@@ -28,7 +28,13 @@ REPORT: Final = "report.html"
 TRACE: Final = "trace.json"
 
 TONES: Final = {"passed": ("good", "✓"), "failed": ("bad", "✗"), "invalid": ("warn", "!"), "interrupted": ("warn", "!")}
-FIDELITY_TONES: Final = {"valid": "good", "distorted": "warn", "invalid": "bad", "unmeasured": "quiet"}
+FIDELITY_TONES: Final = {
+    "valid": "good",
+    "distorted": "warn",
+    "invalid": "bad",
+    "unmeasured": "quiet",
+    "simulated": "quiet",
+}
 
 
 class Figure(NamedTuple):

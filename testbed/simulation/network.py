@@ -1,0 +1,125 @@
+"""Links in virtual time: a message takes its bytes over each link's rate, and the delay, after those before it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import Final, Protocol
+
+from testbed.core.errors import SpecError
+from testbed.schema.network.link import DIRECTIONS, Direction, Link
+from testbed.schema.network.routing import round_trip_nanoseconds
+from testbed.schema.network.topology import Topology
+
+_UNABLE: Final = ("loss", "duplicate", "reorder", "corrupt", "trace", "cut", "jitter")
+
+
+class Network(Protocol):
+    """What carries the messages of a simulation."""
+
+    def carry(self, source: str, target: str, size: int, now: float) -> float:
+        """When a message of ``size`` bytes that is sent ``now`` arrives; times are in seconds."""
+
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """The bytes that each link has carried, by direction."""
+
+
+class Channel:
+    """One direction of a link. ``bytes`` counts what it has carried."""
+
+    __slots__ = ("_delay", "_free", "_seconds", "bytes")
+
+    def __init__(self, direction: Direction) -> None:
+        self._seconds = 0.0 if math.isinf(direction.rate) else 8 / direction.rate  # for a byte
+        self._delay = direction.delay
+        self._free = 0.0
+        self.bytes = 0
+
+    def idle(self, size: int) -> float:
+        """The seconds that a message takes over the idle link."""
+        return size * self._seconds + self._delay
+
+    def carry(self, size: int, now: float) -> float:
+        """When a message arrives that comes to the link ``now``."""
+        self._free = max(now, self._free) + size * self._seconds
+        self.bytes += size
+        return self._free + self._delay
+
+
+class LinkNetwork:
+    """The links of a topology. ``overhead`` are the bytes that each message has besides its body, on each link."""
+
+    def __init__(self, topology: Topology, overhead: int = 0) -> None:
+        """Raises SpecError for links with properties that are not simulated."""
+        self._overhead = overhead
+        self._channels = {link.name: (Channel(link.up), Channel(link.down)) for link in topology.resolved_links}
+        self._around: defaultdict[str, list[tuple[str, int, Channel]]] = defaultdict(list)
+        for link in topology.resolved_links:
+            _refuse(link)
+            up, down = self._channels[link.name]
+            self._around[link.a].append((link.b, round_trip_nanoseconds(link), up))
+            self._around[link.b].append((link.a, round_trip_nanoseconds(link), down))
+        self._paths: dict[tuple[str, str], list[Channel]] = {}
+
+    def carry(self, source: str, target: str, size: int, now: float) -> float:
+        """When a message arrives. A message holds each link of its path from the time at which it is sent."""
+        for channel in self.path(source, target):
+            now = channel.carry(size + self._overhead, now)
+        return now
+
+    def idle(self, source: str, target: str, size: int) -> float:
+        """The seconds that a message takes over idle links."""
+        return sum(channel.idle(size + self._overhead) for channel in self.path(source, target))
+
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """The bytes that each link has carried, by direction."""
+        return {
+            name: {direction: channel.bytes for direction, channel in zip(DIRECTIONS, channels, strict=True)}
+            for name, channels in self._channels.items()
+        }
+
+    def path(self, source: str, target: str) -> list[Channel]:
+        """The channels of the path with the shortest round trip, then the fewest links, as nodes are routed."""
+        if (source, target) not in self._paths:
+            self._paths[source, target] = list(self._shortest(source, target))
+        return self._paths[source, target]
+
+    def _shortest(self, source: str, target: str) -> Iterator[Channel]:
+        """By Dijkstra's algorithm, which ends at the target: neighbours are found at once in a network of any size."""
+        reached: dict[str, tuple[str, Channel] | None] = {}
+        edge: list[tuple[int, int, int, str, tuple[str, Channel] | None]] = [(0, 0, 0, target, None)]
+        number = 0
+        while edge:
+            cost, steps, _, here, onward = heappop(edge)
+            if here in reached:
+                continue
+            reached[here] = onward
+            if here == source:
+                break
+            for there, length, _ in self._around[here]:
+                if there not in reached:
+                    number += 1
+                    entry = (here, self._channel(there, here))
+                    heappush(edge, (cost + length, steps + 1, number, there, entry))
+        while (onward := reached[source]) is not None:
+            source, channel = onward
+            yield channel
+
+    def _channel(self, source: str, target: str) -> Channel:
+        """The channel of the fastest link from one end to the other."""
+        return min(
+            (length, number, channel)
+            for number, (there, length, channel) in enumerate(self._around[source])
+            if there == target
+        )[2]
+
+
+def _refuse(link: Link) -> None:
+    usual = Direction()
+    for direction in (link.up, link.down):
+        for name in _UNABLE:
+            if getattr(direction, name) != getattr(usual, name):
+                raise SpecError.of(
+                    f"link {link.name}",
+                    f"`{name}` is not simulated; leave it out, or run the scenario with `testbed run`",
+                )
