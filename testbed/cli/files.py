@@ -47,7 +47,8 @@ def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
 @app.command(epilog="Example: `testbed topology geometric:nodes=20,radius=0.3,seed=7 --yaml my.yaml`")
 def topology(
     source: Annotated[
-        str, typer.Argument(help="A topology file, a .graphml file, or a recipe like geometric:nodes=20.")
+        str,
+        typer.Argument(help="A topology file, a GraphML, GML or JSON graph, or a recipe like geometric:nodes=20."),
     ],
     svg: Annotated[Path | None, typer.Option(help="Draw the topology into this file.")] = None,
     yaml: Annotated[Path | None, typer.Option(help="Write the topology as a topology file.")] = None,
@@ -56,7 +57,7 @@ def topology(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Draw a topology with each link's numbers; import one from GraphML, or generate one."""
+    """Draw a topology with each link's numbers; import a graph, or generate one."""
     from testbed.show.topologies.svg import draw
     from testbed.show.topologies.text import print_topology
     from testbed.topologies import source as sources

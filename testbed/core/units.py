@@ -98,6 +98,7 @@ BANDWIDTH = Quantity(
     },
     ambiguous={written: (f"{written.lower()}bit",) for written in ("k", "K", "m", "M", "g", "G")},
 )
+LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # below that, one frame takes more than ten seconds
 SIZE = Quantity(
     "size",
     {"B": 1, "kB": 1e3, "KiB": 2**10, "MB": 1e6, "MiB": 2**20, "GB": 1e9, "GiB": 2**30},

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from testbed.core.errors import SpecError
-from testbed.core.units import BANDWIDTH
+from testbed.core.units import BANDWIDTH, SHARE
 from testbed.models import zoo
 from testbed.schema.reading.document import read_value
 
@@ -20,21 +20,42 @@ _DEVICE_KEYS: Final = ("model", "device", "cpus", "memory", "context")
 
 
 @dataclass(frozen=True)
+class DraftDirection:
+    """One direction of a link: bandwidth in bit/s (None is unlimited), delay and jitter in seconds, and a share."""
+
+    bandwidth: float | None
+    delay: float
+    jitter: float = 0.0
+    loss: float = 0.0
+
+    def written(self) -> dict[str, str]:
+        """Its keys in a topology file."""
+        written = {} if self.bandwidth is None else {"bandwidth": BANDWIDTH.format(self.bandwidth)}
+        written["delay"] = _milliseconds(self.delay)
+        written |= {"jitter": _milliseconds(self.jitter)} if self.jitter else {}
+        return written | ({"loss": SHARE.format(self.loss)} if self.loss else {})
+
+
+@dataclass(frozen=True)
 class DraftLink:
-    """A link between two nodes: bandwidth in bit/s (None is unlimited) and delay in seconds in each direction."""
+    """A link between two nodes: ``up`` from ``a`` to ``b``, and ``down`` back."""
 
     a: str
     b: str
-    bandwidth: float | None
-    delay: float
+    up: DraftDirection
+    down: DraftDirection
+
+    @classmethod
+    def even(cls, a: str, b: str, bandwidth: float | None, delay: float) -> "DraftLink":
+        """A link whose directions are alike."""
+        direction = DraftDirection(bandwidth, delay)
+        return cls(a, b, direction, direction)
 
     @property
     def entry(self) -> dict[str, Any]:
         """The link as a topology file says it."""
-        entry: dict[str, Any] = {"endpoints": [self.a, self.b]}
-        if self.bandwidth is not None:
-            entry["bandwidth"] = BANDWIDTH.format(self.bandwidth)
-        return entry | {"delay": f"{round(self.delay * 1e3, 3):g}ms"}
+        up, down = self.up.written(), self.down.written()
+        return {"endpoints": [self.a, self.b], **(up if up == down else {"up": up, "down": down})}
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,7 @@ class Draft:
         file = StringIO()
         file.writelines(f"# {line}\n" for line in wrap(self.comment, 116))
         yaml = YAML()
-        yaml.width = 120
+        yaml.width = 200
         yaml.indent(mapping=2, sequence=4, offset=2)
         yaml.dump({key: value for key, value in written.items() if value}, file)
         return file.getvalue()
@@ -72,6 +93,10 @@ def read_device(written: str) -> dict[str, Any]:
             raise SpecError.of("--node", f"{part!r} must read KEY=VALUE, like cpus=0.2; the keys are {known}")
         said[key] = value if key in ("model", "device") else read_value("--node", value)
     return said
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1e3, 3):g}ms"
 
 
 def _in_a_line(values: Mapping[str, Any]) -> CommentedMap:

@@ -66,7 +66,7 @@ class Geometric(Recipe):
             (sorted(pair, key=order.__getitem__) for pair in graph.edges),
             key=lambda pair: (order[pair[0]], order[pair[1]]),
         )
-        links = [DraftLink(a, b, self.bandwidth, self.delay * _distance(places, a, b)) for a, b in pairs]
+        links = [DraftLink.even(a, b, self.bandwidth, self.delay * _distance(places, a, b)) for a, b in pairs]
         comment = (
             "A random geometric graph: devices scattered over a square, each linked with those near it, with delays "
             f"in proportion to the distance. Made by: testbed topology geometric:{_written(self)} --yaml FILE"
@@ -92,7 +92,9 @@ class ScaleFree(Recipe):
             chosen: set[int] = set()
             while len(chosen) < self.links:
                 chosen.add(draw.choice(ends))
-            links += [DraftLink(names[other], names[number], self.bandwidth, self.delay) for other in sorted(chosen)]
+            links += [
+                DraftLink.even(names[other], names[number], self.bandwidth, self.delay) for other in sorted(chosen)
+            ]
             ends += [*chosen, *[number] * self.links]
         comment = (
             "A scale-free graph: each device links with earlier ones in proportion to their links, so that a few have "

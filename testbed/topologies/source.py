@@ -1,4 +1,4 @@
-"""Reads a topology from a topology file, a GraphML file or a recipe."""
+"""Reads a topology from a topology file, a graph of another project, or a recipe."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +11,14 @@ from testbed.schema.network.topology import Topology
 from testbed.schema.reading.document import Document
 from testbed.topologies.draft import Draft, read_device
 from testbed.topologies.generate import generate, is_recipe
-from testbed.topologies.graphml import read_graphml
+from testbed.topologies.graph_files import FORMATS
+from testbed.topologies.imported import read_import
 
 
 def load(source: str, node: str, yaml: Path | None) -> Topology:
     """The topology of ``source``; raises SpecError.
 
-    Only a topology from GraphML or a recipe takes ``node``, keys of each node like ``model=zoo/alpha,cpus=0.2``, and is
+    Only an imported or generated topology takes ``node``, keys of each node like ``model=zoo/alpha,cpus=0.2``, and is
     written to ``yaml``.
     """
     draft = _draft(source)
@@ -25,7 +26,7 @@ def load(source: str, node: str, yaml: Path | None) -> Topology:
         for option, value in {"--node": node, "--yaml": yaml}.items():
             if value:
                 raise SpecError.of(option, f"{source} is a topology file already; edit it")
-        return Document.load(Path(source)).parse(Topology)
+        return _topology_file(Path(source)).parse(Topology)
     text = draft.yaml(read_device(node))
     topology = Document(Path(source), YAML(typ="rt").load(text)).parse(Topology)
     if yaml is not None:
@@ -36,7 +37,18 @@ def load(source: str, node: str, yaml: Path | None) -> Topology:
 def _draft(source: str) -> Draft | None:
     if is_recipe(source):
         return generate(source)
-    return read_graphml(Path(source)) if source.endswith(".graphml") else None
+    return read_import(Path(source))
+
+
+def _topology_file(path: Path) -> Document:
+    try:
+        document = Document.load(path)
+    except SpecError as error:
+        reason = error.problems[0].message
+        raise SpecError.of(path, f"is neither a topology file ({reason}) nor a graph in {FORMATS}") from None
+    if "nodes" not in document.data:
+        raise SpecError.of(path, f"has no `nodes`, so it is no topology file, and it is no graph in {FORMATS}")
+    return document
 
 
 def write(option: str, path: Path, text: str) -> None:

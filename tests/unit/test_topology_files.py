@@ -15,14 +15,22 @@ from testbed.schema.network.shape import presets
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.document import Document
 from testbed.show.topologies.svg import draw
+from testbed.topologies.attributes import great_circle
+from testbed.topologies.draft import Draft
 from testbed.topologies.generate import generate
-from testbed.topologies.graphml import great_circle, read_graphml
+from testbed.topologies.imported import read_import
 from testbed.topologies.source import load
 
 PROJECT = Path(__file__).parents[2]
 READY_MADE = sorted((PROJECT / "topologies").glob("*.yaml"))
 BACKBONE = PROJECT / "topologies" / "backbone.graphml"
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _imported(path: Path) -> Draft:
+    draft = read_import(path)
+    assert draft is not None
+    return draft
 
 
 def _topology(*arguments: str) -> tuple[int, str]:
@@ -113,12 +121,12 @@ def test_whatever_the_radius_all_devices_are_connected(radius: float) -> None:
 
 
 def test_an_import_takes_delays_from_the_map_and_bandwidths_from_the_file() -> None:
-    draft = read_graphml(BACKBONE)
+    draft = _imported(BACKBONE)
     assert draft.nodes == ["lisboa", "madrid", "paris", "zurich", "milano", "wien", "krakow", "kobenhavn"]
     links = {(link.a, link.b): link for link in draft.links}
-    assert links["lisboa", "madrid"].bandwidth == 1e9
+    assert links["lisboa", "madrid"].up.bandwidth == 1e9
     # 503 km, at two thirds of the speed of light.
-    assert links["lisboa", "madrid"].delay == pytest.approx(503e3 / 2e8, rel=0.01)
+    assert links["lisboa", "madrid"].up.delay == pytest.approx(503e3 / 2e8, rel=0.01)
 
 
 def test_distances_on_the_earth() -> None:
@@ -170,10 +178,11 @@ def test_imported_names_are_valid_and_their_own(tmp_path: Path) -> None:
 
 def test_parallel_links_become_one_and_what_is_apart_is_left_out_and_said(tmp_path: Path) -> None:
     path = _graphml(tmp_path, ["a", "b", "c", "far"], [(0, 1, 1e9), (1, 0, 5e8), (1, 2, None), (2, 2, 1e9)])
-    draft = read_graphml(path)
+    draft = _imported(path)
     assert draft.nodes == ["a", "b", "c"]
-    assert [(link.a, link.b, link.bandwidth) for link in draft.links] == [("a", "b", 1.5e9), ("b", "c", None)]
+    assert [(link.a, link.b, link.up.bandwidth) for link in draft.links] == [("a", "b", 1.5e9), ("b", "c", None)]
     assert "Left out: 1 node not connected" in draft.comment
+    assert "1 link merged with parallel ones" in draft.comment
     assert "The bandwidth of 1 link is not known" in draft.comment
 
 
@@ -181,6 +190,12 @@ def test_parallel_links_become_one_and_what_is_apart_is_left_out_and_said(tmp_pa
     ("arguments", "sentence"),
     [
         (["none.yaml"], "there is no such file"),
+        (["net.dot"], "is neither a topology file (must hold keys and values"),
+        (
+            ["net.json"],
+            "has no `nodes`, so it is no topology file, and it is no graph in GraphML",
+        ),
+        (["cut.gml"], "is not GML: "),
         (["none.graphml"], "there is no such file"),
         (["bad.graphml"], "is not GraphML"),
         (["foreign.graphml"], "is not GraphML: unknown encoding: utf-0"),
@@ -198,6 +213,9 @@ def test_what_cannot_be_drawn_gets_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("net.dot").write_text("digraph { a -> b }")
+    Path("net.json").write_text('{"graph": {}}')
+    Path("cut.gml").write_text("graph [ node [ id 0 ")
     Path("bad.graphml").write_text("<graphml>")
     Path("foreign.graphml").write_text('<?xml version="1.0" encoding="utf-0"?><graphml/>')
     Path("empty.graphml").write_text(GRAPHML.format(""))

@@ -8,7 +8,7 @@ defaults. The most specific place counts:
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from itertools import chain
@@ -34,18 +34,17 @@ from ruamel.yaml import YAML
 from testbed.core.errors import Problem, SpecError
 from testbed.core.input_files import input_file
 from testbed.core.spec import Spec
-from testbed.core.units import BANDWIDTH, DURATION, PACKETS, SIZE, Delay, Quantity, Share
+from testbed.core.units import BANDWIDTH, DURATION, LINK_BANDWIDTH, PACKETS, SIZE, Delay, Quantity, Share
 from testbed.schema.network.link import Direction, DirectionName, Jitter, Loss, Queue
 from testbed.schema.network.link_trace import read_trace
 from testbed.schema.reading.document import read_value
 from testbed.schema.reading.explain import dotted, explain
 
 _UNLIMITED = "unlimited"
-_LINK_BANDWIDTH = replace(BANDWIDTH, least=1e3)  # bit/s; below that, one frame takes more than ten seconds
 
 
 def _read_bandwidth(written: object) -> float:
-    return math.inf if written == _UNLIMITED else _LINK_BANDWIDTH.parse(written)
+    return math.inf if written == _UNLIMITED else LINK_BANDWIDTH.parse(written)
 
 
 def _write_bandwidth(bandwidth: float) -> str:
