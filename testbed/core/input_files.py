@@ -54,3 +54,15 @@ def input_files(value: object) -> Iterator[Path]:
         case list() | tuple():
             for item in value:
                 yield from input_files(item)
+
+
+def relocated(written: Any, places: Mapping[str, str]) -> Any:
+    """A dumped part of a scenario in which ``places`` has other paths for files, by their absolute ones."""
+    match written:
+        case dict():
+            return {key: relocated(value, places) for key, value in written.items()}
+        case list():
+            return [relocated(value, places) for value in written]
+        case str():
+            return places.get(written, written)
+    return written

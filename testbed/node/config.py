@@ -26,6 +26,9 @@ MODEL = Path("/model.gguf")
 """The model, or the stage of one that a node of a ring holds; the head of a ring has the front besides."""
 
 FRONT = Path("/front.gguf")
+INPUTS = Path("/inputs")
+"""The folder of files that the node's pattern reads, each by its number among them."""
+
 WITHOUT = Path("/without")
 """The folder with the stages that a node of a ring holds if another is lost, by that one's name."""
 

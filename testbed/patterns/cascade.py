@@ -30,7 +30,7 @@ class Cascade(Vertical):
     accept: Acceptance = Field(description="the rule by which the answer of a stage that is not the last is accepted")
 
     def calls(self, owner: Surroundings) -> tuple[int, int] | None:
-        """At least those of the first stage and of its judgement, at most those of all stages.
+        """At least those of the first stage and of its judgement, at most those of all; under `policy: all` all.
 
         A budget, privacy and outages can leave the first stage out.
         """
@@ -42,7 +42,8 @@ class Cascade(Vertical):
         most = sum(most for _, most in known) + checks * (len(known) - 1)
         if self.privacy or self.outage or self.budget.limits != type(self.budget)().limits:
             return min(least for least, _ in known), most
-        return known[0][0] + (checks if len(known) > 1 else 0), most
+        asked = known if self.asks_all else known[:1]
+        return sum(least for least, _ in asked) + (checks if len(known) > 1 else 0), most
 
     def mistakes(self, nodes: Mapping[str, Surroundings], owners: Sequence[str]) -> Iterator[Mistake]:
         """What in these options does not fit ``nodes``."""
@@ -79,6 +80,7 @@ class Cascade(Vertical):
             to, reason = (here, "accepted") if accepted else (onward, "not accepted")
             owner.decide(to, source=here, score=score, threshold=threshold, reason=reason)
             if accepted:
+                await self.ask_besides(range(number + 1, len(self.stages)), owner, limits)
                 return Answer(reply.text, reply.votes)
             rank = float("-inf") if score is None else score
             if best is None or rank > best[0]:
@@ -93,6 +95,8 @@ class Cascade(Vertical):
         try:
             if self.accept.signal == "verify":
                 return await self._verified(number, reply, owner, limits)
+            if self.accept.signal == "router":
+                return self.accept.sufficiency(limits.prompt.text, reply)
             return reply.signal(self.accept.signal)
         except JobError as error:
             here = self.place(number, owner)

@@ -12,13 +12,15 @@ from pyroute2 import NetlinkError
 
 from testbed.core.clock import REAL_TIME
 from testbed.core.errors import SpecError
+from testbed.core.input_files import input_files, relocated
 from testbed.core.units import DURATION
 from testbed.faults.api import Condition
 from testbed.host.capacity import threads
 from testbed.host.image import packages_of, reference_inside
 from testbed.host.namespace import Namespace
+from testbed.node import config as places
 from testbed.node.config import NodeConfig, PeerFacts
-from testbed.patterns.base import PATTERNS, patterns_in
+from testbed.patterns.base import PATTERNS, Pattern, patterns_in
 from testbed.schema.network.link import DirectionName, Link
 from testbed.schema.network.node import NODE_KINDS, AgentNode, ModelNode, Node
 from testbed.world import companion
@@ -157,11 +159,12 @@ class World:
         return {name: started[name] for name in self.plan.scenario.topology.nodes}
 
     def _planned(self, name: str, node: Node) -> PlannedNode:
-        config = self._configuration(name, node) if isinstance(node, AgentNode) else None
+        inputs = _inputs(self.plan.scenario.pattern_of(name))
+        config = self._configuration(name, node, inputs) if isinstance(node, AgentNode) else None
         files = self.plan.holdings[name].files if name in self.plan.holdings else {}
-        return PlannedNode(name, node, self.plan.devices.get(name), config, files)
+        return PlannedNode(name, node, self.plan.devices.get(name), config, {**files, **inputs})
 
-    def _configuration(self, name: str, node: AgentNode) -> NodeConfig:
+    def _configuration(self, name: str, node: AgentNode, inputs: Mapping[Path, Path]) -> NodeConfig:
         scenario, device = self.plan.scenario, self.plan.devices.get(name)
         address = addresses(scenario.topology)
         pattern = scenario.pattern_of(name)
@@ -175,7 +178,7 @@ class World:
             peers={other: PeerFacts.of(scenario.peer(name, other)) for other in (name, *scenario.neighbours(name))},
             packages={name: version for origin in origins.values() for name, version in packages_of(origin).items()},
             pattern_classes={kind: reference_inside(origin) for kind, origin in origins.items()},
-            pattern=pattern,
+            pattern=_inside(pattern, inputs),
             queue=scenario.queue,
             chat=scenario.chat.at(name),
             retry=scenario.retry,
@@ -220,6 +223,18 @@ def explained(what: str) -> Iterator[None]:
         yield
     except (DockerException, NetlinkError, OSError, RuntimeError) as error:
         raise WorldError(f"{what}: {error}") from error
+
+
+def _inputs(pattern: Pattern) -> dict[Path, Path]:
+    """The files that a pattern reads, by where they lie inside a node."""
+    return {places.INPUTS / str(number): path for number, path in enumerate(dict.fromkeys(input_files(pattern)))}
+
+
+def _inside(pattern: Pattern, inputs: Mapping[Path, Path]) -> Pattern:
+    """``pattern`` as a node has it, where its files lie elsewhere."""
+    moved = {str(path): str(inside) for inside, path in inputs.items()}
+    written = relocated(pattern.model_dump(mode="json", exclude_none=True), moved)
+    return type(pattern).model_validate(written) if inputs else pattern
 
 
 async def _ready(node: NodeHandle) -> None:

@@ -2,25 +2,30 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from testbed.core.input_files import InputFile
 from testbed.core.spec import Spec
 from testbed.patterns.base import Mistake, Pattern
 from testbed.patterns.participant import Completion, JobError
 from testbed.patterns.signals import RANGES, WORDS, signal_of
+from testbed.patterns.vertical.routers.router import Router
 from testbed.patterns.vertical.stages import Delegation
 
-AcceptanceSignal = Literal["word", "mean", "p10", "first", "votes", "verify"]
+AcceptanceSignal = Literal["word", "mean", "p10", "first", "votes", "verify", "router"]
 
 _RANGES: Final[Mapping[AcceptanceSignal, tuple[float, float]]] = {
     **dict(RANGES.items()),
     "votes": (0.0, 1.0),
     "verify": (0.0, 1.0),
+    "router": (0.0, 1.0),
 }
 
-_OF_NODES: Final = ("word", "mean", "p10", "first", "verify")
+_OF_NODES: Final = ("word", "mean", "p10", "first", "verify", "router")
 _OF_PATTERNS: Final = ("word", "votes")
 _OF_DELEGATIONS: Final = ("word",)
 
@@ -42,6 +47,17 @@ class Acceptance(Spec):
         description="the least signal that is accepted: one for all stages, or one for each but the last"
     )
     times: int = Field(3, ge=1, le=20, description="of verify: how many times a node judges its own answer")
+    router: InputFile | None = Field(None, description="of router: the file that `testbed router fit` made")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Acceptance":
+        if (self.signal == "router") != (self.router is not None):
+            raise ValueError("`router` is the file of the signal `router`; write both or neither")
+        return self
+
+    @cached_property
+    def _router(self) -> Router:
+        return Router.load(Path(self.router or ""))
 
     def threshold(self, stage: int) -> float:
         """The least signal with which the answer of ``stage``, counted from 0, is accepted."""
@@ -51,6 +67,13 @@ class Acceptance(Spec):
     def checks(self) -> int:
         """How many calls it takes to judge an answer."""
         return self.times if self.signal == "verify" else 0
+
+    def sufficiency(self, text: str, reply: "Reply") -> float:
+        """The signal ``router``: the probability that the last stage would not be the only one that is right.
+
+        Raises JobError where the reply has no log-probabilities that the router reads.
+        """
+        return 1.0 - self._router.score(text, reply.as_completion)
 
     def mistakes(self, stages: Sequence[str | Delegation | Pattern]) -> Iterator[Mistake]:
         """What does not fit ``stages``, the last of which is accepted in any case."""
@@ -68,6 +91,16 @@ class Acceptance(Spec):
                 what = _called(stage)
                 yield ("signal",), f"{what} cannot deliver `{self.signal}`; it has {', '.join(able)}"
                 return
+        if self.signal == "router":
+            yield from self._router_mistakes(len(stages))
+
+    def _router_mistakes(self, stages: int) -> Iterator[Mistake]:
+        if stages != 2:
+            yield ("signal",), f"{stages} stages; a router knows two, the weak one and the strong one"
+        try:
+            _ = self._router
+        except ValueError as error:
+            yield ("router",), str(error)
 
 
 def deliverable(stage: str | Delegation | Pattern) -> Sequence[str]:
@@ -105,6 +138,11 @@ class Reply:
             if self.votes is None:
                 raise JobError("nobody voted on this answer, so it has no `votes`")
             return self.votes
-        if name == "verify":
-            raise JobError("`verify` takes calls of its own")
-        return signal_of(self.completion or Completion(self.text, 0, 0, True), name)
+        if name == "verify" or name == "router":  # noqa: PLR1714  # mypy narrows no membership
+            raise JobError(f"`{name}` takes more than the answer")
+        return signal_of(self.as_completion, name)
+
+    @property
+    def as_completion(self) -> Completion:
+        """The answer as a completion, of which a pattern's has the text alone."""
+        return self.completion or Completion(self.text, 0, 0, True)

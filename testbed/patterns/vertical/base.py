@@ -1,6 +1,6 @@
 """The base of patterns over tiers: their options, and how a stage is asked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -29,6 +29,9 @@ class Vertical(Pattern):
     budget: BudgetOptions = BudgetOptions()
     privacy: PrivacyOptions | None = None
     outage: OutageOptions | None = None
+    policy: Literal["chosen", "all"] = Field(
+        "chosen", description="which stages answer a prompt: those that the rule chooses, or all, to fit a router on"
+    )
 
     @cached_property
     def _watch(self) -> Watch:
@@ -115,6 +118,19 @@ class Vertical(Pattern):
             return Reply(await participant.delegate(prompt, peer))
         completion = await participant.complete(Call.of(prompt.text), peer)
         return Reply(completion.text, completion)
+
+    @property
+    def asks_all(self) -> bool:
+        """Whether every stage answers every prompt."""
+        return self.policy == "all"
+
+    async def ask_besides(self, numbers: Iterable[int], owner: Participant, limits: Limits) -> None:
+        """Under ``policy: all``, have these stages answer, too. What they say is recorded and does not count."""
+        for number in numbers if self.asks_all else ():
+            try:
+                await self.ask(number, owner, limits)
+            except JobError as error:
+                owner.decide(self.place(number, owner), reason=f"no answer beside the one that counts: {error}")
 
     def participant(self, number: int, owner: Participant, limits: Limits) -> LimitedParticipant:
         """The owner as the stage ``number`` sees it."""

@@ -1,0 +1,1 @@
+"""Routers, fitted and judged from run directories."""

@@ -1,0 +1,82 @@
+"""Prompts of runs that a weak and a strong stage both answered, under ``policy: all``."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.analysis.events import Event
+from testbed.analysis.measurements import Measurements
+from testbed.analysis.recorded import RunFiles, run_directories, whole_run
+from testbed.core.errors import SpecError
+from testbed.patterns.participant import Completion, JobError, LogProbabilities
+from testbed.patterns.vertical.routers.features import numbers_of_answer
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt, what the weak stage answered, and how right the weak and the strong stage were, from 0 to 1."""
+
+    text: str
+    answer: Completion
+    weak: float
+    strong: float
+
+    @property
+    def gain(self) -> bool:
+        """Whether the strong stage alone was right."""
+        return self.strong > self.weak
+
+
+def examples(runs: Iterable[Path]) -> list[Example]:
+    """The examples in run directories, each prompt text once; raises SpecError where a directory has none."""
+    found: dict[str, Example] = {}
+    for given in runs:
+        here = [example for directory in run_directories(given) for example in _of_run(directory)]
+        if not here:
+            raise SpecError.of(
+                given,
+                "has no prompt that two stages answered and the scorer judged; run the scenario of a route or cascade "
+                "with two stages and --set pattern.policy=all",
+            )
+        found |= {example.text: example for example in here}
+    return list(found.values())
+
+
+def readable(known: Sequence[Example]) -> bool:
+    """Whether every weak answer has the numbers that a router can read."""
+    try:
+        return all(numbers_of_answer(example.answer) for example in known)
+    except JobError:
+        return False
+
+
+def _of_run(directory: Path) -> Iterator[Example]:
+    with whole_run(directory):
+        measured = RunFiles.load(directory).measured
+        said = {event["job"]: event for event in measured.of("end") if "text" in event}
+        for prompt, opinions in _judged(measured).items():
+            if len(opinions) == 2 and opinions[0]["layer"] < opinions[1]["layer"]:
+                weak, strong = opinions
+                answer = _completion(said[weak["job"]])
+                yield Example(measured.prompts[prompt]["text"], answer, weak["value"], strong["value"])
+
+
+def _judged(measured: Measurements) -> dict[str, list[Event]]:
+    """The judged answers of each prompt, the weakest stage's first."""
+    found: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in measured.of("opinion"):
+        if event["value"] is not None and event["prompt"] in measured.prompts:
+            found[event["prompt"]].append(event)
+    return {prompt: sorted(events, key=lambda event: event["layer"]) for prompt, events in found.items()}
+
+
+def _completion(end: Event) -> Completion:
+    logprobs = end.get("logprobs")
+    return Completion(
+        end["text"],
+        end["prompt_tokens"],
+        end["tokens"],
+        end["stopped"],
+        None if logprobs is None else LogProbabilities(**logprobs),
+    )

@@ -1,0 +1,91 @@
+"""The verbs about learned routers."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from testbed.cli.console import err, out
+from testbed.cli.options import AsJson
+from testbed.core.errors import SpecError
+
+app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True)
+
+Runs = Annotated[
+    list[Path],
+    typer.Argument(help="Run directories, or directories that hold some, of `policy: all`.", show_default=False),
+]
+
+
+@app.callback()
+def routers() -> None:
+    """Fit routers on runs in which every stage answered every prompt, and judge them on others."""
+
+
+@app.command("fit", epilog="Example: `testbed router fit runs/calibration --out router.json`")
+def fit(
+    runs: Runs,
+    file: Annotated[Path, typer.Option("--out", help="File of the router.", show_default=False)],
+    features: Annotated[
+        Literal["prompt", "answer", "length"],
+        typer.Option(help="What it reads: the prompt; with the weak stage's answer, for a cascade; its length alone."),
+    ] = "prompt",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the hash and of the cross-validation.")] = 0,
+) -> None:
+    """Fit a router: the probability that the strong stage is right on a prompt and the weak one wrong."""
+    from testbed.analysis.routing.examples import examples, readable
+    from testbed.analysis.routing.fitting import fit as fitted
+
+    known = examples(runs)
+    gains = sum(example.gain for example in known)
+    if not 0 < gains < len(known) or len(known) < 20:
+        raise SpecError.of(
+            "router fit",
+            f"{gains} of {len(known)} prompts are right by the strong stage alone; it takes 20 prompts, "
+            "some that are and some that are not",
+        )
+    if features == "answer" and not readable(known):
+        raise SpecError.of("--features", "the weak stage's answers have no log-probabilities; fit on the prompt")
+    router = fitted(known, features, seed)
+    try:
+        file.write_text(router.model_dump_json(), encoding="utf-8")
+    except OSError as error:
+        raise SpecError.of("--out", f"{file} cannot be written: {error.strerror}") from None
+    out.print(
+        f"{file}: fitted on {len(known)} prompts, {gains} of which are right by the strong stage alone",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command("evaluate", epilog="Example: `testbed router evaluate router.json runs/held-out`")
+def evaluate(
+    file: Annotated[Path, typer.Argument(metavar="ROUTER", help="A file of `router fit`.", show_default=False)],
+    runs: Runs,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a router on the prompts of runs that it was not fitted on."""
+    from testbed.analysis.routing.evaluation import evaluate as evaluated
+    from testbed.analysis.routing.evaluation import held_out
+    from testbed.analysis.routing.examples import examples, readable
+    from testbed.patterns.vertical.routers.router import Router
+    from testbed.show.routers import print_evaluation
+
+    try:
+        router = Router.load(file)
+    except ValueError as error:
+        raise SpecError.of("router evaluate", str(error)) from None
+    known = examples(runs)
+    new = held_out(router, known)
+    if not new:
+        raise SpecError.of("router evaluate", "the router was fitted on every prompt of these runs; name others")
+    if router.reads_answers and not readable(new):
+        raise SpecError.of("router evaluate", "the router reads log-probabilities, which these answers lack")
+    if len(new) < len(known) and not as_json:
+        err.print(f"left out {len(known) - len(new)} prompts that the router was fitted on")
+    judged = evaluated(router, new)
+    if as_json:
+        out.print_json(json.dumps(judged.as_dict()))
+    else:
+        print_evaluation(judged, out)
