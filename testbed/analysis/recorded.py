@@ -21,6 +21,7 @@ from pydantic import ConfigDict
 from testbed.analysis.events import Event
 from testbed.analysis.faults import FaultRecord
 from testbed.analysis.measurements import Measurements, Metrics
+from testbed.analysis.settings import settings_of
 from testbed.core.errors import SpecError
 from testbed.core.registry import is_built_in
 from testbed.schema.metric import Traits
@@ -70,6 +71,8 @@ class RecordedRun:
     traits: Mapping[str, Traits] = field(default_factory=dict)
     host: str = ""
     """The name of the host that played the run."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What its scenario says, by key."""
 
     @classmethod
     def load(cls, path: Path) -> "RecordedRun":
@@ -89,6 +92,7 @@ class RecordedRun:
                 fidelity=run.summary["fidelity"]["verdict"],
                 traits=run.traits,
                 host=host_of(run.manifest),
+                settings=settings_of(run.scenario),
             )
 
 
@@ -102,8 +106,10 @@ class RunFiles:
     measured: Measurements
     samples: Any
     """The Arrow table of ``samples.parquet``."""
+    scenario: Mapping[str, Any]
+    """The content of ``scenario.yaml``, whose parts can be of kinds that are not installed."""
     topology: Topology
-    """The topology of ``scenario.yaml``, whose other parts can be of kinds that are not installed."""
+    """The topology of the scenario."""
 
     @classmethod
     def load(cls, path: Path) -> "RunFiles":
@@ -111,13 +117,15 @@ class RunFiles:
         manifest = load_manifest(path)
         lines = (path / "events.jsonl").read_text(encoding="utf-8").splitlines()
         samples = pyarrow.parquet.read_table(path / "samples.parquet")
-        topology = _topology(Document.load(path / "scenario.yaml").data["topology"], path)
+        scenario = Document.load(path / "scenario.yaml").data
+        topology = _topology(scenario["topology"], path)
         return cls(
             path,
             summary=json.loads((path / SUMMARY).read_text(encoding="utf-8")),
             manifest=manifest,
             measured=Measurements([json.loads(line) for line in lines], _memory_peaks(samples), nodes=topology.nodes),
             samples=samples,
+            scenario=scenario,
             topology=topology,
         )
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from testbed.analysis.comparison.changes import Comparison
 from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited, scattered
+from testbed.analysis.settings import Difference
 from testbed.analysis.summary import Summary
 from testbed.core.units import readable, with_margin
 from testbed.schema.metric import unit_of
@@ -21,6 +22,9 @@ from testbed.show.terminal import FIDELITY_STYLES, VERDICT_STYLES
 
 _SWEPT: Final = ("accuracy", "latency.mean", "queue.mean")
 """The metrics of a sweep that are shown; its files have all."""
+
+_DIFFERENCES: Final = 12
+"""How many keys that differ between two scenarios are shown."""
 
 _CHANGE_STYLES: Final = {
     "better": "green",
@@ -142,11 +146,15 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the metrics side by side, and the runs that they come from."""
     style = "bold red" if comparison.regressions else ""
     console.print(Text.assemble((comparison.scenario, "bold"), "  ", (comparison.found, style)))
+    _print_differences(comparison.differences, console)
     table = _table("metric", "base", "new", "change", "")
-    for change in comparison.changes:
+    known = [change for change in comparison.changes if not (change.base is None and change.new is None)]
+    for change in known:
         values = ["–" if value is None else readable(value, change.traits.unit) for value in (change.base, change.new)]
-        table.add_row(change.metric, *values, change.extent, Text(change.verdict, _CHANGE_STYLES[change.verdict]))
+        table.add_row(change.metric, *values, change.extent, Text(change.judged, _CHANGE_STYLES[change.verdict]))
     console.print(table)
+    if absent := len(comparison.changes) - len(known):
+        console.print(Text(f"  {absent} metrics have no value on either side", "dim"))
     runs = f"{len(comparison.base)} and {len(comparison.new)} runs"
     console.print(Text(f"  {runs}, {comparison.pairing}; resampled: {comparison.resampled}", "dim"))
     if comparison.apart:
@@ -157,6 +165,18 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(
                 Text(f"  {distorted} {name} runs are distorted: times are compared over five runs or more", "yellow")
             )
+
+
+def _print_differences(differences: Sequence[Difference], console: Console) -> None:
+    """What the sides say differently, key by key."""
+    if not differences:
+        console.print(Text("  both sides play the same: no key of the scenarios differs", "dim"))
+        return
+    console.print(Text("  what differs between the scenarios:"))
+    for difference in differences[:_DIFFERENCES]:
+        console.print(Text(f"    {difference}", "bold"), soft_wrap=True)
+    if (left := len(differences) - _DIFFERENCES) > 0:
+        console.print(Text(f"    and {left} keys more, which --json lists", "dim"))
 
 
 def print_standing(runs: Sequence[tuple[str, str, str, str, str]], console: Console) -> None:

@@ -99,6 +99,47 @@ def test_a_busy_host_is_mentioned(compare: Compare, tmp_path: Path) -> None:
     assert (outcome.code, "  1 base runs are distorted" in outcome.out) == (0, True)
 
 
+def _renamed(directory: Path, name: str) -> Path:
+    summary = directory / "summary.json"
+    summary.write_text(summary.read_text().replace("simulated", name))
+    return directory
+
+
+def test_what_differs_is_said_first_key_by_key(compare: Compare, tmp_path: Path) -> None:
+    base, new = write_run(tmp_path / "base", STEADY), write_run(tmp_path / "new", STEADY)
+    assert "no key of the scenarios differs" in compare(base, new).out
+    written = (
+        "name: other\nseed: 9\npattern: {kind: gossip-moa, proposers: 3}\n"
+        "topology: {name: x, nodes: {a: {model: zoo/alpha, cpus: 0.6, memory: 160MiB}, b: {model: zoo/beta, cpus: 0.1, "
+        "memory: 160MiB}}, links: [{endpoints: [a, b], delay: 5ms}]}\n"
+    )
+    (new / "scenario.yaml").write_text(written)
+    (base / "scenario.yaml").write_text(written.replace("0.6", "0.3").replace("5ms", "9ms").replace("proposers: 3", ""))
+    lines = [line.strip() for line in compare(base, new).out.splitlines()]
+    told = lines.index("what differs between the scenarios:")
+    assert set(lines[told + 1 : told + 4]) == {
+        "pattern.proposers: – → 3",
+        "nodes.a.cpus: 0.3 → 0.6",
+        "links.a-b.delay: 9ms → 5ms",
+    }
+    assert told < next(number for number, line in enumerate(lines) if line.startswith("metric"))
+    (compared,) = json.loads(compare(base, new, "--json").out)
+    assert compared["differences"]["nodes.a.cpus"] == {"base": "0.3", "new": "0.6"}
+
+
+def test_runs_of_two_names_are_compared(compare: Compare, tmp_path: Path) -> None:
+    base, new = write_run(tmp_path / "base", STEADY), _renamed(write_run(tmp_path / "new", SLOWER), "slower")
+    outcome = compare(base, new)
+    assert outcome.code == 1
+    assert outcome.out.startswith("simulated → slower")
+
+
+def test_a_metric_that_is_not_tested_shows_its_change_and_says_why(compare: Compare, tmp_path: Path) -> None:
+    base, new = write_run(tmp_path / "base", STEADY[:3]), write_run(tmp_path / "new", SLOWER[:3])
+    (line,) = [line for line in compare(base, new).out.splitlines() if "latency.mean" in line]
+    assert line.split()[-8:] == ["+30", "%", "not", "tested:", "3", "of", "5", "observations"]
+
+
 def _refusal(compare: Compare, *arguments: str | Path) -> str:
     outcome = compare(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
@@ -111,10 +152,8 @@ def test_what_is_no_run_directory_is_refused(compare: Compare, tmp_path: Path) -
     assert "nowhere: there is no such directory" in _refusal(compare, good, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "empty: holds no run" in _refusal(compare, tmp_path / "empty", good)
-    other = write_run(tmp_path / "other", STEADY)
-    summary = other / "summary.json"
-    summary.write_text(summary.read_text().replace("simulated", "another"))
-    assert "no scenario was played" in _refusal(compare, good, other)
+    others = [_renamed(write_run(tmp_path / "others" / name, STEADY), name) for name in ("one", "two")]
+    assert "no scenario was played" in _refusal(compare, good, others[0].parent)
     invalid = write_run(tmp_path / "invalid", STEADY, verdict="invalid")
     assert "no scenario was played to its end, and validly, on both sides" in _refusal(compare, good, invalid)
 

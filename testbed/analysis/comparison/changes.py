@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 
 from testbed.analysis.comparison.bootstrap import SPEED, Resampled, interval
 from testbed.analysis.recorded import INFERENCE, RecordedRun, telling
+from testbed.analysis.settings import Difference, differences
 from testbed.core.errors import SpecError
 from testbed.core.units import readable
 from testbed.schema.metric import Traits
@@ -58,6 +59,8 @@ class Change:
     interval: tuple[float, float] | None
     verdict: Verdict
     traits: Traits
+    untested: str = ""
+    """Why it was not tested; empty if it was."""
 
     @property
     def relative(self) -> tuple[float, float] | None:
@@ -80,6 +83,11 @@ class Change:
     def _is_share(self) -> bool:
         return self.traits.unit == "%"
 
+    @property
+    def judged(self) -> str:
+        """The verdict, with the reason if it was not tested."""
+        return f"{self.verdict}: {self.untested}" if self.untested else self.verdict
+
     def __str__(self) -> str:
         was, now = (readable(value, self.traits.unit) for value in (self.base or 0.0, self.new or 0.0))
         return f"{self.metric}: {self.verdict}, was {was} in the baseline, is {now} ({self.extent})"
@@ -87,7 +95,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The changes of all metrics between two sets of runs of one scenario."""
+    """The changes of all metrics between two sets of runs, and what their scenarios say differently."""
 
     scenario: str
     base: Sequence[RecordedRun]
@@ -95,6 +103,11 @@ class Comparison:
     paired: bool
     margin: float
     changes: Sequence[Change]
+
+    @property
+    def differences(self) -> list[Difference]:
+        """What the scenarios of the two sides say differently, besides the seed and what is expected."""
+        return differences([run.settings for run in self.base], [run.settings for run in self.new])
 
     @property
     def regressions(self) -> list[Change]:
@@ -105,6 +118,8 @@ class Comparison:
     def found(self) -> str:
         """How many metrics are worse, better and different, in words."""
         verdicts = [change.verdict for change in self.changes]
+        if set(verdicts) == {"not tested"}:
+            return "nothing could be tested"
         counts = [(verdicts.count(verdict), verdict) for verdict in ("worse", "better", "different")]
         return ", ".join(f"{count} {verdict}" for count, verdict in counts if count) or "no difference found"
 
@@ -137,6 +152,7 @@ class Comparison:
             "new": [str(run.path) for run in self.new],
             "paired": self.paired,
             "apart": self.apart,
+            "differences": {found.key: {"base": found.base, "new": found.new} for found in self.differences},
             "resampled": self.resampled,
             "margin": self.margin,
             "alarm": ALARM,
@@ -146,6 +162,7 @@ class Comparison:
                     "new": change.new,
                     "interval": change.interval,
                     "verdict": change.verdict,
+                    "untested": change.untested or None,
                 }
                 for change in self.changes
             },
@@ -155,11 +172,15 @@ class Comparison:
 def compare_scenarios(
     base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: float = MARGIN
 ) -> list[Comparison]:
-    """Compare runs scenario by scenario; raises SpecError if the sides share no scenario.
+    """Compare runs scenario by scenario; raises SpecError if there is nothing to compare.
 
-    Runs that were invalid or interrupted are left out, and so are scenarios that only one side has.
+    Runs that were invalid or interrupted are left out, and so are scenarios that only one side has, unless each side
+    has one scenario: these are compared, whatever their names.
     """
     before, after = _by_scenario(base), _by_scenario(new)
+    if len(before) == len(after) == 1:
+        (old,), (played,) = before.values(), after.values()
+        return [compare(old, played, margin)]
     shared = [scenario for scenario in before if scenario in after]
     if not shared:
         raise SpecError.of(
@@ -185,20 +206,25 @@ def compare(base: Sequence[RecordedRun], new: Sequence[RecordedRun], margin: flo
     before, after = Resampled.of(base, draws=0), Resampled.of(new, draws=0 if pairs else 1)
     metrics = [metric for metric in before.values if metric in after.values]
     observed = {metric: min(side.observations.get(metric, 0) for side in (before, after)) for metric in metrics}
-    testable = [metric for metric in metrics if observed[metric] >= _FEWEST]
-    if not _steady(base, new):
-        testable = [metric for metric in testable if _traits(metric, traits).counted]
+    untested = {metric: _why_untested(observed[metric], base, new, _traits(metric, traits)) for metric in metrics}
+    testable = [metric for metric, reason in untested.items() if not reason]
     intervals = {metric: interval(metric, before, after, ALARM / len(testable)) for metric in testable}
     changes = [
-        _change(metric, before, after, intervals.get(metric), margin, _traits(metric, traits)) for metric in metrics
+        _change(metric, before, after, intervals.get(metric) or untested[metric], margin, _traits(metric, traits))
+        for metric in metrics
     ]
-    return Comparison(base[0].scenario, base, new, bool(pairs), margin, changes)
+    names = dict.fromkeys((base[0].scenario, new[0].scenario))
+    return Comparison(" → ".join(names), base, new, bool(pairs), margin, changes)
 
 
-def _steady(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> bool:
-    """Whether times can be compared: runs on a host that distorts them differ, so it takes several a side."""
+def _why_untested(observed: int, base: Sequence[RecordedRun], new: Sequence[RecordedRun], traits: Traits) -> str:
+    """Why a metric cannot be tested; empty if it can. Times of distorted runs differ, so it takes several a side."""
+    if observed < _FEWEST:
+        return f"{observed} of {_FEWEST} observations"
     distorted = any(run.fidelity == "distorted" for run in (*base, *new))
-    return not distorted or min(len(base), len(new)) >= _FEWEST
+    if distorted and not traits.counted and min(len(base), len(new)) < _FEWEST:
+        return f"distorted, fewer than {_FEWEST} runs"
+    return ""
 
 
 def _pairs(base: Sequence[RecordedRun], new: Sequence[RecordedRun]) -> list[tuple[RecordedRun, RecordedRun]]:
@@ -224,13 +250,16 @@ def _matched(
 
 
 def _change(
-    metric: str, before: Resampled, after: Resampled, range_: tuple[float, float] | None, margin: float, traits: Traits
+    metric: str, before: Resampled, after: Resampled, found: tuple[float, float] | str, margin: float, traits: Traits
 ) -> Change:
+    """The change of a metric, given its interval or the reason why there is none."""
     base, new = before.values[metric], after.values[metric]
-    if base is None or new is None or range_ is None:
-        return Change(metric, base, new, None, "not tested", traits)
+    if base is None or new is None:
+        return Change(metric, base, new, None, "not tested", traits, "a side has no value")
+    if isinstance(found, str):
+        return Change(metric, base, new, None, "not tested", traits, found)
     least = 0.0 if traits.counted else margin * abs(base)
-    return Change(metric, base, new, range_, _verdict(traits, new - base, range_, least), traits)
+    return Change(metric, base, new, found, _verdict(traits, new - base, found, least), traits)
 
 
 def _verdict(traits: Traits, change: float, interval: tuple[float, float], least: float) -> Verdict:

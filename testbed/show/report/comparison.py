@@ -90,7 +90,7 @@ class ComparisonPage:
                 quantity(change.new, change.traits.unit),
                 change.extent,
                 self._interval(change),
-                change.verdict,
+                change.judged,
                 _VERDICT_TONES.get(change.verdict, "quiet"),
             )
 
