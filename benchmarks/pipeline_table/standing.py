@@ -14,7 +14,7 @@ from aiohttp import ClientSession, ClientTimeout, UnixConnector
 from docker.models.containers import Container
 
 from testbed.analysis.events import Event
-from testbed.models.random_weights import ENCODINGS, ModelDimensions, Recipe
+from testbed.models.random_weights import RECIPES
 from testbed.node import config as places
 from testbed.schema.scenario import Scenario
 from testbed.world import watcher
@@ -31,11 +31,7 @@ CPUS: Final = 0.45
 RATE: Final = 20e6  # bit/s
 WIDTH: Final = 1024
 
-MODEL: Final = Recipe(
-    "pipeline-benchmark-q4_0",
-    ModelDimensions("llama", 16, WIDTH, 16, 4, 3072, 1024, 2048, 10_000, 1e-5, tied=False),
-    ENCODINGS["q4_0"],
-)
+MODEL: Final = RECIPES["bench-195m-q4_0"]
 """16 layers of random weights, 108 MB."""
 
 _LOOK: Final = 0.25  # seconds between two looks at the links' counters

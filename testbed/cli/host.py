@@ -2,12 +2,13 @@
 
 import json
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from testbed.cli.console import err, out
 from testbed.cli.options import AsJson
+from testbed.core.errors import SpecError
 
 app = typer.Typer()
 
@@ -27,17 +28,23 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(3 if any(finding.problem for finding in findings) else 0)
 
 
-@app.command(epilog="Example: `testbed image --base python:3.12-slim`")
+@app.command(epilog="Example: `testbed image --base python:3.12-slim`, or `testbed image llama-rpc`")
 def image(
+    name: Annotated[
+        Literal["node", "llama-rpc"], typer.Argument(help="The nodes' own, or llama.cpp's server and RPC backend.")
+    ] = "node",
     base: Annotated[
         str | None, typer.Option(help="Image to build on from now on; `local` for the base made here.")
     ] = None,
 ) -> None:
-    """Build what is missing of the node image, and print its tag."""
-    from testbed.host.image import ensure_image
+    """Build what is missing of an image, and print its tag."""
+    from testbed.host.image import ensure_image, ensure_llama_rpc
     from testbed.host.machine import connect_docker, require_root
 
     require_root()
-    with err.status("node image") if err.is_terminal else nullcontext():
-        tag = ensure_image(connect_docker(), err.print, base)
+    if name != "node" and base is not None:
+        raise SpecError.of("--base", "goes with the nodes' own image; leave it out")
+    with err.status(f"{name} image") if err.is_terminal else nullcontext():
+        client = connect_docker()
+        tag = ensure_image(client, err.print, base) if name == "node" else ensure_llama_rpc(client, err.print)
     out.print(tag)

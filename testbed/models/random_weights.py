@@ -69,6 +69,8 @@ _SHAPES: Final = {
     ),
     # config.json of Qwen/Qwen2.5-0.5B
     "qwen2.5-0.5b": ModelDimensions("qwen2", 24, 896, 14, 2, 4864, 151936, 32768, 1e6, 1e-6, tied=True, biased=True),
+    # no real model's: that of the measurements in docs/pipeline.md
+    "bench-195m": ModelDimensions("llama", 16, 1024, 16, 4, 3072, 1024, 2048, 10_000, 1e-5, tied=False),
 }
 
 

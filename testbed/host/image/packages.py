@@ -13,7 +13,7 @@ from testbed.host.image.building import ImageError, build, run_command, work_fol
 from testbed.host.image.layer import RECIPES, Layer, contents
 
 _LOCK: Final = "requirements.lock"
-_LLAMA_LOCK: Final = "llama-cpp-python.lock"
+LLAMA_LOCK: Final = "llama-cpp-python.lock"
 _DOCKERFILE: Final = "Dockerfile.packages"
 
 _PYTHON_PROBE: Final = """
@@ -24,11 +24,11 @@ print("%d.%d" % sys.version_info[:2], os.confstr("CS_GNU_LIBC_VERSION").split(".
 
 def packages_layer() -> Layer:
     """What the lock files name."""
-    parts = [_llama_recipe(), *contents([_DOCKERFILE, _LOCK, _LLAMA_LOCK], RECIPES)]
+    parts = [llama_recipe(), *contents([_DOCKERFILE, _LOCK, LLAMA_LOCK], RECIPES)]
     return Layer("testbed-packages", "adding the node's packages", parts, _build_packages)
 
 
-def _llama_recipe() -> str:
+def llama_recipe() -> str:
     """What `tb` built the wheel of llama-cpp-python from; empty if `tb` did not build it."""
     recipe = cache_folder() / "wheels" / "llama-cpp-python.recipe"
     return recipe.read_text() if recipe.exists() else ""
@@ -37,7 +37,7 @@ def _llama_recipe() -> str:
 def _build_packages(client: docker.DockerClient, tag: str, below: str) -> None:
     fits = pip_options(client, below)
     wheels = cache_folder() / "wheels"
-    llama = (RECIPES / _LLAMA_LOCK).read_text().split()[0]
+    llama = (RECIPES / LLAMA_LOCK).read_text().split()[0]
     with work_folder() as work:
         target = work / "packages"
         lock = ("--require-hashes", "-r", str(RECIPES / _LOCK))

@@ -50,13 +50,14 @@ def _ensure_layers(
 ) -> str:
     layers = [packages_layer(), code_layer(), *([kinds_layer(kinds)] if kinds else [])]
     if base in LOCAL:
-        return _ensure_stack(client, report, [base_layer(), *layers], below="")
-    return _ensure_stack(client, report, layers, named_base(client, report, base))
+        return ensure_stack(client, report, [base_layer(), *layers], below="")
+    return ensure_stack(client, report, layers, named_base(client, report, base))
 
 
-def _ensure_stack(
+def ensure_stack(
     client: docker.DockerClient, report: Callable[[str], None], layers: Sequence[Layer], below: str
 ) -> str:
+    """Build the missing ``layers`` on the image ``below``, and return the tag of the last; raises ImageError."""
     tags = [below]
     for layer in layers:
         tags.append(layer.tag(tags[-1]))
