@@ -38,7 +38,7 @@ def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
             problems += error.problems
         else:
             out.print(f"{path}: valid", markup=False, soft_wrap=True)
-            for model in missing(scenario.topology.model_nodes):
+            for model in missing(scenario.topology.model_references):
                 out.print(f"  {model}", markup=False, soft_wrap=True)
     if problems:
         raise SpecError(problems)

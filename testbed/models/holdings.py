@@ -23,6 +23,7 @@ from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.wire.activations import ENCODINGS
 from testbed.patterns.pipeline import Pipeline
+from testbed.schema.network.node import Node
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import Mistake
 from testbed.schema.scenario import Scenario
@@ -49,6 +50,17 @@ def resolve_all(scenario: Scenario, fetching: Fetching = untold) -> dict[str, Mo
     for name in [name for name in nodes if name not in ring[1:]]:  # of a ring, the head alone reads chats
         check_chat(models[name], scenario.chat.at(name), nodes[name].context)
     return models
+
+
+def given_files(nodes: Mapping[str, Node], fetching: Fetching = untold) -> dict[str, dict[Path, Model]]:
+    """By node, the models that it can read, by where they lie inside it; raises ModelError for one in several parts."""
+    found = {
+        name: {Path(inside): resolve(reference, fetching) for inside, reference in node.given_models.items()}
+        for name, node in nodes.items()
+    }
+    for model in [model for models in found.values() for model in models.values() if model.further_parts]:
+        raise ModelError(f"{model.reference} is a model in several parts, which a program cannot be given; join them")
+    return {name: models for name, models in found.items() if models}
 
 
 def provide(
@@ -80,11 +92,21 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
             yield ("topology", "nodes", name, "model"), str(error)
     if isinstance(scenario.pattern, Pipeline):
         yield from _ring_mistakes(scenario, scenario.pattern)
-    random = [node.model for node in topology.model_nodes.values() if has_random_weights(node.model)]
+    yield from _given_mistakes(topology)
+    random = [model for model in topology.model_references if has_random_weights(model)]
     for where, expectation in scenario.placed_expectations:
         if random and "accuracy" in expectation.bounds:
             sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
             yield (*where, "accuracy"), sentence
+
+
+def _given_mistakes(topology: Topology) -> Iterator[Mistake]:
+    for name, node in topology.nodes.items():
+        for inside, reference in node.given_models.items():
+            try:
+                find(reference)
+            except ModelError as error:
+                yield ("topology", "nodes", name, "models", inside), str(error)
 
 
 def _mounted(model: Model) -> dict[Path, Path]:

@@ -1,7 +1,7 @@
 """The GGUF file of a node's ``model:`` on this host, and the memory that the node needs for it."""
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -155,9 +155,9 @@ class Missing:
         return f"{self.reference} is not fetched yet{size}{terms}"
 
 
-def missing(nodes: Mapping[str, ModelNode]) -> list[Missing]:
-    """The models that are to be fetched for these nodes; raises ModelError."""
-    found = [Missing.of(reference) for reference in dict.fromkeys(node.model for node in nodes.values())]
+def missing(references: Iterable[str]) -> list[Missing]:
+    """The models among these that are to be fetched; raises ModelError."""
+    found = map(Missing.of, references)
     return [model for model in found if model is not None]
 
 

@@ -1,7 +1,8 @@
 """The directory that a run leaves. It stands alone: what a run read lies in it, named by relative paths.
 
 ``scenario.yaml`` (resolved, so it can be run again), ``inputs/`` (copies of the files that the scenario names),
-``manifest.json``, ``events.jsonl``, ``samples.parquet``, ``summary.json``, ``junit.xml`` and ``logs/NODE.log``.
+``manifest.json``, ``events.jsonl``, ``samples.parquet``, ``summary.json``, ``junit.xml``,
+``logs/NODE.log`` and ``files/NODE/``.
 ``report.html`` and ``trace.json`` are made from these (:mod:`testbed.show.report`).
 """
 
@@ -17,7 +18,7 @@ from testbed.analysis.summary import Summary
 from testbed.core.errors import SpecError
 from testbed.record.inputs import Input, copy_inputs, relocated
 from testbed.schema.scenario import Scenario, yaml_text
-from testbed.world.nodes.handle import NodeHandle
+from testbed.world.nodes.handle import LeavesFiles, NodeHandle
 
 
 def default_path(scenario: Scenario) -> Path:
@@ -81,7 +82,10 @@ class RunDirectory:
 
     @contextmanager
     def keeping_logs(self, nodes: Mapping[str, NodeHandle]) -> Iterator[None]:
-        """Write the output of every node to ``logs/`` when the block within ends, even if it raises."""
+        """Write the output of every node to ``logs/``, and the files that it leaves to ``files/NODE/``.
+
+        That is done when the block within ends, even if it raises.
+        """
         try:
             yield
         finally:
@@ -89,6 +93,8 @@ class RunDirectory:
             logs.mkdir()
             for name, node in nodes.items():
                 (logs / f"{name}.log").write_bytes(node.logs())
+                if isinstance(node, LeavesFiles):
+                    node.keep_files(self.path / "files" / name)
 
 
 def _is_empty(directory: Path) -> bool:

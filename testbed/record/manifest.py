@@ -17,6 +17,7 @@ from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.registry import UsedKind
 from testbed.record.inputs import Input
 from testbed.schema.metric import METRICS
+from testbed.schema.network.node import NodeKind
 from testbed.schema.scenario import Scenario
 from testbed.world.network.links.backend import LINK_BACKENDS
 from testbed.world.plan import Plan
@@ -70,6 +71,18 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
                 "synthetic": model.synthetic,
             }
             for node, model in plan.models.items()
+        },
+        "programs": {
+            name: facts
+            for name, node in plan.scenario.topology.nodes.items()
+            if isinstance(node, NodeKind) and (facts := node.facts(plan.docker))
+        },
+        "given_models": {
+            node: {
+                str(inside): {"reference": model.reference, "sha256": model.sha256, "synthetic": model.synthetic}
+                for inside, model in models.items()
+            }
+            for node, models in plan.given.items()
         },
         "stages": {node: holding.reason for node, holding in plan.holdings.items() if holding.reason},
     }

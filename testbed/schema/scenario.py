@@ -26,7 +26,7 @@ from testbed.schema.fault import FAULTS
 from testbed.schema.kind_fields import OfKind
 from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES, scheme
-from testbed.schema.network.node import NODE_KINDS, AgentNode
+from testbed.schema.network.node import NODE_KINDS, AgentNode, NodeKind
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
 from testbed.schema.reading.document import Document, override
@@ -149,7 +149,9 @@ class Scenario(Spec):
     @property
     def owners(self) -> Sequence[str]:
         """The nodes that prompts arrive at."""
-        return [name for name in self.pattern.owners(self.surroundings) if name not in self.patterns]
+        by_pattern = self.pattern.owners(self.surroundings)
+        taking = (name for name, node in self.topology.nodes.items() if node.takes_prompts)
+        return [name for name in (*by_pattern, *taking) if name not in self.patterns]
 
     @property
     def all_patterns(self) -> list[Pattern]:
@@ -188,7 +190,7 @@ class Scenario(Spec):
             *(SCORERS.used(scorer.scorer) for scorer in workload.scorers),
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
             *(NODE_KINDS.used(node.kind) for node in self.topology.nodes.values()),
-            *(MODEL_SOURCES.used(scheme(node.model)) for node in self.topology.model_nodes.values()),
+            *(MODEL_SOURCES.used(scheme(model)) for model in self.topology.model_references),
             *(METRICS.used(name) for name in self.metric_files),
         ]
         return list(dict.fromkeys(used))
@@ -233,7 +235,7 @@ class Scenario(Spec):
     def calls(self) -> dict[str, tuple[int, int]]:
         """The calls of a prompt if none fails, at least and at most, by owner; empty if the pattern does not say."""
         surroundings = self.surroundings
-        counts = {owner: self.pattern.calls(surroundings[owner]) for owner in self.owners}
+        counts = {owner: self.pattern.calls(surroundings[owner]) for owner in self.owners if owner in surroundings}
         return {owner: count for owner, count in counts.items() if count is not None}
 
     def drawn(self) -> "Scenario":
@@ -265,6 +267,10 @@ class Scenario(Spec):
         """Mistakes between parts of the scenario; none in one that was read from a file."""
         for node in [node for node in self.chat.nodes if node not in self.topology.agents]:
             yield ("chat", "nodes", node), f"there is no agent {node!r}; known are {', '.join(self.topology.agents)}"
+        undilated = [n for n, node in self.topology.nodes.items() if isinstance(node, NodeKind) and not node.dilates]
+        for name in undilated[:1] if self.dilation != 1 else []:
+            kind = self.topology.nodes[name].kind
+            yield ("dilation",), f"node {name!r} of the kind {kind!r} goes by this host's clock; leave `dilation` out"
         yield from self._pattern_mistakes()
         if not self.owners:
             yield ("pattern",), "no node is left at which prompts could arrive"
@@ -284,7 +290,8 @@ class Scenario(Spec):
         for name in self.patterns:
             if name not in surroundings:
                 yield ("patterns", name), f"there is no node {name!r}; known are {', '.join(surroundings)}"
-        placed: list[tuple[Loc, Pattern, Sequence[str]]] = [(("pattern",), self.pattern, self.owners)]
+        owners = [owner for owner in self.owners if owner in surroundings]
+        placed: list[tuple[Loc, Pattern, Sequence[str]]] = [(("pattern",), self.pattern, owners)]
         placed += [(("patterns", name), own, [name]) for name, own in self.patterns.items() if name in surroundings]
         for place, pattern, nodes in placed:
             for loc, message in pattern.mistakes(surroundings, nodes):

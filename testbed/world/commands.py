@@ -3,8 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from testbed.core.errors import HostError
+
+DOCKER: Final = ("docker", "--context", "default")
+"""Docker's client. Its current context may name another engine than the run's."""
 
 
 def execute_in(container: str, command: Sequence[str]) -> int:
@@ -20,8 +24,7 @@ def print_log(container: str, follow: bool) -> int:
 
 
 def _docker(*arguments: str) -> int:
-    # The client's current context may name another engine than the run's.
     try:
-        return subprocess.run(["docker", "--context", "default", *arguments], check=False).returncode
+        return subprocess.run([*DOCKER, *arguments], check=False).returncode
     except FileNotFoundError:
         raise HostError("Docker's client is missing; to mend it: sudo ./tb doctor") from None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import docker
 
@@ -14,10 +15,11 @@ from testbed.host.devices import Device, devices
 from testbed.host.image import ensure_image
 from testbed.host.machine import connect_docker
 from testbed.host.speed import core_speed
-from testbed.models.holdings import Holding, provide, resolve_all
+from testbed.models.holdings import Holding, given_files, provide, resolve_all
 from testbed.models.resolution import Fetching, Model, untold
 from testbed.patterns.base import PATTERNS
 from testbed.schema.fault import Fault
+from testbed.schema.network.node import NodeKind
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import dotted
 from testbed.schema.scenario import Scenario
@@ -30,7 +32,8 @@ from testbed.world.network.patience import Patience, patience
 class Plan:
     """Everything that a run is built from.
 
-    Devices, models and holdings are by node. The dilation of ``scenario`` is a number, that of ``clock``.
+    Devices, models and holdings are by node; ``given`` has the models that a node without an agent can read, by their
+    paths inside. The dilation of ``scenario`` is a number, that of ``clock``.
     """
 
     scenario: Scenario
@@ -38,6 +41,7 @@ class Plan:
     devices: dict[str, Device]
     models: dict[str, Model]
     holdings: dict[str, Holding]
+    given: dict[str, dict[Path, Model]]
     links: LinkBackend
     image: str
     docker: docker.DockerClient
@@ -55,7 +59,11 @@ class Plan:
     @property
     def synthetic(self) -> tuple[str, ...]:
         """The nodes whose models have random weights. If there are any, every answer may depend on one."""
-        return tuple(node for node, model in self.models.items() if model.synthetic)
+        own = [node for node, model in self.models.items() if model.synthetic]
+        return (
+            *own,
+            *(node for node, models in self.given.items() if any(model.synthetic for model in models.values())),
+        )
 
 
 def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None], fetching: Fetching = untold) -> Plan:
@@ -64,7 +72,11 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     ``links`` names a backend; without it, the first that this host supports is taken. ``report`` is called with the
     name of every step that takes time, and ``fetching`` with the progress of models that are not on this host.
     """
-    models = resolve_all(scenario, fetching)
+    client = connect_docker()
+    for name, node in scenario.topology.nodes.items():
+        if isinstance(node, NodeKind):
+            node.check_host(name, client)
+    models, given = resolve_all(scenario, fetching), given_files(scenario.topology.nodes, fetching)
     if any(node.cpus is None for node in scenario.topology.emulated.values()):
         report("measuring how fast this host runs the models")
     equipped = devices(scenario.topology, models, core_speed)
@@ -73,11 +85,10 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     dilation = settle_dilation(scenario, equipped)
     holdings = provide(scenario, models, {name: device.cpus for name, device in equipped.items()}, report)
     backend = choose_backend(links, scenario.topology, _faults(scenario))
-    client = connect_docker()
     settled = scenario.model_copy(update={"dilation": dilation})
     origins = list(dict.fromkeys(PATTERNS.origin(pattern.kind) for pattern in scenario.all_patterns))
     image = ensure_image(client, report, kinds=[origin for origin in origins if not is_built_in(origin)])
-    return Plan(settled, Clock(dilation), equipped, models, holdings, backend, image, client)
+    return Plan(settled, Clock(dilation), equipped, models, holdings, given, backend, image, client)
 
 
 def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault] = ()) -> LinkBackend:

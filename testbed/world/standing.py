@@ -8,7 +8,7 @@ from typing import Any, Literal
 from testbed.core.errors import TestbedError
 from testbed.node.config import SOCKET
 from testbed.world.journal import Record, is_held, journals, recorded
-from testbed.world.nodes.containers import container_name
+from testbed.world.nodes.containers import container_name, is_holder
 from testbed.world.world import SHARED
 
 
@@ -92,10 +92,14 @@ def _read(path: Path) -> StandingRun:
     return StandingRun(
         path.stem,
         _state(path, records),
-        tuple(record.name.removeprefix(prefix) for record in records if record.kind == "container"),
+        tuple(record.name.removeprefix(prefix) for record in records if _is_node(record)),
         next((Path(record.name) for record in records if record.kind == "results"), None),
         datetime.fromtimestamp(path.stat().st_mtime),
     )
+
+
+def _is_node(record: Record) -> bool:
+    return record.kind == "container" and not is_holder(record.name)
 
 
 def _state(path: Path, records: list[Record]) -> Literal["playing", "kept", "dead"]:

@@ -149,7 +149,17 @@ class World:
             node.close()
 
     def _start_nodes(self, journal: Journal) -> dict[str, NodeHandle]:
-        site = Site(journal, self._directory, self.clock, self.plan.docker, self.plan.image)
+        scenario = self.plan.scenario
+        site = Site(
+            journal=journal,
+            directory=self._directory,
+            clock=self.clock,
+            docker=self.plan.docker,
+            image=self.plan.image,
+            addresses=addresses(scenario.topology),
+            sampling=scenario.sampling,
+            seed=scenario.seed,
+        )
         by_kind = defaultdict[str, dict[str, PlannedNode]](dict)
         for name, node in self.plan.scenario.topology.nodes.items():
             by_kind[node.kind][name] = self._planned(name, node)
@@ -159,10 +169,11 @@ class World:
         return {name: started[name] for name in self.plan.scenario.topology.nodes}
 
     def _planned(self, name: str, node: Node) -> PlannedNode:
-        inputs = _inputs(self.plan.scenario.pattern_of(name))
+        inputs = _inputs(self.plan.scenario.pattern_of(name)) if isinstance(node, AgentNode) else {}
         config = self._configuration(name, node, inputs) if isinstance(node, AgentNode) else None
-        files = self.plan.holdings[name].files if name in self.plan.holdings else {}
-        return PlannedNode(name, node, self.plan.devices.get(name), config, {**files, **inputs})
+        held = self.plan.holdings[name].files if name in self.plan.holdings else {}
+        given = {inside: model.path for inside, model in self.plan.given.get(name, {}).items()}
+        return PlannedNode(name, node, self.plan.devices.get(name), config, {**held, **given, **inputs})
 
     def _configuration(self, name: str, node: AgentNode, inputs: Mapping[Path, Path]) -> NodeConfig:
         scenario, device = self.plan.scenario, self.plan.devices.get(name)

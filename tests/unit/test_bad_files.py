@@ -162,7 +162,7 @@ MISTAKES = {
         "gossip",
         "gossip",
         "pattern.kind",
-        "should be one of 'best-of', 'cascade'",
+        "should be one of 'alone', 'best-of', 'cascade'",
     ),
     "unknown metric": (
         SCENARIO,

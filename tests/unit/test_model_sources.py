@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from testbed.cli import app
 from testbed.models.resolution import ModelError, missing, resolve
 from testbed.models.sources import catalogue, store
-from testbed.world.nodes.kinds import Container
 
 
 @pytest.fixture(autouse=True)
@@ -323,16 +322,14 @@ class TestCatalogue:
         assert _refusal("tini").startswith("there is no model 'tini'; the catalogue has tiny, and other models are hf:")
 
     def test_a_check_tells_what_is_missing_and_fetches_nothing(self, known: FileServer, content: bytes) -> None:
-        written = {"kind": "container", "model": "tiny", "cpus": 1.0, "memory": "1GiB"}
-        nodes = {name: Container.model_validate(written) for name in ("a", "b")}
-        (absent,) = missing(nodes)
+        (absent,) = missing(["tiny"])
         assert str(absent) == (
             f"tiny is not fetched yet, {len(content) / 1024:.3g} KiB; "
             "whoever fetches it accepts https://example.org/terms"
         )
         assert known.asked == []
         resolve("tiny")
-        assert missing(nodes) == []
+        assert missing(["tiny"]) == []
 
     def test_the_shipped_entries_are_whole(self) -> None:
         from testbed.schema.network.model_source import source_of

@@ -307,7 +307,7 @@ WRONG = {
     "another base class": (QUORUM, "quorum.py:Stranger", "is not a pattern: it does not derive from Pattern"),
     "a syntax error": ("class Quorum(:", "quorum.py:Quorum", "cannot be imported: SyntaxError: invalid syntax"),
     "an error at import": ("1 / 0", "quorum.py:Quorum", "cannot be imported: ZeroDivisionError: division by zero"),
-    "no class named": (QUORUM, "quorum.py", "should be one of 'best-of', "),
+    "no class named": (QUORUM, "quorum.py", "should be one of 'alone', 'best-of', "),
 }
 
 

@@ -44,10 +44,10 @@ def _topology(*arguments: str) -> tuple[int, str]:
 def test_every_ready_made_topology_is_valid_and_fits_a_small_host(path: Path) -> None:
     assert path.read_text().startswith("# "), "a comment on top says what it shows"
     topology = Document.load(path).parse(Topology)
-    assert sum(node.cpus for node in topology.nodes.values()) <= 2 + 1e-9
+    assert sum(node.cpus for node in topology.emulated.values()) <= 2 + 1e-9
     assert len(topology.nodes) <= 20
     by_name = path.stem.startswith("real_")  # whose models are fetched when a run asks for them
-    assert by_name or all(node.model.startswith(("zoo/", "synthetic:")) for node in topology.nodes.values())
+    assert by_name or all(model.startswith(("zoo/", "synthetic:")) for model in topology.model_references)
 
 
 def test_the_ready_made_topologies_are_those_that_are_promised() -> None:

@@ -7,10 +7,10 @@ Node ─┬─ Emulated      a share of this host's CPU and memory
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from testbed.core.errors import TestbedError
 from testbed.core.input_files import anchored
@@ -19,6 +19,7 @@ from testbed.core.spec import Spec
 from testbed.core.units import Power, Size
 from testbed.patterns.participant import Price, Tier
 from testbed.schema.network.model_source import REFERENCE_PATTERN, source_of
+from testbed.schema.reading.explain import Mistake
 
 _MODELS = "a name of `testbed models`, path:FILE.gguf, or a reference to another model source of `testbed kinds`"
 ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": REFERENCE_PATTERN})]
@@ -31,6 +32,16 @@ class Node(Spec):
     tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
     price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")
     power: Power | None = Field(None, description="what it draws at full load, like 8W")
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether prompts can be handed over to it, besides those that a pattern gives to nodes with an agent."""
+        return False
+
+    @property
+    def given_models(self) -> Mapping[str, str]:
+        """References to models whose files it can read, by where they lie inside it."""
+        return {}
 
 
 class Emulated(Node):
@@ -65,24 +76,23 @@ class AgentNode(Node):
     slots: int = Field(1, ge=1, le=64, description="jobs that the model does at once; with 1 the queue has one server")
 
 
+def anchored_model(model: str, info: ValidationInfo) -> str:
+    """A reference whose path counts from the topology file's directory, made absolute; raises ValueError."""
+    try:
+        source, name = source_of(model)
+        source.check(name)
+    except TestbedError as error:
+        raise ValueError(str(error)) from error
+    return model.removesuffix(name) + source.anchored(name, anchored(".", info.context, "topology"))
+
+
 class ModelNode(AgentNode):
     """A node whose agent runs a model from files that the testbed provides."""
 
-    model: ModelName = Field(description=_MODELS)
+    model: Annotated[ModelName, AfterValidator(anchored_model)] = Field(description=_MODELS)
     prefix_cache: bool = Field(
         False, description="whether a slot keeps the beginning of its last chat for the next that shares it"
     )
-
-    @field_validator("model")
-    @classmethod
-    def _anchor(cls, model: str, info: ValidationInfo) -> str:
-        """Make the path of a model's file absolute, from the directory of the topology file, and check its name."""
-        try:
-            source, name = source_of(model)
-            source.check(name)
-        except TestbedError as error:
-            raise ValueError(str(error)) from error
-        return model.removesuffix(name) + source.anchored(name, anchored(".", info.context, "topology"))
 
 
 class NodeKind(Node):
@@ -90,6 +100,24 @@ class NodeKind(Node):
 
     suffers: ClassVar[frozenset[str]]
     """The fields of :class:`~testbed.faults.api.Condition` that faults can change in its nodes."""
+
+    dilates: ClassVar[bool] = True
+    """Whether its nodes can go by a clock that is slower than the host's."""
+
+    @classmethod
+    def mistakes(cls, nodes: Mapping[str, Node]) -> Iterator[Mistake]:
+        """What does not fit between its nodes and the others, with places from ``nodes`` on."""
+        del nodes
+        yield from ()
+
+    def check_host(self, name: str, engine: Any) -> None:
+        """Raise a TestbedError if this host lacks what the node ``name`` needs. ``engine`` is the Docker client."""
+        del name, engine
+
+    def facts(self, engine: Any) -> Mapping[str, Any]:
+        """What the manifest says of the program that the node runs, if it is not the testbed's own."""
+        del engine
+        return {}
 
     @classmethod
     @abstractmethod

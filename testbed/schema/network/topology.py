@@ -15,7 +15,7 @@ from testbed.schema.kind_fields import OfKind
 from testbed.schema.link_names import numbers
 from testbed.schema.network.device import Profile, profiles
 from testbed.schema.network.link import Link
-from testbed.schema.network.node import DEFAULT_KIND, NODE_KINDS, AgentNode, Emulated, ModelNode, Node
+from testbed.schema.network.node import DEFAULT_KIND, NODE_KINDS, AgentNode, Emulated, ModelNode, Node, NodeKind
 from testbed.schema.network.routing import Paths
 from testbed.schema.network.shape import TwoWayShape, resolve_direction
 from testbed.schema.reading.explain import Mistake, MistakesError
@@ -70,6 +70,13 @@ class Topology(Spec):
     def model_nodes(self) -> dict[str, ModelNode]:
         """The nodes whose models the testbed provides."""
         return {name: node for name, node in self.nodes.items() if isinstance(node, ModelNode)}
+
+    @property
+    def model_references(self) -> list[str]:
+        """The models whose files the testbed provides, each once."""
+        own = (node.model for node in self.model_nodes.values())
+        given = (model for node in self.nodes.values() for model in node.given_models.values())
+        return list(dict.fromkeys([*own, *given]))
 
     @cached_property
     def resolved_links(self) -> tuple[Link, ...]:
@@ -151,6 +158,7 @@ class Topology(Spec):
             *self._repetitions(),
             *self._property_mistakes(),
             *self._loops(),
+            *self._kinds_mistakes(),
         ]
         if found:
             raise MistakesError(found)
@@ -185,6 +193,11 @@ class Topology(Spec):
             namesake = names.setdefault(name, index)
             if link.endpoints != self.links[namesake].endpoints:
                 yield ("links", index), f"would be called {name!r}, as links[{namesake}] is; swap the ends of one"
+
+    def _kinds_mistakes(self) -> Iterator[Mistake]:
+        for kind in dict.fromkeys(map(type, self.nodes.values())):
+            if issubclass(kind, NodeKind):
+                yield from ((("nodes", *loc), message) for loc, message in kind.mistakes(self.nodes))
 
     def _islands(self) -> Iterator[Mistake]:
         mainland, *others = self.nodes

@@ -33,6 +33,14 @@ _USE_MEMORY: Final = "dd if=/dev/zero of=/dev/shm/used bs=1M count=32"
 _GROWTH: Final = 4 * 2**20  # bytes that a container may take up while the engine sets its cap
 
 
+class EndedAtOnceError(WorldError):
+    """A container ended with ``code`` before it could be looked at."""
+
+    def __init__(self, name: str, code: int, last_words: str) -> None:
+        self.code = code
+        super().__init__(f"node {name!r} ended at once with code {code}\n{last_words}")
+
+
 class CappedContainer:
     """The container of the node called ``name``, which goes by ``clock``. ``cpus`` are the cores of its device.
 
@@ -40,7 +48,6 @@ class CappedContainer:
     """
 
     cores: frozenset[int]
-    _process: int
 
     def __init__(self, name: str, container: Container, cpus: float, clock: Clock) -> None:
         self.name = name
@@ -48,6 +55,7 @@ class CappedContainer:
         self.clock_offset = ClockOffset()  # all containers of a host share its CLOCK_MONOTONIC
         self.exits: list[Exit] = []
         self.pid = 0
+        self._process: int | None = None
         self._container = container
         self._clock = clock
         self._consumption: Consumption | None = None  # a restart keeps the path of its cgroup
@@ -120,16 +128,14 @@ class CappedContainer:
         if after.paused != before.paused:
             self.pause(after.paused)
 
-    def start_again(self) -> int:
+    def start_again(self) -> int | None:
         """Start the container, which has ended, once more, unless somebody else has done so.
 
         Returns a process in its new and empty namespace.
         """
         while self.exit() is None:  # the engine learns of the end a moment later
             time.sleep(GLANCE)
-        ended = self._process
         self.start()
-        os.close(ended)
         self._exit = None
         return self.pid
 
@@ -185,13 +191,16 @@ class CappedContainer:
             return
         with self._running():
             Cgroup(self.pid).uncap_cpu()  # behind its cap a process takes a tenth of a second to give back its memory
-            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+            if self._process is not None:
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)
             if not self._ends_within(_DEATH):  # frozen processes die when they are thawed, which the engine does
                 self._container.kill()
 
     def close(self) -> None:
         """Release the descriptor of its process. The container runs on."""
-        os.close(self._process)
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
 
     def start(self) -> None:
         """Start the container, or take it up if it runs; raises WorldError if it does not start, or ends at once."""
@@ -203,9 +212,11 @@ class CappedContainer:
         self.pid = int(self._container.attrs["State"]["Pid"])
         try:
             # Held open, the descriptor means this process for ever; the kernel gives a pid to another process later.
-            self._process = os.pidfd_open(self.pid)
+            before, self._process = self._process, os.pidfd_open(self.pid)
         except OSError as error:
             raise self.ended_at_once() from error
+        if before is not None:
+            os.close(before)
         try:
             self.cores = frozenset(os.sched_getaffinity(self.pid))
             self._consumption = self._consumption or Consumption(Cgroup(self.pid), self._clock)
@@ -233,11 +244,11 @@ class CappedContainer:
         state = self._container.attrs["State"]
         return bool(state["Running"] and state["Pid"] not in (0, self.pid))
 
-    def ended_at_once(self) -> WorldError:
+    def ended_at_once(self) -> EndedAtOnceError:
         """The error that says how it ended, and what it printed last."""
         self._container.reload()
         code = self._container.attrs["State"]["ExitCode"]
-        return WorldError(f"node {self.name!r} ended at once with code {code}\n{self.last_words()}")
+        return EndedAtOnceError(self.name, code, self.last_words())
 
     def _update_memory(self, cap: int) -> None:
         self._container.update(mem_limit=cap, memswap_limit=cap)  # the two together: no swap
@@ -252,6 +263,8 @@ class CappedContainer:
                 raise WorldError(f"node {self.name!r} cannot be changed: {engine_reason(error)}") from error
 
     def _ends_within(self, milliseconds: int) -> bool:
+        if self._process is None:
+            return True
         end = select.poll()  # one for each caller: several threads may not wait on the same
         end.register(self._process)
         return bool(end.poll(milliseconds))

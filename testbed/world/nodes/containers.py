@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from docker.models.containers import Container
 from docker.types import Mount
@@ -19,7 +19,8 @@ from testbed.world.nodes.handle import PlannedNode, Site, WorldError
 LABEL: Final = "testbed.run"
 """The label that carries a run's id on its containers."""
 
-_STARTS_AT_ONCE: Final = 8
+STARTS_AT_ONCE: Final = 8
+"""Containers that the engine is asked to start at a time."""
 
 
 def start_containers(site: Site, nodes: Mapping[str, PlannedNode]) -> dict[str, ContainerNode]:
@@ -36,13 +37,37 @@ def start_containers(site: Site, nodes: Mapping[str, PlannedNode]) -> dict[str, 
     for kind in ("namespace", "container"):  # those of a kind are undone together
         for name in nodes:
             site.journal.record(kind, container_name(site.journal.run, name))
-    with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
         return dict(zip(nodes, pool.map(start, nodes), strict=True))
 
 
 def container_name(run: str, node: str) -> str:
     """What Docker calls the container of a run's node."""
     return f"tb-{run}-{node}"
+
+
+def holder_name(run: str, node: str) -> str:
+    """What Docker calls the container that holds the network of a node's program. No node is called so."""
+    return f"{container_name(run, node)}.net"
+
+
+def is_holder(container: str) -> bool:
+    """Whether a container only holds a network."""
+    return container.endswith(".net")
+
+
+def walls(site: Site) -> dict[str, Any]:
+    """The options of a container in which code is kept from everything but its own."""
+    return {
+        "labels": {LABEL: site.journal.run},
+        "userns_mode": "host",  # it writes, as its user, into a directory of the host
+        "user": f"{NODE_UID}:{NODE_UID}",
+        "init": True,
+        "read_only": True,
+        "tmpfs": {"/tmp": "size=16m"},
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
 
 
 def _share(site: Site, config: NodeConfig) -> Path:
@@ -63,19 +88,12 @@ def _create(site: Site, config: NodeConfig, memory: int, files: Mapping[Path, Pa
             name=container_name(site.journal.run, name),
             hostname=name,
             extra_hosts=config.neighbours,  # so that `ping b` works in a shell
-            labels={LABEL: site.journal.run},
             network_mode="none",  # the emulated network is all it gets
-            userns_mode="host",  # the agent writes, as its user, into a directory of the host
-            user=f"{NODE_UID}:{NODE_UID}",
-            init=True,
-            read_only=True,
-            tmpfs={"/tmp": "size=16m"},
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
             mem_limit=memory,
             memswap_limit=memory,  # the two together: no swap
             pids_limit=128,
             mounts=mounts,
+            **walls(site),
         )
     except ENGINE_ERRORS as error:
         raise WorldError(f"node {name!r} did not start: {engine_reason(error)}") from error

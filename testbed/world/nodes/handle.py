@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import docker
 
@@ -25,6 +25,7 @@ from testbed.host.namespace import Namespace
 from testbed.node.config import NodeConfig
 from testbed.patterns.participant import Prompt
 from testbed.schema.network.node import Node
+from testbed.schema.scenario import Sampling
 from testbed.world.journal import Journal
 
 Event = dict[str, Any]
@@ -164,6 +165,14 @@ class NodeHandle(Protocol):
         """Release what this process holds of the node, which runs on."""
 
 
+@runtime_checkable
+class LeavesFiles(Protocol):
+    """A node of a kind that can leave files for the run directory."""
+
+    def keep_files(self, directory: Path) -> None:
+        """Copy them into ``directory``, which is made if there are any."""
+
+
 @dataclass(frozen=True)
 class PlannedNode:
     """A node that is to be started: what the topology says of it, the hardware that it stands for where it is emulated,
@@ -178,10 +187,16 @@ class PlannedNode:
 
 @dataclass(frozen=True)
 class Site:
-    """Where the nodes of a run are started. ``directory`` is the run's own, which its journal removes."""
+    """Where the nodes of a run are started, and what is the same for all of them.
+
+    ``directory`` is the run's own, which its journal removes; ``addresses`` are those of all nodes, by name.
+    """
 
     journal: Journal
     directory: Path
     clock: Clock
     docker: docker.DockerClient
     image: str
+    addresses: Mapping[str, str]
+    sampling: Sampling
+    seed: int

@@ -1,9 +1,11 @@
 """The node kinds of the testbed itself. They import what starts nodes when it is called: `validate` reads them, too."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from testbed.schema.network.node import Emulated, ModelNode, NodeKind
+from testbed.schema.network.node import Emulated, ModelNode, Node, NodeKind
+from testbed.schema.reading.explain import Mistake
+from testbed.world.nodes.programs.spec import ProgramSpec, order_mistakes
 
 
 class Container(NodeKind, ModelNode, Emulated):
@@ -19,3 +21,33 @@ class Container(NodeKind, ModelNode, Emulated):
         from testbed.world.nodes.containers import start_containers
 
         return start_containers(site, nodes)
+
+
+class Program(NodeKind, ProgramSpec):
+    """A container on this host that runs somebody else's image. No agent is in it, and no pattern."""
+
+    suffers: ClassVar[frozenset[str]] = frozenset({"cpus", "memory", "running", "paused", "hanging", "deaf_to"})
+    dilates: ClassVar[bool] = False
+
+    @classmethod
+    def mistakes(cls, nodes: Mapping[str, Node]) -> Iterator[Mistake]:
+        """Programs that wait for what is no program, or for each other."""
+        return order_mistakes(nodes)
+
+    def check_host(self, name: str, engine: Any) -> None:
+        """Raise HostError if the engine lacks the image or GPUs, SpecError if a secret is not in the environment."""
+        from testbed.world.nodes.programs.needs import check
+
+        check(name, self, engine)
+
+    def facts(self, engine: Any) -> Mapping[str, Any]:
+        """The image, which its name alone does not tell."""
+        image = engine.images.get(self.image)
+        return {"image": self.image, "id": image.id, "digests": image.attrs.get("RepoDigests") or []}
+
+    @classmethod
+    def start(cls, site: Any, nodes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make the containers. A program starts when the network is there and those that it waits for are ready."""
+        from testbed.world.nodes.programs.making import make_programs
+
+        return make_programs(site, nodes)
