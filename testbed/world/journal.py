@@ -22,9 +22,10 @@ from typing import Final, TextIO
 
 import psutil
 from docker.errors import DockerException, NotFound
-from pyroute2 import netns
+from pyroute2 import NetlinkError, netns
 
 from testbed.core.errors import TestbedError
+from testbed.host.lending import Loan, take_back
 from testbed.host.machine import connect_docker
 
 JOURNALS: Final = Path("/var/lib/testbed/runs")
@@ -41,6 +42,11 @@ class Record:
 
     kind: str
     name: str
+
+    @property
+    def subject(self) -> str:
+        """What a message calls it: of an interface, which is recorded with all that it had, its name."""
+        return Loan.load(self.name).interface.name if self.kind == "interface" else self.name
 
 
 class UndoError(TestbedError):
@@ -201,8 +207,8 @@ def _try_to_undo(record: Record) -> str | None:
     """Remove one thing; returns the reason if that fails."""
     try:
         _UNDO[record.kind](record.name)
-    except (DockerException, TestbedError, OSError) as error:
-        return f"the {record.kind} {record.name} could not be removed ({error})"
+    except (DockerException, NetlinkError, TestbedError, OSError) as error:
+        return f"the {record.kind} {record.subject} could not be removed ({error})"
     return None
 
 
@@ -262,6 +268,7 @@ def _start_time(pid: int) -> str:
 
 _UNDO: Final[dict[str, Callable[[str], None]]] = {
     "container": _remove_container,
+    "interface": lambda text: take_back(Loan.load(text)),
     "namespace": _remove_namespace,
     "directory": _remove_directory,
     "process": _end_process,

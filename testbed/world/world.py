@@ -173,7 +173,8 @@ class World:
         config = self._configuration(name, node, inputs) if isinstance(node, AgentNode) else None
         held = self.plan.holdings[name].files if name in self.plan.holdings else {}
         given = {inside: model.path for inside, model in self.plan.given.get(name, {}).items()}
-        return PlannedNode(name, node, self.plan.devices.get(name), config, {**held, **given, **inputs})
+        address = addresses(self.plan.scenario.topology)[name]
+        return PlannedNode(name, address, node, self.plan.devices.get(name), config, {**held, **given, **inputs})
 
     def _configuration(self, name: str, node: AgentNode, inputs: Mapping[Path, Path]) -> NodeConfig:
         scenario, device = self.plan.scenario, self.plan.devices.get(name)
@@ -222,7 +223,8 @@ class World:
         home = Namespace.create(name)
         with home.entered():
             self.links = RunningLinks.begin(self.plan.links, journal, directory, self.plan.scenario.seed, self.clock)
-        network = Network(self.plan.scenario.topology, home, namespaces, self.links, self.plan.patience)
+        bridges = {name: node.bridge for name, node in self.nodes.items() if node.bridge}
+        network = Network(self.plan.scenario.topology, home, namespaces, self.links, self.plan.patience, bridges)
         self.links.publish()
         return network
 

@@ -28,6 +28,9 @@ ModelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": REFERENC
 class Node(Spec):
     """What every node has, whatever its kind."""
 
+    forwards: ClassVar[bool] = True
+    """Whether it passes on packets for others. A node that does not has one link."""
+
     kind: str = Field(description="kind of node; `testbed kinds` lists them")
     tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
     price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")

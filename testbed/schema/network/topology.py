@@ -181,6 +181,9 @@ class Topology(Spec):
             if len(set(link.endpoints)) == 1 and link.endpoints[0] in self.nodes:
                 yield ("links", index, "endpoints"), f"links {link.endpoints[0]!r} to itself; name two different ends"
             ports.update(link.endpoints)
+        for name, node in self.nodes.items():
+            if ports[name] > 1 and not node.forwards:
+                yield ("nodes", name), f"has {ports[name]} links; a node of kind {node.kind!r} has one"
         for index, name in enumerate(self.switches):
             if ports[name] > _MOST_PORTS:
                 yield ("switches", index), f"{name!r} has {ports[name]} links; a switch can have {_MOST_PORTS}"

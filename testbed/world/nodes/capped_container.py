@@ -47,6 +47,7 @@ class CappedContainer:
     ``pid`` is its init process, and ``cores`` are those that it may run on, both once it is started.
     """
 
+    bridge: str | None = None
     cores: frozenset[int]
 
     def __init__(self, name: str, container: Container, cpus: float, clock: Clock) -> None:

@@ -117,6 +117,10 @@ class NodeHandle(Protocol):
         """The network namespace that the interfaces of its links are in."""
 
     @property
+    def bridge(self) -> str | None:
+        """The bridge in the namespace beyond which the node is; None where the namespace is the node's own."""
+
+    @property
     def cores(self) -> frozenset[int]:
         """The numbers of this host's cores that it may run on; none where it runs elsewhere."""
 
@@ -176,9 +180,11 @@ class LeavesFiles(Protocol):
 @dataclass(frozen=True)
 class PlannedNode:
     """A node that is to be started: what the topology says of it, the hardware that it stands for where it is emulated,
-    the configuration of its agent if it runs one, and the files of its model by where they lie inside the node."""
+    the configuration of its agent if it runs one, and the files of its model by where they lie inside the node.
+    ``address`` is its IP address in the emulated network."""
 
     name: str
+    address: str
     spec: Node
     device: Device | None
     config: NodeConfig | None
