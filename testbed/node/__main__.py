@@ -14,7 +14,9 @@ from testbed.node.api import NodeApi
 from testbed.node.batching import SlotQueue
 from testbed.node.character.flooding import Flooder
 from testbed.node.character.traits import CharacterFile
-from testbed.node.config import NodeConfig
+from testbed.node.config import EndpointOptions, NodeConfig
+from testbed.node.endpoint.queue import EndpointQueue
+from testbed.node.endpoint.server import Server
 from testbed.node.engine.inference import Inference
 from testbed.node.engine.model import ChatModel, Sampling
 from testbed.node.engine.queue import InferenceQueue
@@ -24,21 +26,32 @@ from testbed.node.journal import recall
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
 from testbed.node.ring.joining import join
-from testbed.node.transport.http import HttpClient, serving, serving_unix
+from testbed.node.transport.http import HttpClient, UnixClient, serving, serving_unix
+from testbed.patterns.participant import JobError
 from testbed.patterns.pipeline import Pipeline
 
 
-def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter) -> Inference:
-    """What completes chats in this node, with the model or the stage in the file ``model`` loaded."""
+@asynccontextmanager
+async def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter) -> AsyncIterator[Inference]:
+    """What completes chats in this node: the model or the stage in the file ``model``, loaded, or a foreign server.
+
+    Raises JobError if the server does not answer.
+    """
     slowness = Slowness(shared / places.SLOWNESS)
-    match config.pattern:
-        case Pipeline(ring=ring) as pattern if config.name in ring:
-            return join(config, pattern, model, slowness, log)
+    match config:
+        case NodeConfig(endpoint=EndpointOptions() as options):
+            async with UnixClient(places.ENDPOINT) as client:
+                queue = EndpointQueue(Server(client, options, log, config.clock, slowness), config, options, log)
+                await queue.rehearse()
+                yield queue
+        case NodeConfig(pattern=Pipeline(ring=ring) as pattern) if config.name in ring:
+            yield join(config, pattern, model, slowness, log)
         case _:
             loaded = load(config, model)
             if config.slots > 1:
-                return SlotQueue(loaded, slowness, log, config.queue)
-            return InferenceQueue(SlowedModel(loaded, slowness), log, config.queue)
+                yield SlotQueue(loaded, slowness, log, config.queue)
+            else:
+                yield InferenceQueue(SlowedModel(loaded, slowness), log, config.queue)
 
 
 def load(config: NodeConfig, path: Path) -> ChatModel:
@@ -55,8 +68,8 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     past = recall(shared / places.EVENTS)
     log = EventWriter(shared / places.EVENTS, config.name, config.clock)
     begin = config.clock.now()
-    inference = inference_of(config, shared, model_path, log)
     async with (
+        inference_of(config, shared, model_path, log) as inference,
         HttpClient() as client,
         neighbourhood_of(config, log) as neighbourhood,
         asyncio.TaskGroup() as tasks,
@@ -104,9 +117,9 @@ def main(shared: str = str(places.SHARED), model: str = str(places.model_file())
     """Run an agent on the given directory and model."""
     try:
         config = NodeConfig.model_validate_json((Path(shared) / places.CONFIG).read_text())
-    except TestbedError as error:
+        config.clock.run(run(config, Path(shared), Path(model)))
+    except (TestbedError, JobError) as error:
         sys.exit(str(error))
-    config.clock.run(run(config, Path(shared), Path(model)))
 
 
 if __name__ == "__main__":

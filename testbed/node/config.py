@@ -22,6 +22,9 @@ EVENTS = "events.jsonl"
 SLOWNESS = "slowness"
 CHARACTER = "character.json"
 
+ENDPOINT = Path("/endpoint.sock")
+"""The socket of the run's companion that forwards to a foreign server."""
+
 MODEL = Path("/model.gguf")
 """The model, or the stage of one that a node of a ring holds; the head of a ring has the front besides."""
 
@@ -76,15 +79,27 @@ class PeerFacts(BaseModel):
         return Peer(name, self.model, self.tier, self.price, self.linked, links=self.links)
 
 
+class EndpointOptions(BaseModel):
+    """How a foreign server is asked.
+
+    ``patience`` are the seconds for which it may be busy, or say nothing. ``logprobs`` asks for log-probabilities.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patience: float
+    logprobs: bool
+
+
 class NodeConfig(BaseModel):
     """The agent of node ``name``, which goes by ``clock``. It listens on its IP ``address``, and on no other.
 
     ``neighbours`` are IP addresses by name, ``patience`` the seconds that each of them has for answering at the first
     request, by what the links between take, and ``peers`` has what else is known of them, and of the node itself.
-    ``pattern_classes`` are by kind, as the node's Python finds them, ``module:Name`` or ``FILE.py:Name``: a node has no
-    registry of installed kinds. ``normalisation`` is that of the run's scorer. ``packages`` are the host's versions of
-    the packages whose code runs here. ``decoys`` are what a liar says, by its group and the prompt; no node is told a
-    truth.
+    ``endpoint`` is there if its model is a foreign server's. ``pattern_classes`` are by kind, as the node's Python
+    finds them, ``module:Name`` or ``FILE.py:Name``: a node has no registry of installed kinds. ``normalisation`` is
+    that of the run's scorer. ``packages`` are the host's versions of the packages whose code runs here. ``decoys`` are
+    what a liar says, by its group and the prompt; no node is told a truth.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -106,6 +121,7 @@ class NodeConfig(BaseModel):
     context: int
     slots: int = 1
     prefix_cache: bool = False
+    endpoint: EndpointOptions | None = None
     threads: int
     temperature: float
     max_tokens: int

@@ -37,9 +37,10 @@ class Slowness:
 
     def stretch(self, begin: float) -> None:
         """Stretch what this thread did since ``begin``, in seconds of the thread's CPU time."""
-        _compute((self._times() - 1) * (time.thread_time() - begin))
+        _compute((self.factor() - 1) * (time.thread_time() - begin))
 
-    def _times(self) -> float:
+    def factor(self) -> float:
+        """How many times its own time everything takes now."""
         try:
             return float(self._file.read_text())
         except FileNotFoundError:

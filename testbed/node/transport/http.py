@@ -9,7 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    TCPConnector,
+    UnixConnector,
+    web,
+)
 from aiohttp.http_exceptions import HttpProcessingError
 
 from testbed.node.transport.sockets import bound
@@ -71,6 +80,56 @@ class HttpClient:
             raise NoConnectionError("no connection") from error
         except ClientError as error:
             raise ConnectionError(str(error)) from error
+
+
+class UnixReply:
+    """A response as it comes in over a Unix socket."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The parts of the body as they arrive; raises ConnectionError if it is cut off."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (ClientError, OSError) as error:
+            raise ConnectionError(str(error)) from error
+
+    async def read(self) -> bytes:
+        """The whole body; raises ConnectionError if it is cut off."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+
+class UnixClient:
+    """Sends requests to the server behind a Unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def __aenter__(self) -> Self:
+        connector = UnixConnector(str(self._socket), limit=0, keepalive_timeout=_KEPT)
+        self._session = ClientSession("http://companion", connector=connector, timeout=_UNLIMITED)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    @asynccontextmanager
+    async def posting(self, path: str, body: bytes) -> AsyncIterator[UnixReply]:
+        """The response to a request with JSON; raises ConnectionError. The request ends with the context."""
+        try:
+            response = await self._session.post(path, data=body, headers={"Content-Type": "application/json"})
+        except (ClientError, OSError) as error:
+            raise ConnectionError(str(error)) from error
+        try:
+            yield UnixReply(response)
+        finally:
+            response.close()  # also one whose body has not come to its end
 
 
 async def body_of(request: web.Request) -> bytes:

@@ -1,0 +1,1 @@
+"""Nodes whose model is somebody else's OpenAI-compatible server."""
