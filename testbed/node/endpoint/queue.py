@@ -18,7 +18,10 @@ class EndpointQueue(JobQueue):
     """Hands jobs to a server, up to ``slots`` at once. What only a model in memory can do is refused by name."""
 
     def __init__(self, server: Server, config: NodeConfig, options: EndpointOptions, log: EventWriter) -> None:
+        """Raises JobError for what a server cannot be told."""
         super().__init__(log, config.queue)
+        if config.chat.template is not None:
+            raise JobError(f"{config.name}: a foreign server has its chat template; leave out `template`")
         self._server = server
         self._model = config.model
         self._slots = config.slots

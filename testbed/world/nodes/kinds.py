@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from testbed.schema.network.node import Emulated, ModelNode, Node, NodeKind
 from testbed.schema.reading.explain import Mistake
+from testbed.world.nodes.endpoint.spec import EndpointNode
 from testbed.world.nodes.programs.spec import ProgramSpec, order_mistakes
 
 
@@ -51,3 +52,19 @@ class Program(NodeKind, ProgramSpec):
         from testbed.world.nodes.programs.making import make_programs
 
         return make_programs(site, nodes)
+
+
+class Endpoint(NodeKind, EndpointNode):
+    """A container that runs the testbed's agent, whose model is a foreign OpenAI-compatible server.
+
+    A companion on this host forwards to that server, and to nothing else.
+    """
+
+    suffers: ClassVar[frozenset[str]] = frozenset({"running", "paused", "hanging", "slowness", "deaf_to", "character"})
+
+    @classmethod
+    def start(cls, site: Any, nodes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Start a companion and a container for every node."""
+        from testbed.world.nodes.endpoint.starting import start_endpoints
+
+        return start_endpoints(site, nodes)

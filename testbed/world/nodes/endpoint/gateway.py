@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -171,7 +172,7 @@ class Gateway:
                 yield response
         except ClientSSLError as error:
             charge.withdraw()
-            raise _ForwardError("unreachable", f"the server's TLS is not trusted: {error}") from error
+            raise _ForwardError("unreachable", f"the server's TLS cannot be trusted: {error}") from error
         except ClientConnectorError as error:
             charge.withdraw()
             raise _ForwardError("unreachable", f"no connection to the server: {error.os_error.strerror}") from error
@@ -266,10 +267,15 @@ def _refused(kind: Failure, status: int, message: str) -> web.Response:
 
 def _session(config: GatewayConfig) -> ClientSession:
     """A session that knows one server: no proxy, no cookies, no decompression, no other address."""
+    connector = TCPConnector(
+        resolver=_Pinned(config.addresses),
+        use_dns_cache=False,
+        ssl=ssl.create_default_context(),  # with the certificates of this moment; aiohttp's own are those of its import
+        limit=0,
+        keepalive_timeout=_KEPT,
+    )
     return ClientSession(
-        connector=TCPConnector(
-            resolver=_Pinned(config.addresses), use_dns_cache=False, limit=0, keepalive_timeout=_KEPT
-        ),
+        connector=connector,
         timeout=ClientTimeout(total=None, connect=_CONNECT, sock_read=config.patience),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
