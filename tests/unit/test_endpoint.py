@@ -138,11 +138,12 @@ def test_an_answer_comes_as_it_is_written(path: Any) -> None:
 
 @pytest.mark.parametrize("server", [ForeignServer(usage_in_streams=False), ForeignServer(rejects=("stream_options",))])
 def test_a_server_without_usage_in_its_streams_is_asked_without_streams(path: Any, server: ForeignServer) -> None:
-    async def play() -> Any:
+    async def play() -> tuple[Any, list[dict[str, Any]]]:
         async with path(server, rehearse=True) as way:
-            return await way.ask()
+            return await way.ask(), way.events("first_token")
 
-    completion = asyncio.run(play())
+    completion, first_tokens = asyncio.run(play())
+    assert first_tokens == [], "nobody knows when it was written"
     assert (completion.text, completion.prompt_tokens, completion.tokens) == (TEXT, 9, 4)
     assert [body.get("stream") for body in server.seen] == [True, False, False]
 
@@ -341,7 +342,7 @@ def test_slots_are_asked_at_once(path: Any) -> None:
 @pytest.mark.parametrize("slowed_by", ["dilation", "fault"])
 def test_a_server_s_seconds_are_seconds_of_the_run(path: Any, tmp_path: Path, slowed_by: str) -> None:
     """The run sees as many seconds as the server takes, or with the fault 4 times as many."""
-    server, clock = ForeignServer(pause=0.02), Clock(4.0) if slowed_by == "dilation" else REAL_TIME
+    server, clock = ForeignServer(pause=0.01), Clock(4.0) if slowed_by == "dilation" else REAL_TIME
     if slowed_by == "fault":
         (tmp_path / "slowness").write_text("4.0")
 

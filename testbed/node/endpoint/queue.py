@@ -83,7 +83,7 @@ class EndpointQueue(JobQueue):
 
         def on_text(text: str) -> None:
             nonlocal first
-            if first:
+            if first and self._server.streams:  # else nobody knows when its first token was written
                 self._log.emit("first_token", job=task.job)
             first = False
             task.on_text(text)

@@ -107,8 +107,8 @@ _Arrivals = asyncio.Queue[tuple[float, Part | EndpointError] | None]
 class Server:
     """The server behind ``client``, at the pace of the run's clock.
 
-    The seconds that the server takes pass on the run's clock as well: in a dilated run, and under the fault `slow`,
-    what it sends is held back.
+    ``streams`` says whether answers come as they are written. The seconds that the server takes pass on the run's clock
+    as well: in a dilated run, and under the fault `slow`, what it sends is held back.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Server:
         self._log = log
         self._clock = clock
         self._slowness = slowness
-        self._streams = True
+        self.streams = True
 
     async def rehearse(self, request: RemoteRequest) -> None:
         """Ask once, to see that the server answers; raises EndpointError.
@@ -131,7 +131,7 @@ class Server:
         except EndpointError as error:
             if error.kind not in ("refused", "failed"):
                 raise
-            self._streams = False
+            self.streams = False
             await self._asked(request, _Writing(lambda _: None), _Start.now(self._clock))
 
     async def complete(self, job: str, request: RemoteRequest, on_text: OnText) -> Completion:
@@ -153,7 +153,7 @@ class Server:
         raise AssertionError("never reached: the count has no end")
 
     async def _asked(self, request: RemoteRequest, writing: "_Writing", start: _Start) -> Completion:
-        if self._streams:
+        if self.streams:
             request = request.model_copy(update={"stream": True, "stream_options": StreamOptions()})
         arrived: _Arrivals = asyncio.Queue()
         reading = asyncio.create_task(self._read(request, arrived))

@@ -32,6 +32,7 @@ class Lane:
     scale: float
     unit: str
     said: str
+    capped: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def node_rows(run: RunFiles, topology: Topology) -> list[NodeRow]:
         cap = node.memory if isinstance(node, Emulated) else None
         lanes = [
             Lane("queue", "queue", path["queue"], longest, "", _queue_said(told)),
-            Lane("memory", "memory", path["memory"], (cap or 0) / 2**20, "MiB", _memory_said(told, cap)),
+            _memory_lane(path["memory"], steps["memory"].get(name, []), told, cap),
             Lane("tokens", "tokens/s", path["tokens"], fastest, "tok/s", _tokens_said(told, end)),
         ]
         said = (*(detail.rpartition("/")[2] for detail in numbers.about(node)), _work(told, end))
@@ -101,6 +102,11 @@ def _work(told: Mapping[str, Any], seconds: float) -> str:
 
 def _queue_said(told: Mapping[str, Any]) -> str:
     return f"⌀ {told['queue']['mean']:.2g}, most {told['queue']['max']}"
+
+
+def _memory_lane(path: str, steps: Steps, told: Mapping[str, Any], cap: int | None) -> Lane:
+    top = _most({"": steps}) if cap is None else cap / 2**20
+    return Lane("memory", "memory", path, top, "MiB", _memory_said(told, cap), capped=cap is not None)
 
 
 def _memory_said(told: Mapping[str, Any], cap: int | None) -> str:
