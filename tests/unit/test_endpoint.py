@@ -516,3 +516,21 @@ def test_an_endpoint_is_a_node_without_a_device(files: Any) -> None:
     assert (node.kind, node.budget.requests, node.patience) == ("endpoint", 200, 60.0)
     assert "b" in scenario.topology.agents
     assert "b" not in scenario.topology.emulated
+
+
+@pytest.mark.parametrize("held", [None, "", "short", "two words of it", "späßchen"])
+def test_what_is_no_key_is_refused_before_anything_starts(
+    files: Any, monkeypatch: pytest.MonkeyPatch, held: str | None
+) -> None:
+    monkeypatch.delenv("API_KEY", raising=False)
+    if held is not None:
+        monkeypatch.setenv("API_KEY", held)
+    lines = files.topology.splitlines()
+    topology = "\n".join(NODE + "key: env:API_KEY}" if line.startswith("  b:") else line for line in lines)
+    node = files.load(topology=topology).topology.nodes["b"]
+    with pytest.raises(SpecError, match=r"nodes\.b\.key: ") as refused:
+        node.check_host("b", None)
+    assert "API_KEY" in str(refused.value)
+    assert not held or held not in str(refused.value)
+    monkeypatch.setenv("API_KEY", "long-enough")
+    node.check_host("b", None)

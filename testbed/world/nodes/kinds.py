@@ -62,6 +62,13 @@ class Endpoint(NodeKind, EndpointNode):
 
     suffers: ClassVar[frozenset[str]] = frozenset({"running", "paused", "hanging", "slowness", "deaf_to", "character"})
 
+    def check_host(self, name: str, engine: Any) -> None:
+        """Raise SpecError if the server's key is not in the environment."""
+        from testbed.world.nodes.endpoint.needs import check
+
+        del engine
+        check(name, self)
+
     @classmethod
     def start(cls, site: Any, nodes: Mapping[str, Any]) -> Mapping[str, Any]:
         """Start a companion and a container for every node."""

@@ -71,3 +71,8 @@ class EndpointNode(AgentNode):
         if self.budget is not None and self.budget.money is not None and self.price is None:
             raise ValueError("`budget` limits money, but nothing says what tokens cost; add `price`")
         return self
+
+    @property
+    def variable(self) -> str | None:
+        """The name of the variable that holds the key."""
+        return None if self.key is None else self.key.removeprefix("env:")

@@ -1,6 +1,5 @@
 """How endpoints are started: a companion for each, and then the container of its agent."""
 
-import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -26,9 +25,6 @@ from testbed.world.nodes.handle import PlannedNode, Site, WorldError
 _AGENT: Final = Device(cpus=1.0, memory=192 * 2**20)
 """What the agent gets. It stands for no device: the server has the model, and all that the agent does is waiting."""
 
-_SHORTEST_KEY: Final = 8
-"""Characters. Keys are cut out of what a server says, and a shorter one could be a word of an answer."""
-
 _PATIENCE: Final = 30.0  # seconds that companions have for opening their sockets
 
 
@@ -50,9 +46,6 @@ def _forwarding(planned: PlannedNode, directory: Path) -> GatewayConfig:
     """What the companion of a node is told; raises HostError."""
     spec = planned.spec
     assert isinstance(spec, EndpointNode)
-    variable = None if spec.key is None else spec.key.removeprefix("env:")
-    if variable is not None:
-        _check_key(planned.name, variable)
     budget = spec.budget or Budget.model_construct()
     return GatewayConfig(
         socket=directory / f"{planned.name}.sock",
@@ -60,7 +53,7 @@ def _forwarding(planned: PlannedNode, directory: Path) -> GatewayConfig:
         url=spec.endpoint,
         addresses=_addresses(planned.name, spec),
         model=spec.model,
-        key=variable,
+        key=spec.variable,
         patience=spec.patience,
         requests=budget.requests,
         money=budget.money,
@@ -76,21 +69,6 @@ def _addresses(name: str, spec: EndpointNode) -> tuple[str, ...]:
         raise HostError(f"node {name!r}: {error}") from error
     except OSError as error:
         raise HostError(f"node {name!r}: the name {url.host} has no address ({error.strerror})") from error
-
-
-def _check_key(name: str, variable: str) -> None:
-    """Raise HostError if the variable holds no key that can be sent and kept secret. It is not repeated."""
-    key = os.environ.get(variable, "")
-    if not key:
-        raise HostError(
-            f"node {name!r}: the variable {variable} is not set; set it, and start with "
-            f"sudo --preserve-env={variable} ./tb"
-        )
-    if not (key.isascii() and key.isprintable() and " " not in key) or len(key) < _SHORTEST_KEY:
-        raise HostError(
-            f"node {name!r}: what {variable} holds is no key; keys have at least {_SHORTEST_KEY} printable ASCII "
-            "characters and no spaces"
-        )
 
 
 def _await(name: str, process: "subprocess.Popen[bytes]", socket: Path) -> None:
