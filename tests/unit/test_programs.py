@@ -17,7 +17,7 @@ from docker.errors import ImageNotFound
 from testbed.core.errors import HostError, SpecError
 from testbed.patterns.participant import JobError, Prompt
 from testbed.schema.network.topology import Topology
-from testbed.schema.scenario import Sampling, Scenario
+from testbed.schema.scenario import Sampling, Scenario, load_scenario, scenario_text
 from testbed.world.nodes.kinds import Program
 from testbed.world.nodes.programs.asking import ask_openai
 from testbed.world.nodes.programs.making import gpu_requests
@@ -69,6 +69,14 @@ def test_programs_are_no_peers_of_agents(files: Any) -> None:
     scenario = files.load(topology=files.topology.replace("switches", program) + links)
     assert scenario.neighbours("a") == ["b"]
     assert list(scenario.owners) == ["a", "b"]
+
+
+def test_what_a_run_writes_of_a_program_can_be_read_again(files: Any, tmp_path: Path) -> None:
+    part = "ready: {tcp: 80}, models: {/m: zoo/alpha}, environment: {KEY: env:KEY}, out: [x], command: [serve]"
+    scenario = _scenario(files, part)
+    path = tmp_path / "again.yaml"
+    path.write_text(scenario_text(scenario))
+    assert load_scenario(path).topology == scenario.topology
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ class ProgramSession:
         address = listening_address(node.namespace, port)
         if address is None or ready.http is None:
             return address is not None
-        return await answers_well(self._http, address, port, ready.path)
+        return await answers_well(self._http, address, port, ready.path or "/")
 
     def _said(self, what: str) -> str:
         return "\n".join(filter(None, [f"node {self._node.name!r} {what}", self._node.last_words()]))

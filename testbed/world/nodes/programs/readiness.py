@@ -43,7 +43,8 @@ def session_inside(namespace: Namespace) -> ClientSession:
         with namespace.entered():
             return socket.socket(family, kind, protocol)
 
-    connector = TCPConnector(socket_factory=made, limit=0)
+    # No connection is used again: a server may close an idle one at the moment at which a request is sent.
+    connector = TCPConnector(socket_factory=made, limit=0, force_close=True)
     return ClientSession(connector=connector, timeout=ClientTimeout(total=None))
 
 

@@ -61,7 +61,9 @@ class Ready(Spec):
         if self.tcp is not None:
             return f"nothing listens on TCP port {self.tcp}"
         return (
-            f"{self.path} on port {self.http} has no status of 2xx" if self.http else f"it has not printed {self.log!r}"
+            f"{self.path or '/'} on port {self.http} has no status of 2xx"
+            if self.http
+            else f"it has not printed {self.log!r}"
         )
 
 
