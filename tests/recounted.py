@@ -50,6 +50,8 @@ def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str,
     arrived = {event["prompt"]: event["t"] for event in events if event["event"] == "arrival"}
     latencies = sorted(event["t"] - arrived[event["prompt"]] for event in answers)
     seconds = max(event["t"] for event in events if event["node"])
+    carried = sum(sum(directions.values()) for directions in _links(events).values())
+    written = sum(event["tokens"] for event in events if event["event"] == "end")
     means = [_mean(of_node, seconds) for of_node in stays.values()]
     return {
         "accuracy": right / len(answers) if answers else None,
@@ -62,7 +64,8 @@ def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str,
         "queue.mean": sum(means) / len(means),
         "queue.max": max(_longest(of_node) for of_node in stays.values()),
         "tokens_per_second": sum(event["tokens"] for event in events if event["event"] == "end") / seconds,
-        "bytes_on_links": sum(sum(directions.values()) for directions in _links(events).values()),
+        "bytes_on_links": carried,
+        "bytes_per_token": carried / written if written else None,
         "memory.peak": max(peaks.values()),
         **{
             name: count[event]

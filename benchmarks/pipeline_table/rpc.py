@@ -148,7 +148,8 @@ def _packages() -> Path:
 
 def _build(folder: Path) -> None:
     print("building llama-cpp-python with llama.cpp's RPC backend, once (about ten minutes)", file=sys.stderr)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-binary", "llama-cpp-python", "--require-hashes"]
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir"]
+    command += ["--no-binary", "llama-cpp-python", "--require-hashes"]
     settings = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DGGML_RPC=ON", "TMPDIR": str(folder)}
     log = folder.parent / "build.log"
     with log.open("w") as output:

@@ -98,6 +98,7 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "queue.max": 2,
         "tokens_per_second": 2.0,
         "bytes_on_links": 1000 + 200 + 30,
+        "bytes_per_token": (1000 + 200 + 30) / 20,
         "memory.peak": 5000,
         "retries": 0,
         "duplicates": 0,

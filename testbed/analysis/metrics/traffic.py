@@ -8,7 +8,14 @@ from testbed.schema.metric import metric
 @metric("B", "lower", of_window=False, of_node=False, rank=12)
 def bytes_on_links(part: Part) -> int:
     """Bytes of the frames that all links carried during play, both directions added up."""
-    return sum(link["up"] + link["down"] for link in part.traffic.values())
+    return _carried(part)
+
+
+@metric("B/token", "lower", of_window=False, of_node=False, rank=12)
+def bytes_per_token(part: Part) -> float | None:
+    """Bytes that all links carried during play, for each token that models wrote."""
+    written = sum(event["tokens"] for event in part.of("end"))
+    return _carried(part) / written if written else None
 
 
 @metric(rank=14)
@@ -45,3 +52,7 @@ def dropped(part: Part) -> int:
 def frames_rejected(part: Part) -> int:
     """Number of frames that nodes of a ring refused."""
     return len(part.of("frame_rejected"))
+
+
+def _carried(part: Part) -> int:
+    return sum(link["up"] + link["down"] for link in part.traffic.values())

@@ -46,14 +46,16 @@ class Ready(Spec):
 
     tcp: Port | None = Field(None, description="the port that it listens on then")
     http: Port | None = Field(None, description="the port at which `path` answers with a status of 2xx then")
-    path: Annotated[str, *matching("/.*", "a path, like /health")] = Field("/", description="with `http`")
+    path: Annotated[str, *matching("/.*", "a path, like /health")] | None = Field(
+        None, description="with `http`: the path that is asked for; left out, /"
+    )
     log: str | None = Field(None, min_length=1, description="text that a line of its output contains then")
     within: Duration = Field(300.0, gt=0, description="how long it has until then")
 
     @model_validator(mode="after")
     def _check(self) -> "Ready":
         _check_one({"tcp": self.tcp, "http": self.http, "log": self.log})
-        if self.http is None and "path" in self.model_fields_set:
+        if self.http is None and self.path is not None:
             raise ValueError("`path` goes with `http`")
         return self
 
