@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from testbed.cli.console import err, out
 from testbed.cli.options import AsJson
 from testbed.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from testbed.patterns.vertical.routers.router import Router
 
 app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True)
 
@@ -69,13 +72,9 @@ def evaluate(
     from testbed.analysis.routing.evaluation import evaluate as evaluated
     from testbed.analysis.routing.evaluation import held_out
     from testbed.analysis.routing.examples import examples, readable
-    from testbed.patterns.vertical.routers.router import Router
     from testbed.show.routers import print_evaluation
 
-    try:
-        router = Router.load(file)
-    except ValueError as error:
-        raise SpecError.of("router evaluate", str(error)) from None
+    router = _loaded(file, "router evaluate")
     known = examples(runs)
     new = held_out(router, known)
     if not new:
@@ -89,3 +88,35 @@ def evaluate(
         out.print_json(json.dumps(judged.as_dict()))
     else:
         print_evaluation(judged, out)
+
+
+@app.command("estimate", epilog="Example: `testbed router estimate router.json runs/linucb`")
+def estimate(
+    file: Annotated[Path, typer.Argument(metavar="ROUTER", help="A file of `router fit`.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Runs of a route in which chance had a share.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Estimate from runs of another rule what a router would have scored, by the propensities that they logged."""
+    from testbed.analysis.routing.evaluation import evaluate_off_policy
+    from testbed.analysis.routing.examples import logged_choices
+    from testbed.show.routers import print_estimates
+
+    router = _loaded(file, "router estimate")
+    if router.reads_answers:
+        raise SpecError.of("router estimate", "the router reads the weak stage's answer, which a route does not have")
+    estimates = evaluate_off_policy(router, logged_choices(runs))
+    if as_json:
+        out.print_json(json.dumps([one.as_dict() for one in estimates]))
+    else:
+        print_estimates(estimates, out)
+
+
+def _loaded(file: Path, verb: str) -> "Router":
+    from testbed.patterns.vertical.routers.router import Router
+
+    try:
+        return Router.load(file)
+    except ValueError as error:
+        raise SpecError.of(verb, str(error)) from None

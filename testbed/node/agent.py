@@ -77,6 +77,11 @@ class Agent:
 
         return _succeeded(await self._prompts.outcome(prompt.id, accept, content_of(prompt)))
 
+    def learn(self, prompt: str, reward: float) -> None:
+        """Tell the pattern how right the answer to a prompt was, from 0 to 1."""
+        self._log.emit("feedback", prompt=prompt, reward=reward)
+        self.config.pattern.learn(prompt, reward)
+
     def resume(self, prompts: Sequence[Prompt]) -> None:
         """Take up prompts that were accepted before the node was started again."""
         for prompt in prompts:

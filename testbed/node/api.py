@@ -15,6 +15,7 @@ On the Unix socket, for the host, these and:
 
     POST /prompts                {"id": …, "text": …, "label": …, "before": …, "privacy": …}: the pattern's answer,
                                  worked out once for each id; "before" is the chat that leads to the question
+    POST /feedback               {"prompt": …, "reward": …}: how right the answer to a prompt was, from 0 to 1
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
     GET  /events?after=BYTES     the event file behind its first BYTES: one JSON object a line
     GET  /events/stream?after=BYTES&every=SECONDS
@@ -86,6 +87,13 @@ class _PromptRequest(BaseModel):
         return Prompt(self.id, self.text, privacy=self.privacy, label=self.label, before=self.before)
 
 
+class _FeedbackRequest(BaseModel):
+    """``POST /feedback``."""
+
+    prompt: str
+    reward: float
+
+
 class NodeApi:
     """The handlers of both APIs."""
 
@@ -108,7 +116,11 @@ class NodeApi:
         """The API for the host."""
         application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[in_openai_form])
         EventApi(self._log).add_to(application)
-        own = (web.post("/prompts", self._prompt), web.get("/neighbours", self._neighbours))
+        own = (
+            web.post("/prompts", self._prompt),
+            web.post("/feedback", self._feedback),
+            web.get("/neighbours", self._neighbours),
+        )
         serve(application, *self._routes, *own)
         return application
 
@@ -251,6 +263,11 @@ class NodeApi:
             return web.json_response({"text": await self._agent.answer(asked.prompt)})
         except JobError as error:
             raise RefusedError(500, str(error)) from None
+
+    async def _feedback(self, http: web.Request) -> web.Response:
+        told = (await self._intake.read(http, _FeedbackRequest)).content
+        self._agent.learn(told.prompt, told.reward)
+        return web.Response(status=204)
 
     async def _neighbours(self, _: web.Request) -> web.Response:
         return web.json_response(await self._agent.reach())

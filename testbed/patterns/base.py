@@ -69,6 +69,16 @@ class Pattern(Spec):
         del nodes, owners
         yield from ()
 
+    @property
+    def learns(self) -> bool:
+        """Whether it goes by how right earlier answers were; then it gets feedback on each."""
+        return any(part.learns for part in self.parts)
+
+    def learn(self, prompt: str, reward: float) -> None:
+        """Take in how right the answer to the prompt called ``prompt`` was, from 0 to 1."""
+        for part in self.parts:
+            part.learn(prompt, reward)
+
     @abstractmethod
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The answer to a prompt that arrived at ``owner``; raises JobError if there is none."""

@@ -36,6 +36,16 @@ class Route(Vertical):
             yield ("stages",), f"{len(self.stages)} stages; route chooses between two, the weak one first"
         yield from ((("strong", *place), sentence) for place, sentence in self.strong.mistakes())
 
+    @property
+    def learns(self) -> bool:
+        """Whether its rule does, or a stage."""
+        return self.strong.learns or super().learns
+
+    def learn(self, prompt: str, reward: float) -> None:
+        """Take in how right the answer to a prompt was."""
+        self.strong.learn(prompt, reward)
+        super().learn(prompt, reward)
+
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
         """The answer of the stage that the score chooses, or of the other if that one fails; raises JobError."""
         return (await self.respond(prompt, owner)).text
@@ -57,6 +67,7 @@ class Route(Vertical):
             reply = await self.ask(chosen, owner, limits)
         except JobError as error:
             owner.decide(instead, source=place, reason=str(error))
+            self.strong.forget(prompt.id)
             if isinstance(error, OutageError) and self.outage and self.outage.fallback == "fail":
                 raise
             reply = await self.ask(other, owner, limits)

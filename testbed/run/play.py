@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, replace
 
 from testbed.analysis.board import NodeBoard
@@ -16,7 +16,7 @@ from testbed.run.tending import tend
 from testbed.workload.schedule import Arrival
 from testbed.workload.scoring.base import Scorer
 from testbed.workload.scoring.score import score_answer
-from testbed.world.nodes.handle import NodeGoneError, Session
+from testbed.world.nodes.handle import Learner, NodeGoneError, Session
 from testbed.world.world import World
 
 Announce = Callable[[dict[str, NodeBoard], int, Mapping[str, str], float], None]
@@ -50,7 +50,8 @@ def _why_unjudged(world: World) -> str | None:
 
 
 async def _deliver_all(world: World, recording: Recording, timeline: Timeline, arrivals: list[Arrival]) -> None:
-    scorers, limit = world.plan.scenario.workload.scorers, world.plan.scenario.limit
+    scenario = world.plan.scenario
+    scorers, limit = scenario.workload.scorers, scenario.limit
     async with AsyncExitStack() as stack:
         sessions = {name: await stack.enter_async_context(node.session()) for name, node in world.nodes.items()}
         stack.push_async_callback(timeline.end)
@@ -61,7 +62,9 @@ async def _deliver_all(world: World, recording: Recording, timeline: Timeline, a
         async with asyncio.TaskGroup() as deliveries:
             for arrival in arrivals:
                 before = None if arrival.after is None else begun[arrival.after]
-                delivery = deliver(arrival, before, sessions[arrival.node], recording, scorers, limit)
+                session = sessions[arrival.node]
+                learner = session if scenario.pattern.learns and isinstance(session, Learner) else None
+                delivery = deliver(arrival, before, session, recording, scorers, limit, learner)
                 begun[arrival.prompt] = deliveries.create_task(delivery)
         for task in tasks:
             task.cancel()
@@ -83,12 +86,14 @@ async def deliver(
     recording: Recording,
     scorers: Sequence[Scorer],
     limit: float | None,
+    learner: Learner | None = None,
 ) -> None:
     """Hand a prompt to its owner, see that it ends, answered or failed with a reason, and judge its answer.
 
     ``before`` is the delivery that it comes after. In a conversation each turn is a prompt, handed over when the one
     before is answered: ``p7``, ``p7-2``. A turn that fails is the last one. The first of ``scorers`` is the one that
-    counts. A prompt that has not ended after ``limit`` seconds of play has failed, also if it has not arrived by then.
+    counts; ``learner`` is told its score, as by a user. A prompt that has not ended after ``limit`` seconds of play has
+    failed, also if it has not arrived by then.
     """
     due = arrival.at + (recording.zero if before is None else await _end(before))
     await asyncio.sleep(min(due, _over(recording, limit)) - asyncio.get_running_loop().time())
@@ -97,10 +102,17 @@ async def deliver(
         for scorer in scorers:
             score = await asyncio.to_thread(score_answer, scorer, turn.question, answer)
             recording.emit("score", prompt=turn.prompt, **asdict(score), counts=scorer is scorers[0])
+            if learner is not None and scorer is scorers[0] and score.value is not None:
+                await _teach(learner, turn.prompt, score.value)
         if (following := turn.question.after(answer)) is None:
             return
         turn = replace(turn, prompt=f"{arrival.prompt}-{next(turns)}", question=following)
         recording.questions[turn.prompt] = following
+
+
+async def _teach(learner: Learner, prompt: str, reward: float) -> None:
+    with suppress(NodeGoneError):  # what it had learned is gone as well
+        await learner.feedback(prompt, reward)
 
 
 def _over(recording: Recording, limit: float | None) -> float:

@@ -8,6 +8,9 @@ import pytest
 from observed import PROJECT, FinishedRun
 from recounted import differing
 
+from testbed.analysis.routing.examples import examples
+from testbed.analysis.routing.fitting import fit
+
 Run = Callable[..., FinishedRun]
 
 PROMPTS = 8
@@ -55,3 +58,21 @@ def test_the_second_round_reads_the_first_and_votes(debate: FinishedRun) -> None
 def test_each_number_of_the_summary_follows_from_the_events(debate: FinishedRun) -> None:
     assert debate.summary["metrics"]["oracle"] >= debate.summary["metrics"]["accuracy"]
     assert differing(debate.path) == {}
+
+
+def test_a_route_learns_from_feedback_and_its_run_fits_a_router(run: Run) -> None:
+    scenario = PROJECT / "scenarios" / "learned_route.yaml"
+    options = ("--set", "workload.count=24", "--set", "workload.arrivals.rate=4/s", "--set", "pattern.policy=all")
+    learned = run(scenario, *FAST, *PATIENT, *options)
+    assert learned.exit_code == 0, learned.output
+    told = {event["prompt"]: event["reward"] for event in learned.events if event["event"] == "feedback"}
+    assert told == {event["prompt"]: event["value"] for event in learned.events if event["event"] == "score"}
+    decisions = [event for event in learned.events if event["event"] == "decision"]
+    assert {event["propensity"] for event in decisions} <= {0.975, 0.025}  # explore: 0.05, by two stages
+    assert len(decisions) == len(told) == 24
+    known = examples([learned.path])
+    texts = {event["text"] for event in learned.events if event["event"] == "prompt"}
+    assert {one.text for one in known} == texts
+    router = fit(known, "prompt", 0)
+    gains = sum(one.gain for one in known)
+    assert sum(router.score(one.text) > 0.5 for one in known) == pytest.approx(gains, abs=4)

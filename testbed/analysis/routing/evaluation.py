@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from testbed.analysis.comparison.tradeoff import Routed
-from testbed.analysis.routing.examples import Example
+from testbed.analysis.routing.examples import Example, LoggedChoice
 from testbed.patterns.vertical.routers.router import Router, fingerprint
 
 SHARES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -86,3 +86,54 @@ def _operation(router: Router, share: float, scores: Sequence[float], known: Seq
     chosen = [score >= threshold for score in scores]
     right = [one.strong if strong else one.weak for strong, one in zip(chosen, known, strict=True)]
     return Operation(share, threshold, fmean(chosen), fmean(right))
+
+
+@dataclass(frozen=True)
+class OffPolicyEstimate:
+    """What a router at one threshold would have scored on the prompts of a run that another rule played.
+
+    ``strong_share`` is the router's share of strong calls. ``accuracy`` is estimated, with its standard error, from the
+    ``matching`` prompts for which both chose the same stage; None without any.
+    """
+
+    share: float
+    threshold: float
+    strong_share: float
+    matching: int
+    accuracy: float | None
+    error: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def evaluate_off_policy(router: Router, logged: Sequence[LoggedChoice]) -> list[OffPolicyEstimate]:
+    """Estimates for a router that reads prompts alone, at several shares of strong calls."""
+    scores = [router.score(choice.text) for choice in logged]
+    return [_off_policy(router, share, scores, logged) for share in SHARES]
+
+
+def _off_policy(
+    router: Router, share: float, scores: Sequence[float], logged: Sequence[LoggedChoice]
+) -> OffPolicyEstimate:
+    threshold = router.threshold(share)
+    chosen = [score >= threshold for score in scores]
+    matching = [one for strong, one in zip(chosen, logged, strict=True) if one.strong == strong]
+    accuracy, error = snips([one.score for one in matching], [one.propensity for one in matching])
+    return OffPolicyEstimate(share, threshold, fmean(chosen), len(matching), accuracy, error)
+
+
+def snips(rewards: Sequence[float], propensities: Sequence[float]) -> tuple[float | None, float | None]:
+    """The self-normalised inverse propensity estimate of a mean reward (Swaminathan and Joachims, 2015), and its error.
+
+    The two are of the prompts for which the logged choice is the one that the judged policy makes. The standard error
+    is that of a ratio of means, by linearisation.
+    """
+    weights = [1 / propensity for propensity in propensities]
+    if not weights:
+        return None, None
+    total = sum(weights)
+    mean = sum(weight * reward for weight, reward in zip(weights, rewards, strict=True)) / total
+    squares = sum((weight * (reward - mean)) ** 2 for weight, reward in zip(weights, rewards, strict=True))
+    return mean, float(squares**0.5 / total)

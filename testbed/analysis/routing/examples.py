@@ -43,6 +43,35 @@ def examples(runs: Iterable[Path]) -> list[Example]:
     return list(found.values())
 
 
+@dataclass(frozen=True)
+class LoggedChoice:
+    """A prompt for which a random rule chose a stage with this ``propensity``, and how right the answer was."""
+
+    text: str
+    strong: bool
+    propensity: float
+    score: float
+
+
+def logged_choices(runs: Iterable[Path]) -> list[LoggedChoice]:
+    """The choices in run directories that chance had a share in; raises SpecError where there are none."""
+    found = [choice for given in runs for directory in run_directories(given) for choice in _choices_of(directory)]
+    if not found:
+        raise SpecError.of("router estimate", "no route of these runs has a propensity below 1 and a judged answer")
+    return found
+
+
+def _choices_of(directory: Path) -> Iterator[LoggedChoice]:
+    with whole_run(directory):
+        measured = RunFiles.load(directory).measured
+        fallen_back = {event["prompt"] for event in measured.of("decision") if event["propensity"] is None}
+        for event in measured.of("decision"):
+            prompt, propensity = event["prompt"], event["propensity"]
+            if propensity is not None and 0 < propensity < 1 and prompt in measured.scores.keys() - fallen_back:
+                text, score = measured.prompts[prompt]["text"], measured.scores[prompt]
+                yield LoggedChoice(text, event["reason"] == "strong", propensity, score)
+
+
 def readable(known: Sequence[Example]) -> bool:
     """Whether every weak answer has the numbers that a router can read."""
     try:

@@ -63,6 +63,10 @@ class AgentClient:
             raise JobError(content)
         return str(json.loads(content)["text"])
 
+    async def feedback(self, prompt: str, reward: float) -> None:
+        """Tell how right the answer to a prompt was, from 0 to 1; raises NodeGoneError."""
+        await self._awaited("POST", "/feedback", self._away, {"prompt": prompt, "reward": reward})
+
     async def reach(self) -> dict[str, float | None]:
         """Seconds that a request to each neighbour takes, None for one that cannot be reached; raises NodeGoneError.
 

@@ -105,6 +105,14 @@ class Session(Protocol):
         """All events that are left, also those of a node that has ended."""
 
 
+@runtime_checkable
+class Learner(Protocol):
+    """A session whose node can be told how right its answers were."""
+
+    async def feedback(self, prompt: str, reward: float) -> None:
+        """Tell how right the answer to the prompt called ``prompt`` was, from 0 to 1; raises NodeGoneError."""
+
+
 class NodeHandle(Protocol):
     """One node of a running world."""
 
