@@ -79,10 +79,13 @@ class FinishedRun:
         return jobs
 
 
-def start(*arguments: str | Path, project: Path = PROJECT) -> "subprocess.Popen[str]":
-    """Start the command line, of this project or of a copy."""
+def start(*arguments: str | Path, project: Path = PROJECT, **variables: str) -> "subprocess.Popen[str]":
+    """Start the command line, of this project or of a copy, with environment variables of its own."""
     command = [sys.executable, "-m", "testbed", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project)
+    environment = {**os.environ, **variables}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project, env=environment
+    )
 
 
 def run_of(runner: "subprocess.Popen[str]") -> str | None:

@@ -39,13 +39,19 @@ class Summary:
     measurements: Measurements
     fidelity: Fidelity
     stages: dict[str, StageTime]
-    interrupted: bool = False
+    cut_off: str = ""
+    """Why play did not come to its end; empty if it did."""
     comparison: Comparison | None = None
     """The run and its repetitions against the baseline, if there is one."""
     speeds: Mapping[str, DeviceSpeed] = field(default_factory=dict)
     """By node, of those that are emulated as a device."""
     synthetic: tuple[str, ...] = ()
     """The nodes whose models have random weights; if there are any, no answer is judged."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether play did not come to its end."""
+        return bool(self.cut_off)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -120,7 +126,7 @@ class Summary:
         found += self.broken + self.regressions
         if self.fidelity.verdict == "invalid":
             found += self.fidelity.reasons
-        return [*found, "the run did not play to its end"] if self.interrupted else found
+        return [*found, f"the run did not play to its end: {self.cut_off}"] if self.interrupted else found
 
     @property
     def exit_code(self) -> int:

@@ -7,10 +7,11 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from testbed.analysis.junit import write_junit
@@ -55,11 +56,10 @@ class RunDirectory:
             raise SpecError.of("--out", f"{path} cannot be made ({error.strerror}); name another directory") from None
         if occupied:
             raise SpecError.of("--out", f"{path} is not empty; name an empty directory, or a new one")
-        inputs = copy_inputs(scenario, path)
-        dumped = scenario.model_dump(mode="json", exclude_none=True, exclude={"baseline"})
-        text = yaml_text(relocated(dumped, {str(one.source): one.copy for one in inputs}))
-        (path / "scenario.yaml").write_text(text, encoding="utf-8")
-        return cls(path, inputs)
+        try:
+            return cls(path, _write_scenario(scenario, path))
+        except OSError as error:
+            raise SpecError.of("--out", f"{path} cannot be written ({error.strerror}); name another one") from None
 
     @property
     def events(self) -> Path:
@@ -80,21 +80,30 @@ class RunDirectory:
         """Write a file that holds one JSON object."""
         (self.path / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    @contextmanager
-    def keeping_logs(self, nodes: Mapping[str, NodeHandle]) -> Iterator[None]:
-        """Write the output of every node to ``logs/``, and the files that it leaves to ``files/NODE/``.
+    def keep_outputs(self, nodes: Mapping[str, NodeHandle]) -> None:
+        """Write the output of every node to ``logs/``, and the files that it leaves to ``files/NODE/``."""
+        logs = self.path / "logs"
+        logs.mkdir(exist_ok=True)
+        for name, node in nodes.items():
+            (logs / f"{name}.log").write_bytes(node.logs())
+            if isinstance(node, LeavesFiles):
+                node.keep_files(self.path / "files" / name)
 
-        That is done when the block within ends, even if it raises.
-        """
-        try:
-            yield
-        finally:
-            logs = self.path / "logs"
-            logs.mkdir()
-            for name, node in nodes.items():
-                (logs / f"{name}.log").write_bytes(node.logs())
-                if isinstance(node, LeavesFiles):
-                    node.keep_files(self.path / "files" / name)
+    def moved(self) -> "RunDirectory":
+        """The directory after a move to the place of temporary files; raises OSError."""
+        path = Path(mkdtemp(prefix=f"testbed-{self.path.name}-"))
+        shutil.copytree(self.path, path, dirs_exist_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+        return RunDirectory(path, self.inputs)
+
+
+def _write_scenario(scenario: Scenario, path: Path) -> list[Input]:
+    """Write a scenario, and copies of the files that it names, which are returned."""
+    inputs = copy_inputs(scenario, path)
+    dumped = scenario.model_dump(mode="json", exclude_none=True, exclude={"baseline"})
+    text = yaml_text(relocated(dumped, {str(one.source): one.copy for one in inputs}))
+    (path / "scenario.yaml").write_text(text, encoding="utf-8")
+    return inputs
 
 
 def _is_empty(directory: Path) -> bool:

@@ -17,7 +17,6 @@ from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.registry import UsedKind
 from testbed.record.inputs import Input
 from testbed.schema.metric import METRICS
-from testbed.schema.network.node import NodeKind
 from testbed.schema.scenario import Scenario
 from testbed.world.network.links.backend import LINK_BACKENDS
 from testbed.world.plan import Plan
@@ -42,7 +41,6 @@ _NOT_REPRODUCED: Final = (
 
 def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequence[Input] = ()) -> dict[str, Any]:
     """The manifest of a run; ``zero`` is the beginning of play on the run's clock."""
-    image = plan.docker.images.get(plan.image)
     began = plan.clock.real(zero)
     return {
         **_common(plan.scenario, run, fidelity, inputs),
@@ -54,11 +52,11 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
         "oversubscribed": plan.oversubscribed,
         "versions": {
             "python": platform.python_version(),
-            "docker_engine": plan.docker.version()["Version"],
+            "docker_engine": plan.engine.version,
             **{package: version(package) for package in _PACKAGES},
         },
         "kinds": [kind.as_dict() for kind in [*plan.scenario.kinds, LINK_BACKENDS.used(plan.links.name), *_metrics()]],
-        "image": {"tag": plan.image, "id": image.id},
+        "image": {"tag": plan.image, "id": plan.engine.image},
         "devices": {
             node: {"cpus": device.cpus, "memory": device.memory, **(device.speed.as_dict() if device.speed else {})}
             for node, device in plan.devices.items()
@@ -72,11 +70,7 @@ def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequ
             }
             for node, model in plan.models.items()
         },
-        "programs": {
-            name: facts
-            for name, node in plan.scenario.topology.nodes.items()
-            if isinstance(node, NodeKind) and (facts := node.facts(plan.docker))
-        },
+        "programs": plan.engine.programs,
         "given_models": {
             node: {
                 str(inside): {"reference": model.reference, "sha256": model.sha256, "synthetic": model.synthetic}

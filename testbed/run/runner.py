@@ -7,16 +7,15 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.analysis.nodes import DeviceSpeed
 from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Mode
+from testbed.core.errors import TestbedError
 from testbed.record.directory import RunDirectory
 from testbed.record.inspection import Inspection
-from testbed.record.manifest import manifest
 from testbed.record.recording import Recording
 from testbed.run.play import play
+from testbed.run.results import Results
 from testbed.schema.scenario import Scenario
-from testbed.show.report import write_report
 from testbed.show.view import View
 from testbed.world import watcher
 from testbed.world.journal import Journal
@@ -74,57 +73,49 @@ class Stages:
 def run(scenario: Scenario, options: Options, view: View) -> Summary:
     """Run a scenario and return its summary; raises TestbedError if it cannot be run.
 
-    Events and samples are written even if the run is interrupted or fails. Everything that the run made on this host is
+    Results are written even if the run is interrupted or fails. Everything else that the run made on this host is
     removed at the end.
     """
     stages, scenario = Stages(view), scenario.drawn()
     with stages.stage("check"):
         plan = prepare(scenario, options.links, view.step, view.fetch)
-        directory = RunDirectory.create(plan.scenario, options.out)
-    with ExitStack() as ending, _journal(stages, options.keep) as journal:
-        journal.note_results(directory.path)
-        with stages.stage("build"):
-            world = World(plan, journal, stages.step)
-        with closing(world), directory.keeping_logs(world.nodes):
-            recording, inspection = Recording(world), Inspection(world, options.fidelity)
-            interrupted = False
-            try:
-                with stages.stage("warm up"):
-                    _warm_up(world, inspection, stages)
-                with stages.stage("play"):
-                    play(world, recording, view.play)
-                with stages.stage("cool down"), stages.step("measuring links"):
-                    inspection.after_play()
-            except KeyboardInterrupt:
-                interrupted = True
-                recording.emit("interrupted")
-            finally:
-                ending.enter_context(_undisturbed())
-                with stages.stage("collect"):
-                    measurements = recording.write(directory)
-                    fidelity = inspection.judge(recording)
-                    directory.write_json(
-                        "manifest.json", manifest(plan, journal.run, recording.zero, fidelity, directory.inputs)
-                    )
-    speeds = {
-        name: DeviceSpeed(speed.device, speed.asked, speed.host, speed.cpus)
-        for name, device in plan.devices.items()
-        if (speed := device.speed)
-    }
-    summary = Summary(
-        plan.scenario,
-        journal.run,
-        directory.path,
-        measurements,
-        fidelity,
-        stages.done,
-        interrupted,
-        speeds=speeds,
-        synthetic=plan.synthetic,
-    )
-    directory.write_summary(summary)
-    write_report(directory.path)
+        results = Results(plan, RunDirectory.create(plan.scenario, options.out), stages.done)
+    try:
+        with ExitStack() as ending, _journal(stages, options.keep) as journal:
+            journal.note_results(results.directory.path)
+            with stages.stage("build"):
+                world = World(plan, journal, stages.step)
+            with closing(world):
+                recording, inspection = Recording(world), Inspection(world, options.fidelity)
+                try:
+                    _live(world, recording, inspection, stages, view)
+                except KeyboardInterrupt:
+                    results.cut_off = "interrupted"
+                    recording.emit("interrupted")
+                except TestbedError as error:
+                    results.cut_off = str(error)
+                    raise
+                finally:
+                    ending.enter_context(_undisturbed())
+                    with stages.stage("collect"):
+                        results.collect(journal.run, recording, inspection)
+                        results.keep_outputs(world.nodes)
+    except BaseException:
+        if (kept := results.conclude()) is not None:
+            view.step(f"what was recorded is in {kept.directory}")
+        raise
+    summary = results.conclude()
+    assert summary is not None  # a run that raises nothing has recorded something
     return summary
+
+
+def _live(world: World, recording: Recording, inspection: Inspection, stages: Stages, view: View) -> None:
+    with stages.stage("warm up"):
+        _warm_up(world, inspection, stages)
+    with stages.stage("play"):
+        play(world, recording, view.play)
+    with stages.stage("cool down"), stages.step("measuring links"):
+        inspection.after_play()
 
 
 @contextmanager

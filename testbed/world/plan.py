@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import docker
 
@@ -29,6 +30,22 @@ from testbed.world.network.patience import Patience, patience
 
 
 @dataclass(frozen=True)
+class EngineFacts:
+    """What the Docker engine says of itself, the node image and the programs of nodes, asked before anything starts."""
+
+    version: str
+    image: str | None
+    programs: dict[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, client: docker.DockerClient, image: str, topology: Topology) -> "EngineFacts":
+        """Ask the engine."""
+        kinds = {name: node for name, node in topology.nodes.items() if isinstance(node, NodeKind)}
+        programs = {name: facts for name, node in kinds.items() if (facts := node.facts(client))}
+        return cls(client.version()["Version"], client.images.get(image).id, programs)
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that a run is built from.
 
@@ -45,6 +62,7 @@ class Plan:
     links: LinkBackend
     image: str
     docker: docker.DockerClient
+    engine: EngineFacts
 
     @cached_property
     def patience(self) -> Patience:
@@ -88,7 +106,8 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     settled = scenario.model_copy(update={"dilation": dilation})
     origins = list(dict.fromkeys(PATTERNS.origin(pattern.kind) for pattern in scenario.all_patterns))
     image = ensure_image(client, report, kinds=[origin for origin in origins if not is_built_in(origin)])
-    return Plan(settled, Clock(dilation), equipped, models, holdings, given, backend, image, client)
+    engine = EngineFacts.of(client, image, scenario.topology)
+    return Plan(settled, Clock(dilation), equipped, models, holdings, given, backend, image, client, engine)
 
 
 def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault] = ()) -> LinkBackend:

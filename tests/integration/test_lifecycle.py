@@ -69,6 +69,34 @@ def test_interrupted_it_keeps_its_traces_and_cleans_up(tmp_path: Path, ending: s
     assert run.times("ready", "node").keys() == set("abcd")
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system on which the scenario fits, and not what was recorded."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_results_move_from_a_disk_that_is_full(tmp_path: Path, small_disk: Path) -> None:
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    runner = start("run", GOSSIP, "--out", small_disk / "run", *SHORT, TMPDIR=str(spare))
+    output, _ = runner.communicate()
+    assert "Traceback" not in output and "bug" not in output
+    (moved,) = spare.glob("testbed-run-*")
+    run = FinishedRun(moved, runner.returncode, output)
+    assert (run.exit_code, run.summary["verdict"]) == (0, "passed"), output
+    assert {path.stem for path in (moved / "logs").iterdir()} == set("abcd")
+    assert (moved / "report.html").exists()
+    assert str(moved) in output
+    assert not (small_disk / "run").exists()
+
+
 @pytest.mark.usefixtures("nothing_left")
 def test_without_its_links_a_run_ends_and_says_nothing(tmp_path: Path) -> None:
     runner = start("run", GOSSIP, "--links", "userspace", "--out", tmp_path / "run", *SHORT, *IMPATIENT, *MEASURED)

@@ -41,8 +41,8 @@ class Host(FakeHost):
         for name in ("events.jsonl", "manifest.json", "samples.parquet"):
             (written / name).rename(directory.path / name)
         events = [json.loads(line) for line in directory.events.read_text().splitlines()]
-        interrupted = self.interrupt_at == scenario.seed
-        summary = Summary(scenario, "r", directory.path, Measurements(events, {}), self.fidelity, {}, interrupted)
+        cut_off = "interrupted" if self.interrupt_at == scenario.seed else ""
+        summary = Summary(scenario, "r", directory.path, Measurements(events, {}), self.fidelity, {}, cut_off)
         directory.write_summary(summary)
         return summary
 

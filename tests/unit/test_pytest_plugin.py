@@ -49,8 +49,8 @@ def play(scenario, options, view):
     samples = {"t": [0.0], "node": ["a"], "cpu": [0.0], "throttled": [0.0]}
     pyarrow.parquet.write_table(pyarrow.table(samples), directory.samples)
     directory.events.write_text("".join(json.dumps(event) + "\\n" for event in events))
-    interrupted = scenario.name == "stopped"
-    summary = Summary(scenario, "r", directory.path, Measurements(events, {}), Fidelity(), {}, interrupted)
+    cut_off = "interrupted" if scenario.name == "stopped" else ""
+    summary = Summary(scenario, "r", directory.path, Measurements(events, {}), Fidelity(), {}, cut_off)
     directory.write_summary(summary)
     return summary
 
@@ -77,7 +77,8 @@ def _add(files: Any, name: str, more: str = "") -> None:
 
 
 def _pytest(directory: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", "-p", "testbed.pytest_plugin", "-p", "no:cacheprovider", *options]
+    own = ["--rootdir", ".", "-p", "testbed.pytest_plugin", "-p", "no:cacheprovider"]  # whatever lies in folders above
+    command = [sys.executable, "-m", "pytest", *own, *options]
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "COLUMNS": "120"}
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, env=environment)
 

@@ -89,7 +89,7 @@ def test_verdict_and_exit_code(
     verdict: str,
     exit_code: int,
 ) -> None:
-    summary = make_summary(answered, fidelity=fidelity, interrupted=interrupted)
+    summary = make_summary(answered, fidelity=fidelity, cut_off="interrupted" if interrupted else "")
     assert (summary.verdict, summary.exit_code) == (verdict, exit_code)
 
 
@@ -196,7 +196,7 @@ def test_what_holds_of_every_run_is_checked_without_being_asked(
 def test_junit_is_green_exactly_when_the_run_passed(
     make_summary: Callable[..., Summary], tmp_path: Path, fidelity: Fidelity, answered: bool, interrupted: bool
 ) -> None:
-    summary = make_summary(answered, fidelity=fidelity, interrupted=interrupted)
+    summary = make_summary(answered, fidelity=fidelity, cut_off="interrupted" if interrupted else "")
     (suite,) = _suites([summary], tmp_path / "junit.xml")
     assert (not _failures(suite)) == (summary.exit_code == 0)
 
