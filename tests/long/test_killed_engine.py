@@ -56,6 +56,9 @@ class Engine:
                 container.remove(force=True)
         self._process.terminate()
         self._process.wait()
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for place in sorted((place for place in mounted if place.startswith(str(self._directory))), reverse=True):
+            subprocess.run(["umount", "--lazy", place], check=True)  # a killed engine leaves its own behind
 
     def _answers(self) -> bool:
         with suppress(DockerException, OSError), closing(docker.DockerClient(base_url=self.address)) as client:
