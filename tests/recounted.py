@@ -192,6 +192,7 @@ def _opinions(events: list[Event]) -> dict[str, Any]:
         "oracle": sum(found) / len(found) if found else None,
         "flips.right": changes.count((False, True)) / len(changes) if changes else None,
         "flips.wrong": changes.count((True, False)) / len(changes) if changes else None,
+        "exposures": sum(left) if (left := [e["exposed"] for e in events if e["event"] == "disclosure"]) else None,
     }
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.comparison.changes import Comparison
+from testbed.analysis.comparison.tradeoff import quality_measures
 from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited, scattered
 from testbed.analysis.settings import Difference
 from testbed.analysis.summary import Summary
@@ -99,6 +100,8 @@ def print_sweep(visited: Sequence[Visited], console: Console) -> None:
         values = (visit.point.texts.get(key, "–") for key in keys)
         table.add_row(*values, *(_estimate(visit, metric) for metric in _SWEPT), _load(visit), _mark(visit))
     console.print(table)
+    for name, value in quality_measures(visited).items():
+        console.print(f"{name}: {value:.3f}")
     _print_notes(visited, console)
 
 

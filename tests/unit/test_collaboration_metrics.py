@@ -80,3 +80,9 @@ def test_what_several_answers_change() -> None:
 def test_prompts_with_one_answer_agree_on_nothing() -> None:
     found = _metrics(_prompt("p1", 0, 1))
     assert [found[name] for name in ("agreement", "oracle", "flips.right", "flips.wrong")] == [None] * 4
+
+
+def test_exposures_are_the_secrets_of_all_texts_that_left() -> None:
+    sent = [_event(t, "a", "disclosure", prompt="p1", to="c", text="?", masked=1, exposed=t) for t in (0, 1, 2)]
+    assert _metrics([*_prompt("p1", 0, 1), *sent])["exposures"] == 3
+    assert _metrics(_prompt("p1", 0, 1))["exposures"] is None

@@ -117,6 +117,7 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         **dict.fromkeys(("offload", "cost", "energy"), None),  # the topology says nothing of them
         **{f"{name}.{tier}": None for name in ("tokens", "cost", "energy") for tier in ("device", "edge", "cloud")},
         **dict.fromkeys(("agreement", "oracle", "flips.right", "flips.wrong"), None),  # no prompt has two answers
+        "exposures": None,  # no text was watched
     }
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from testbed.analysis.comparison.tradeoff import Routed, Tradeoff, aiq, cost_curve, hull, ibc_lift
+from testbed.analysis.comparison.tradeoff import Routed, Tradeoff, aiq, cost_curve, hull, ibc_lift, quality_measures
 from testbed.analysis.comparison.visits import Outcome, Visited
 from testbed.schema.points import Point
 
@@ -113,3 +113,18 @@ def test_a_sweeps_curve_is_by_cost_else_by_the_share_that_is_offloaded() -> None
     free = cost_curve([_visited("0", **one | {"cost": 0.0}), _visited("1", **other | {"cost": 0.0})])
     assert free is not None and free.cost == "offload"
     assert cost_curve([_visited("0", **one), _visited("1", **one)]) is None
+
+
+def test_a_sweep_from_the_weak_to_the_strong_model_alone_has_every_measure() -> None:
+    shares = {"a": (0.0, 0.4), "b": (0.5, 0.7), "c": (1.0, 0.8)}
+    visited = [_visited(name, accuracy=quality, offload=share) for name, (share, quality) in shares.items()]
+    assert quality_measures(visited) == pytest.approx(
+        {
+            "AIQ by offload": 0.5 * (0.4 + 0.7) / 2 + 0.5 * (0.7 + 0.8) / 2,
+            "APGR": (0.5 * 0.75 / 2) + 0.5 * (0.75 + 1) / 2,
+            "CPT(50 %)": 1 / 3,
+            "CPT(80 %)": 0.6,
+        }
+    )
+    assert quality_measures(visited[1:]).keys() == {"AIQ by offload"}
+    assert quality_measures(visited[:1]) == {}

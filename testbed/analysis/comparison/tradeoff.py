@@ -136,3 +136,27 @@ def cost_curve(visited: Sequence[Visited]) -> Curve | None:
         if len({point.cost for point in points.values()}) > 1:
             return Curve(points, metric, _QUALITY)
     return None
+
+
+def quality_measures(visited: Sequence[Visited]) -> dict[str, float]:
+    """The measures of a sweep by name, as far as its points have them.
+
+    ``AIQ`` needs a curve of costs. ``APGR`` and ``CPT`` need points at which no prompt and every prompt is offloaded,
+    of different accuracies: the weak and the strong model alone.
+    """
+    found: dict[str, float] = {}
+    curve = cost_curve(visited)
+    if curve is not None and (mean := aiq(list(curve.points.values()))) is not None:
+        found[f"AIQ by {curve.cost}"] = mean
+    shares = {
+        visit.estimates["offload"].mean: visit.estimates[_QUALITY].mean
+        for visit in visited
+        if {"offload", _QUALITY} <= visit.estimates.keys()
+    }
+    points = [Tradeoff(*point) for point in sorted(shares.items())]
+    if points and (points[0].cost, points[-1].cost) == (0, 1) and points[0].quality != points[-1].quality:
+        routed = Routed(points)
+        found["APGR"] = routed.apgr
+        thresholds = {"CPT(50 %)": routed.cpt(0.5), "CPT(80 %)": routed.cpt(0.8)}
+        found |= {name: share for name, share in thresholds.items() if share is not None}
+    return found

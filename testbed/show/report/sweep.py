@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from testbed.analysis.comparison.tradeoff import quality_measures
 from testbed.analysis.comparison.visits import Outcome, Visited, scattered
 from testbed.core.units import with_margin
 from testbed.schema.metric import metrics
@@ -62,6 +63,11 @@ class SweepPage:
     def metrics(self) -> list[str]:
         """The metrics that any point has a value of."""
         return [name for name in _SHOWN if any(name in visit.estimates for visit in self.visited)]
+
+    @property
+    def measures(self) -> str:
+        """The measures of what quality costs, for people; empty if the points have none."""
+        return " · ".join(f"{name} {value:.3f}" for name, value in quality_measures(self.visited).items())
 
     @property
     def scattered(self) -> list[str]:
