@@ -77,8 +77,9 @@ def _add(files: Any, name: str, more: str = "") -> None:
 
 
 def _pytest(directory: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    own = ["--rootdir", ".", "-p", "testbed.pytest_plugin", "-p", "no:cacheprovider"]  # whatever lies in folders above
-    command = [sys.executable, "-m", "pytest", *own, *options]
+    alone = ["-c", os.devnull, "--rootdir", "."]  # whatever lies in folders above
+    plugins = ["-p", "testbed.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *alone, *plugins, *options]
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "COLUMNS": "120"}
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, env=environment)
 
