@@ -10,6 +10,7 @@ from testbed.analysis.comparison.changes import Comparison
 from testbed.analysis.distributions import wilson_interval
 from testbed.analysis.faults import FaultRecord, fault_records
 from testbed.analysis.measurements import Measurements, Metrics
+from testbed.analysis.metrics.groups import GroupAccuracy, accuracy_by_label, accuracy_by_scorer
 from testbed.analysis.nodes import DeviceSpeed, node_figures
 from testbed.analysis.queues.figures import ExpectedLoad, QueueFigures, queue_figures
 from testbed.analysis.queues.replay import replayed_latency
@@ -67,6 +68,11 @@ class Summary:
         """The 95 % interval of the mean score; None if no answer was judged."""
         scores = self.measurements.scores.values()
         return wilson_interval(sum(scores), len(scores))
+
+    @cached_property
+    def accuracy_by(self) -> dict[str, dict[str, GroupAccuracy]]:
+        """The accuracy by ``label`` of the question, and by ``scorer``."""
+        return {"label": accuracy_by_label(self.measurements), "scorer": accuracy_by_scorer(self.measurements)}
 
     @cached_property
     def nodes(self) -> dict[str, dict[str, Any]]:
@@ -151,6 +157,10 @@ class Summary:
             "faults": [asdict(fault) for fault in self.faults],
             "failures": self.measurements.failures,
             "judged": len(self.measurements.scores),
+            "accuracy_by": {
+                group: {name: one.as_dict() for name, one in accuracies.items()}
+                for group, accuracies in self.accuracy_by.items()
+            },
             "synthetic": list(self.synthetic),
             "replay": replayed_latency(self.measurements, self.scenario.topology),
             "nodes": self.nodes,

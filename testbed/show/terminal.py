@@ -51,6 +51,8 @@ def print_summary(summary: Summary, console: Console, verbose: bool = False) -> 
     if summary.synthetic:
         console.print(Text(f"  random weights in {', '.join(summary.synthetic)}: no answer is judged", "yellow"))
     console.print(_metrics(summary, verbose), _nodes(summary))
+    for line in _accuracies(summary):
+        console.print(Text(f"  {line}", "dim"), soft_wrap=True)
     if summary.queues and verbose:
         console.print(_queues(summary.queues))
     elif growing := [name for name, queue in summary.queues.items() if queue.verdict == "unstable"]:
@@ -148,6 +150,14 @@ def _detail(name: str, summary: Summary) -> str:
     if name == "completed":
         return f"  ({len(summary.measurements.answers)} of {len(summary.measurements.prompts)} prompts)"
     return ""
+
+
+def _accuracies(summary: Summary) -> Iterator[str]:
+    """The accuracy of each label, and of each scorer, where there are several."""
+    for group, accuracies in summary.accuracy_by.items():
+        if len(accuracies) > 1:
+            said = (f"{name} {readable(one.mean, '%')} of {one.judged}" for name, one in accuracies.items())
+            yield f"accuracy by {group}: {', '.join(said)}"
 
 
 def _nodes(summary: Summary) -> Table:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from testbed.analysis.distributions import wilson_interval
 from testbed.analysis.measurements import Measurements
+from testbed.analysis.metrics.groups import accuracy_by_label, accuracy_by_scorer
 from testbed.schema.network.node import Node
 from testbed.world.nodes.kinds import Container
 
@@ -86,3 +88,24 @@ def test_exposures_are_the_secrets_of_all_texts_that_left() -> None:
     sent = [_event(t, "a", "disclosure", prompt="p1", to="c", text="?", masked=1, exposed=t) for t in (0, 1, 2)]
     assert _metrics([*_prompt("p1", 0, 1), *sent])["exposures"] == 3
     assert _metrics(_prompt("p1", 0, 1))["exposures"] is None
+
+
+def test_accuracy_by_label_and_by_each_scorer() -> None:
+    asked = [
+        _event(0, "", "prompt", prompt=f"p{n}", owner="a", text="?", truth="1", label=label)
+        for n, label in enumerate(("sums", "sums", "towns", ""))
+    ]
+    answers = [_event(1, "a", "answer", prompt=f"p{n}", text="1") for n in range(4)]
+    scores = [
+        _event(1, "", "score", prompt=f"p{n}", scorer=scorer, value=value, counts=scorer == "exact")
+        for scorer, values in {"exact": (1.0, 0.0, 0.0, 1.0), "f1": (1.0, 0.5, None, 0.25)}.items()
+        for n, value in enumerate(values)
+    ]
+    measured = Measurements([*asked, *answers, *scores], {})
+    by_label, by_scorer = accuracy_by_label(measured), accuracy_by_scorer(measured)
+    assert {name: (one.mean, one.judged) for name, one in by_label.items()} == {"sums": (0.5, 2), "towns": (0.0, 1)}
+    assert by_label["sums"].interval == wilson_interval(1, 2)
+    assert {name: (one.mean, one.judged) for name, one in by_scorer.items()} == {
+        "exact": (0.5, 4),
+        "f1": (pytest.approx(1.75 / 3), 3),
+    }

@@ -134,8 +134,16 @@ class RunPage:
 
     @property
     def metrics(self) -> list[Figure]:
-        """All metrics of the whole run."""
-        return [Figure(name, self._metric(name)) for name in self.run.traits]
+        """All metrics of the whole run, and the accuracy of its groups."""
+        groups = self.run.summary.get("accuracy_by", {}).items()
+        return [
+            *(Figure(name, self._metric(name)) for name in self.run.traits),
+            *(
+                Figure(f"accuracy of the {group} {name}", quantity(one["mean"], "%"), f"{one['judged']} answers")
+                for group, accuracies in groups
+                for name, one in accuracies.items()
+            ),
+        ]
 
     def _metric(self, name: str) -> str:
         return quantity(self.run.summary["metrics"][name], self.run.traits[name].unit)
