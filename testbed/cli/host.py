@@ -28,6 +28,19 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(3 if any(finding.problem for finding in findings) else 0)
 
 
+@app.command(epilog="Example: `sudo testbed hardware`")
+def hardware(as_json: AsJson = False) -> None:
+    """List interfaces, boards, power sensors and GPUs of this host, and what each could be used for."""
+    from testbed.host.hardware import parts
+    from testbed.show.terminal import print_hardware
+
+    found = parts()
+    if as_json:
+        out.print_json(json.dumps([part.as_dict() for part in found]))
+    else:
+        print_hardware(found, out)
+
+
 @app.command(epilog="Example: `testbed image --base python:3.12-slim`, or `testbed image llama-rpc`")
 def image(
     name: Annotated[

@@ -114,7 +114,7 @@ def _ssh_session(interface: Interface) -> str | None:
     """The other side of an ssh session over the interface, in either direction; None without one."""
     own = {address.address for address in interface.addresses}
     for connection in psutil.net_connections("tcp"):
-        if not connection.laddr or not connection.raddr:
+        if connection.status != psutil.CONN_ESTABLISHED or not connection.laddr or not connection.raddr:
             continue
         here, there = connection.laddr, connection.raddr
         if here.ip in own and _SSH in (here.port, there.port):

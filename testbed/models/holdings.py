@@ -121,7 +121,7 @@ def _ring(scenario: Scenario) -> Sequence[str]:
 
 def _ring_mistakes(scenario: Scenario, pattern: Pipeline) -> Iterator[Mistake]:
     nodes = scenario.topology.model_nodes
-    if strangers := [number for number, name in enumerate(pattern.ring) if name not in nodes]:
+    if strangers := [number for number, name in enumerate(pattern.ring) if name not in scenario.topology.emulated]:
         kind = scenario.topology.nodes[pattern.ring[strangers[0]]].kind
         yield ("pattern", "ring", strangers[0]), f"is of kind {kind!r}, which holds no layers; name another node"
         return

@@ -18,6 +18,8 @@ EFFORTS: Final[Mapping[Mode, Effort | None]] = {"off": None, "quick": QUICK, "fu
 # when single frames waited for another process on the core. Twice that is a flaw.
 _LATEST: Final = 0.020  # seconds
 
+_MOST_CLOCK_ERROR: Final = 0.001  # seconds; a tenth of the shortest links' delays
+
 
 class Inspection:
     """The inspection of one run."""
@@ -62,6 +64,7 @@ class Inspection:
         flaws += (Flaw("invalid", reason) for reason in recording.failed_faults)
         if self._world.plan.oversubscribed:
             flaws.append(Flaw("distorted", "the nodes may use more CPU together than the host has"))
+        flaws += _clock_flaws(self._world)
         if self._effort is None:
             return Fidelity(self._mode, flaws)
         flaws += judge_links(self._before or {}, "before play")
@@ -74,6 +77,12 @@ class Inspection:
             host=None if host is None else {**asdict(host), "throttled": recording.throttled},
             health=asdict(health),
         )
+
+
+def _clock_flaws(world: World) -> Iterator[Flaw]:
+    for name, node in world.nodes.items():
+        if (error := node.clock_offset.error) > _MOST_CLOCK_ERROR:
+            yield Flaw("distorted", f"times of node {name} may be off by {error * 1e3:.2g} ms, by its clock")
 
 
 def _health_flaws(health: Health, idle: Set[str]) -> Iterator[Flaw]:

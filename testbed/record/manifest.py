@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from testbed.record.inputs import Input
 from testbed.schema.metric import METRICS
 from testbed.schema.scenario import Scenario
 from testbed.world.network.links.backend import LINK_BACKENDS
+from testbed.world.nodes.handle import ClockOffset
 from testbed.world.plan import Plan
 
 _PACKAGES: Final = (
@@ -39,14 +40,25 @@ _NOT_REPRODUCED: Final = (
 )
 
 
-def manifest(plan: Plan, run: str, zero: float, fidelity: Fidelity, inputs: Sequence[Input] = ()) -> dict[str, Any]:
-    """The manifest of a run; ``zero`` is the beginning of play on the run's clock."""
+def manifest(
+    plan: Plan,
+    run: str,
+    zero: float,
+    fidelity: Fidelity,
+    clocks: Mapping[str, ClockOffset],
+    inputs: Sequence[Input] = (),
+) -> dict[str, Any]:
+    """The manifest of a run; ``zero`` is the beginning of play on the run's clock.
+
+    ``clocks`` are those of the nodes that have their own.
+    """
     began = plan.clock.real(zero)
     return {
         **_common(plan.scenario, run, fidelity, inputs),
         "not_reproduced_by_the_seed": list(_NOT_REPRODUCED),
         "play_began": datetime.fromtimestamp(time.time() - time.monotonic() + began, UTC).isoformat(),
         "clock": {"name": "CLOCK_MONOTONIC", "play_began": began},
+        "node_clocks": {node: {"ahead": of.seconds, "largest_error": of.error} for node, of in clocks.items()},
         "dilation": plan.clock.dilation,
         "links": plan.links.name,
         "oversubscribed": plan.oversubscribed,

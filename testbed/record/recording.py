@@ -15,7 +15,7 @@ from testbed.record.host_load import HostLoad, HostWatch
 from testbed.record.opinions import opinions
 from testbed.record.samples import Sampler
 from testbed.workload.prompts.base import Question
-from testbed.world.nodes.handle import Event, Exit, NodeHandle
+from testbed.world.nodes.handle import ClockOffset, Event, Exit, NodeHandle
 from testbed.world.world import World
 
 SAMPLE_INTERVAL: Final = 0.15
@@ -144,6 +144,11 @@ class Recording:
     def throttled(self) -> dict[str, float]:
         """Seconds that each node waited behind its CPU quota."""
         return self._sampler.throttled
+
+    @property
+    def node_clocks(self) -> dict[str, ClockOffset]:
+        """The clocks of the nodes that do not go by the host's."""
+        return self._world.own_clocks
 
     @property
     def ended(self) -> set[str]:

@@ -39,7 +39,8 @@ class Results:
         fidelity = inspection.judge(recording)
         self._with_room(
             lambda directory: directory.write_json(
-                "manifest.json", manifest(self._plan, run, recording.zero, fidelity, directory.inputs)
+                "manifest.json",
+                manifest(self._plan, run, recording.zero, fidelity, recording.node_clocks, directory.inputs),
             )
         )
         self._collected = (run, measurements, fidelity)

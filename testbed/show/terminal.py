@@ -17,6 +17,7 @@ from testbed.analysis.summary import Summary
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.units import SIZE, readable
 from testbed.host.doctor import Finding
+from testbed.host.hardware import Part
 from testbed.schema.network.device import Profile
 from testbed.show.report.page import REPORT
 
@@ -204,6 +205,15 @@ def print_findings(findings: Iterable[Finding], console: Console) -> None:
         console.print(Text.assemble(mark, f" {finding.subject}: {finding.problem or finding.state}"))
         if finding.problem:
             console.print(f"    to mend it: {finding.mend}", markup=False)
+
+
+def print_hardware(parts: Iterable[Part], console: Console) -> None:
+    """Print a line for each part, and below it what it could be used for."""
+    for part in parts:
+        mark = ("✓", "green") if part.use else ("✗", "dim")
+        console.print(Text.assemble(mark, f" {part.sort} ", (part.name, "bold"), f": {part.detail}"))
+        if part.use:
+            console.print(f"    for {part.use}", markup=False)
 
 
 def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:

@@ -31,7 +31,7 @@ from testbed.world.network.network import Network
 from testbed.world.network.patience import slowest
 from testbed.world.network.routes import addresses
 from testbed.world.nodes import metronome
-from testbed.world.nodes.handle import NodeGoneError, NodeHandle, PlannedNode, Site, WorldError
+from testbed.world.nodes.handle import ClockOffset, NodeGoneError, NodeHandle, PlannedNode, Site, WorldError
 from testbed.world.nodes.waiting import of_all
 from testbed.world.plan import Plan
 
@@ -104,6 +104,11 @@ class World:
                     f"node {name!r} cannot reach {neighbour!r} over the emulated network within "
                     f"{DURATION.readable(patience[name][neighbour])}; {slowest(topology, name, neighbour)}"
                 )
+
+    @property
+    def own_clocks(self) -> dict[str, ClockOffset]:
+        """The offsets of the nodes that do not go by the host's clock."""
+        return {name: node.clock_offset for name, node in self.nodes.items() if node.clock_offset != ClockOffset()}
 
     def evenly_capped(self) -> bool:
         """Whether CPU caps are kept evenly: the metronome has not ended, or this kernel needs none."""

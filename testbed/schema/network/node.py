@@ -29,7 +29,10 @@ class Node(Spec):
     """What every node has, whatever its kind."""
 
     forwards: ClassVar[bool] = True
-    """Whether it passes on packets for others. A node that does not has one link."""
+    """Whether it passes on packets for others. A node that does not has one link, to a switch."""
+
+    dilates: ClassVar[bool] = True
+    """Whether its time can run slower than the host's."""
 
     kind: str = Field(description="kind of node; `testbed kinds` lists them")
     tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")

@@ -181,6 +181,10 @@ class Topology(Spec):
             if len(set(link.endpoints)) == 1 and link.endpoints[0] in self.nodes:
                 yield ("links", index, "endpoints"), f"links {link.endpoints[0]!r} to itself; name two different ends"
             ports.update(link.endpoints)
+            for end, name in enumerate(link.endpoints):
+                node, other = self.nodes.get(name), link.endpoints[1 - end]
+                if node is not None and not node.forwards and other in self.nodes:
+                    yield ("links", index, "endpoints"), f"links {name!r} to a node; a {node.kind!r} goes to a switch"
         for name, node in self.nodes.items():
             if ports[name] > 1 and not node.forwards:
                 yield ("nodes", name), f"has {ports[name]} links; a node of kind {node.kind!r} has one"

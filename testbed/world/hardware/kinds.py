@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from testbed.schema.network.node import NodeKind
-from testbed.world.hardware.entries import Cabled
+from testbed.world.hardware.entries import Cabled, Controlled
 
 
 class Interface(NodeKind, Cabled):
@@ -18,3 +18,17 @@ class Interface(NodeKind, Cabled):
         from testbed.world.hardware.device import start_devices
 
         return start_devices(site, nodes)
+
+
+class Board(NodeKind, Controlled):
+    """A board with an agent behind a network interface of this host, reached over ssh on the cable."""
+
+    dilates: ClassVar[bool] = False
+    suffers: ClassVar[frozenset[str]] = frozenset({"running", "hanging", "slowness", "deaf_to", "character"})
+
+    @classmethod
+    def start(cls, site: Any, nodes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take every board's interface from the host, and start its agent."""
+        from testbed.world.hardware.boards import start_boards
+
+        return start_boards(site, nodes)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from testbed.world.nodes.handle import ClockOffset, Event
+from testbed.world.nodes.handle import Event, NodeClock
 
 
 class EventFeed:
@@ -12,8 +12,8 @@ class EventFeed:
     ``taken`` is the number of bytes that whole events made up so far: where a new connection goes on.
     """
 
-    def __init__(self, clock_offset: ClockOffset) -> None:
-        self._offset = clock_offset
+    def __init__(self, clock: NodeClock) -> None:
+        self._clock = clock
         self._torn = b""
         self.taken = 0
 
@@ -27,6 +27,4 @@ class EventFeed:
         *lines, self._torn = (self._torn + chunk).split(b"\n")
         self.taken += sum(len(line) + 1 for line in lines)
         events: list[Event] = [json.loads(line) for line in lines]
-        if self._offset.seconds:
-            events = [{**event, "t": event["t"] - self._offset.seconds} for event in events]
-        return events
+        return [{**event, "t": self._clock.on_run_clock(event["t"])} for event in events]

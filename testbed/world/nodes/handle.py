@@ -59,6 +59,17 @@ class ClockOffset:
     seconds: float = 0.0
     error: float = 0.0
 
+    def on_run_clock(self, time: float) -> float:
+        """A time of the node's clock on the run's."""
+        return time - self.seconds
+
+
+class NodeClock(Protocol):
+    """What tells the times of a node's clock on the run's."""
+
+    def on_run_clock(self, time: float, /) -> float:
+        """A time of the node's clock on the run's."""
+
 
 @dataclass(frozen=True)
 class Usage:
