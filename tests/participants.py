@@ -10,11 +10,13 @@ from typing import Any
 from testbed.core.normalisation import before_comma
 from testbed.patterns.participant import (
     Call,
+    Claim,
     Completion,
     JobError,
     LogProbabilities,
     Peer,
     Prompt,
+    Record,
     Surroundings,
     Verification,
 )
@@ -46,6 +48,9 @@ class Made:
     calls: list[tuple[str, Call]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     name: str = "a"
+    records: dict[str, Record] = field(default_factory=dict)
+    checked: list[list[Claim]] = field(default_factory=list)
+    excluded: list[list[str]] = field(default_factory=list)
 
     @property
     def itself(self) -> Peer:
@@ -77,13 +82,22 @@ class Made:
         if not text:
             raise JobError(f"{node}: no answer within {timeout}s")
         logprobs = LogProbabilities.of([self.probabilities[node]]) if node in self.probabilities else None
-        return Completion(text, 1, 1, True, logprobs)
+        return Completion(text, 1, 1, True, logprobs, by=node)
 
     async def delegate(self, *_: object) -> str:
         raise NotImplementedError
 
     async def verify(self, *_: object) -> Verification:
         raise NotImplementedError
+
+    def check(self, claims: Sequence[Claim]) -> None:
+        self.checked.append(list(claims))
+
+    def record(self, node: str) -> Record:
+        return self.records.get(node, Record())
+
+    def exclude(self, nodes: Sequence[str]) -> None:
+        self.excluded.append(list(nodes))
 
     def decide(self, _to: Peer | None, **why: Any) -> None:
         self.decisions.append(why)

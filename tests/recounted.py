@@ -32,6 +32,7 @@ def recounted(directory: Path) -> dict[str, Any]:
             **_metrics(events, stays, peaks),
             **_tiers(events, _nodes(directory)),
             **_opinions(events),
+            **_trust(events),
             **_serving(directory, events),
         },
         "nodes": {node: _node(events, node, stays[node], peaks[node]) for node in stays},
@@ -169,10 +170,11 @@ def _opinions(events: list[Event]) -> dict[str, Any]:
     """What the answers of each prompt's calls agree on, and which of them were right, from their texts."""
     prompts = {event["prompt"]: event for event in events if event["event"] == "prompt"}
     calls = {event["job"]: event for event in events if event["event"] == "enqueue" and event.get("prompt") in prompts}
+    instead = {event["job"]: event["text"] for event in events if event["event"] == "misbehaved"}
     said: dict[str, list[tuple[int, str, str]]] = defaultdict(list)  # by prompt, layers, nodes and what they said
     for event in events:
         if event["event"] == "end" and calls.get(event["job"], {}).get("role") in ("answer", "aggregation"):
-            call, choice = calls[event["job"]], event["text"].split(",")[0].strip()
+            call, choice = calls[event["job"]], instead.get(event["job"], event["text"]).split(",")[0].strip()
             said[call["prompt"]].append((int(call["layer"]), event["node"], choice))
     said = {prompt: answers for prompt, answers in said.items() if len(answers) > 1}
     lost = {event["prompt"] for event in events if event["event"] == "lost"}
@@ -193,6 +195,36 @@ def _opinions(events: list[Event]) -> dict[str, Any]:
         "flips.right": changes.count((False, True)) / len(changes) if changes else None,
         "flips.wrong": changes.count((True, False)) / len(changes) if changes else None,
         "exposures": sum(left) if (left := [e["exposed"] for e in events if e["event"] == "disclosure"]) else None,
+    }
+
+
+def _trust(events: list[Event]) -> dict[str, Any]:
+    """How often lies became answers, and how liars were excluded, prompt by prompt."""
+    lost = {event["prompt"] for event in events if event["event"] == "lost"}
+    ended = {e["prompt"]: e["text"] for e in events if e["event"] == "answer" and e["prompt"] not in lost}
+    lies = [e for e in events if e["event"] == "misbehaved" and e["how"] == "lie" and "prompt" in e]
+    won, fooled = Counter[bool](), {e["prompt"] for e in lies} & ended.keys()
+    for prompt in fooled:
+        decoys = [e["text"].split(",")[0].strip() for e in lies if e["prompt"] == prompt]
+        won[ended[prompt].split(",")[0].strip() in decoys] += 1
+    out = [(e["t"], e["prompt"], node) for e in events if e["event"] == "excluded" for node in e["nodes"]]
+    liars = {e["node"] for e in lies}
+    met = [node in liars for _, _, node in out]
+    learns = any(e["event"] in ("check", "excluded") for e in events)
+    told = {(e["prompt"], e["node"]) for e in lies}
+    waits, counts = [], []
+    for liar in sorted(liars):
+        begin = min(e["t"] for e in lies if e["node"] == liar)
+        for end in [t for t, _, node in out if node == liar and t >= begin][:1]:
+            waits.append(end - begin)
+            counts.append(sum(e["event"] == "prompt" and begin <= e["t"] <= end for e in events))
+    all_out = liars and len(waits) == len(liars)
+    return {
+        "asr": won[True] / won.total() if won else None,
+        "exclusion.precision": sum(met) / len(met) if met else None,
+        "exclusion.recall": sum((p, n) in told for _, p, n in out) / len(told) if learns and told else None,
+        "exclusion.time": max(waits) if all_out else None,
+        "exclusion.prompts": max(counts) if all_out else None,
     }
 
 

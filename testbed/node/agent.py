@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -23,7 +23,7 @@ from testbed.node.membership.neighbourhood import Neighbourhood
 from testbed.node.openai.generation import GenerationRequest
 from testbed.node.participant import NodeParticipant, root
 from testbed.node.transport.http import HttpClient
-from testbed.patterns.participant import Completion, JobError, Prompt, Verification
+from testbed.patterns.participant import Completion, JobError, Prompt, Record, Verification
 
 _Result = TypeVar("_Result")
 
@@ -59,6 +59,7 @@ class Agent:
         self._inference = inference
         self._log = log
         self._neighbourhood = neighbourhood
+        self._records: Mapping[str, Record] = {}
         self._conduct = Conduct(config, log, traits)
         self._asker = Asker(config, log, client, neighbourhood)
         self._prompts = Requests[str | JobError](past.prompts, contents=past.contents)
@@ -128,6 +129,10 @@ class Agent:
             return await self._take_through_for_others(prompt)
 
         return await self._within(seconds, name, content, self._delegations, accept)
+
+    def note(self, records: Mapping[str, Record]) -> None:
+        """Take note of how the answers of nodes came out that have been checked so far."""
+        self._records = records
 
     def cancel(self, name: str, reason: str) -> None:
         """Nobody waits for the call or delegation called ``name`` any more.
@@ -209,7 +214,7 @@ class Agent:
         return text
 
     def _participant(self, prompt: Prompt) -> NodeParticipant:
-        return NodeParticipant(self.config, prompt, self, self._asker, self._neighbourhood, self._log)
+        return NodeParticipant(self.config, prompt, self, self._asker, self._neighbourhood, self._log, self._records)
 
     async def _once(
         self,

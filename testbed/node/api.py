@@ -16,6 +16,7 @@ On the Unix socket, for the host, these and:
     POST /prompts                {"id": …, "text": …, "label": …, "before": …, "privacy": …}: the pattern's answer,
                                  worked out once for each id; "before" is the chat that leads to the question
     POST /feedback               {"prompt": …, "reward": …}: how right the answer to a prompt was, from 0 to 1
+    PUT  /records                {"records": {NODE: {"right": …, "wrong": …}}}: how checked answers came out so far
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
     GET  /events?after=BYTES     the event file behind its first BYTES: one JSON object a line
     GET  /events/stream?after=BYTES&every=SECONDS
@@ -62,7 +63,7 @@ from testbed.node.openai.generation import GenerationRequest
 from testbed.node.openai.listing import Model, ModelList
 from testbed.node.openai.texts import TextRequest
 from testbed.node.participant import CHATS, COUNTS, DELEGATIONS, VERIFICATIONS
-from testbed.patterns.participant import JobError, Prompt, Tier
+from testbed.patterns.participant import JobError, Prompt, Record, Tier
 
 _Request = TypeVar("_Request", bound=BaseModel)
 
@@ -94,6 +95,12 @@ class _FeedbackRequest(BaseModel):
     reward: float
 
 
+class _RecordsRequest(BaseModel):
+    """``PUT /records``."""
+
+    records: dict[str, Record]
+
+
 class NodeApi:
     """The handlers of both APIs."""
 
@@ -119,6 +126,7 @@ class NodeApi:
         own = (
             web.post("/prompts", self._prompt),
             web.post("/feedback", self._feedback),
+            web.put("/records", self._note),
             web.get("/neighbours", self._neighbours),
         )
         serve(application, *self._routes, *own)
@@ -267,6 +275,10 @@ class NodeApi:
     async def _feedback(self, http: web.Request) -> web.Response:
         told = (await self._intake.read(http, _FeedbackRequest)).content
         self._agent.learn(told.prompt, told.reward)
+        return web.Response(status=204)
+
+    async def _note(self, http: web.Request) -> web.Response:
+        self._agent.note((await self._intake.read(http, _RecordsRequest)).content.records)
         return web.Response(status=204)
 
     async def _neighbours(self, _: web.Request) -> web.Response:

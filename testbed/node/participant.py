@@ -3,9 +3,10 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Sequence
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, replace
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
 
 from testbed.core import seeds
 from testbed.core.normalisation import normalised
@@ -23,12 +24,14 @@ from testbed.node.config import NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.membership.neighbourhood import Neighbourhood
 from testbed.node.openai.chats import ChatRequest, ChatResponse
-from testbed.patterns.participant import Call, Completion, JobError, Peer, Prompt, Verification
+from testbed.patterns.participant import Call, Claim, Completion, JobError, Peer, Prompt, Record, Verification
 
 CHATS = "/v1/chat/completions"
 VERIFICATIONS = "/v1/verifications"
 DELEGATIONS = "/v1/delegations"
 COUNTS = "/tokenize"
+
+NO_RECORDS: Final[Mapping[str, Record]] = MappingProxyType({})
 
 _Result = TypeVar("_Result")
 
@@ -63,6 +66,7 @@ class NodeParticipant:
         asker: Asker,
         neighbourhood: Neighbourhood,
         log: EventWriter,
+        records: Mapping[str, Record] = NO_RECORDS,
     ) -> None:
         self._config = config
         self._prompt = prompt
@@ -70,6 +74,7 @@ class NodeParticipant:
         self._asker = asker
         self._neighbourhood = neighbourhood
         self._log = log
+        self._records = records
         self._used: Counter[str] = Counter()
 
     @property
@@ -115,7 +120,7 @@ class NodeParticipant:
             name = self._job(call, at.name)
             response = await self._asker.ask(at.name, CHATS, name, request, ChatResponse, timeout)
             completion = response.completion
-        return replace(completion, seconds=loop.time() - begin)
+        return replace(completion, seconds=loop.time() - begin, by=self.name if at is None else at.name)
 
     async def room(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> int:
         """How many tokens an answer to ``call`` can have, none if its chat does not fit; raises JobError."""
@@ -189,6 +194,19 @@ class NodeParticipant:
             propensity=propensity,
             reason=reason,
         )
+
+    def check(self, claims: Sequence[Claim]) -> None:
+        """Ask the host to judge answers; its verdict comes back to the agent."""
+        self._log.emit("check", prompt=root(self._prompt.id), claims=[asdict(claim) for claim in claims])
+
+    def record(self, node: str) -> Record:
+        """How the checked answers of ``node`` came out, as the host last said."""
+        return self._records.get(node, Record())
+
+    def exclude(self, nodes: Sequence[str]) -> None:
+        """Record that the answers of ``nodes`` count for nothing, if there are any such nodes."""
+        if nodes:
+            self._log.emit("excluded", prompt=root(self._prompt.id), nodes=list(nodes))
 
     def _request(self, call: Call) -> ChatRequest:
         begun: dict[str, Any] = {"begun": list(call.begun)} if call.begun else {}

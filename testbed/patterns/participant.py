@@ -189,8 +189,8 @@ class Completion:
 
     ``prompt_tokens`` were read and ``tokens`` written. ``stopped`` says that the model ended by itself; otherwise it
     reached its limit of tokens. ``seconds`` is the time from the call to its completion, for whoever called: queueing
-    and network included. ``token_ids`` are the tokens written, and known of a node's own model alone; so are
-    ``token_logprobs``, where they were asked for.
+    and network included. ``by`` is the node that was called. ``token_ids`` are the tokens written, and known of a
+    node's own model alone; so are ``token_logprobs``, where they were asked for.
     """
 
     text: str
@@ -201,6 +201,31 @@ class Completion:
     token_ids: tuple[int, ...] = field(default=(), compare=False)
     token_logprobs: tuple[TokenLogProbability, ...] = field(default=(), compare=False)
     seconds: float = field(default=0.0, compare=False)
+    by: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An answer of the node ``by``, and how sure that node was, from 0 to 1."""
+
+    by: str
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a node's checked answers came out: the sums of their weights, of ``right`` and of ``wrong`` ones.
+
+    An answer with a score of 0.25 is right to a quarter, and wrong to three.
+    """
+
+    right: float = 0.0
+    wrong: float = 0.0
+
+    def with_answer(self, weight: float, score: float) -> Self:
+        """The record with one more answer."""
+        return type(self)(self.right + weight * score, self.wrong + weight * (1 - score))
 
 
 @dataclass(frozen=True)
@@ -323,6 +348,18 @@ class Participant(Protocol):
 
         ``propensity`` is the probability with which the pattern decides so.
         """
+
+    def check(self, claims: Sequence[Claim]) -> None:
+        """Have the run judge answers to the prompt. They count for the records that all nodes see.
+
+        Nobody is told the truth, and nothing waits for the verdict.
+        """
+
+    def record(self, node: str) -> Record:
+        """How the answers of ``node`` came out that have been checked so far."""
+
+    def exclude(self, nodes: Sequence[str]) -> None:
+        """Record that the answers of ``nodes`` to the prompt count for nothing."""
 
 
 def _lower(one: _Number | None, other: _Number | None) -> _Number | None:

@@ -9,12 +9,13 @@ et al., arXiv 2305.11860). A prompt costs n·s inferences, with `stop` at most.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import Field
 
-from testbed.core.units import Duration
+from testbed.core.units import Duration, Share
 from testbed.patterns.base import Loads
-from testbed.patterns.horizontal.ballots import Tally, Weighing, counted
+from testbed.patterns.horizontal.ballots import Ballot, Tally, Weighing, counted
 from testbed.patterns.horizontal.panel import (
     Member,
     Members,
@@ -26,6 +27,7 @@ from testbed.patterns.horizontal.panel import (
     nobody,
     present_members,
 )
+from testbed.patterns.horizontal.trust import check, excluded, trusted
 from testbed.patterns.participant import Answer, Call, Completion, Participant, Prompt, Surroundings
 from testbed.patterns.signals import Signal
 
@@ -35,8 +37,15 @@ class Vote(PanelPattern):
 
     members: Members = Field("all", description="who votes: self, all or linked, or a list of nodes")
     samples: int = Field(1, ge=1, description="answers of each member")
-    weigh: Weighing = Field("count", description="what a vote weighs: 1, or how sure its answer is")
-    confidence: Signal = Field("word", description="of `weigh: confidence`: what says how sure an answer is")
+    weigh: Weighing | Literal["trust"] = Field(
+        "count",
+        description="what a vote weighs: 1, or how sure its answer is; by `trust` also how its node's checked answers "
+        "came out",
+    )
+    confidence: Signal = Field(
+        "word", description="of `weigh: confidence` and `trust`: what says how sure an answer is"
+    )
+    check: Share = Field(0.25, description="of `weigh: trust`: share of prompts whose answers are checked")
     stop: float | None = Field(
         None,
         gt=0.5,
@@ -67,25 +76,38 @@ class Vote(PanelPattern):
         calls = [
             (member, Call.of(prompt.text, id=str(sample))) for sample in range(1, self.samples + 1) for member in panel
         ]
-        tally = await (self._all(calls, owner) if self.stop is None else self._one_by_one(calls, self.stop, owner))
+        completions = await (
+            self._all(calls, owner) if self.stop is None else self._one_by_one(calls, self.stop, owner)
+        )
+        ballots = self._ballots(completions, owner)
+        tally = self._tally(ballots, owner)
+        if self.weigh == "trust":
+            check(ballots, prompt, owner, self.check)
+            owner.exclude(excluded(ballots, owner))
         owner.decide(None, score=tally.share, threshold=self.stop, reason=f"votes: {tally}")
         return Answer(tally.leader.text, tally.share)
 
-    async def _all(self, calls: Sequence[tuple[Member, Call]], owner: Participant) -> Tally:
+    async def _all(self, calls: Sequence[tuple[Member, Call]], owner: Participant) -> list[Completion]:
         completions = await ask(owner, calls, self.timeout)
-        return self._tally([one for one in completions if one is not None], owner)
+        return [one for one in completions if one is not None]
 
-    async def _one_by_one(self, calls: Sequence[tuple[Member, Call]], enough: float, owner: Participant) -> Tally:
-        """The votes until the leader is likely ``enough`` to stay ahead."""
+    async def _one_by_one(
+        self, calls: Sequence[tuple[Member, Call]], enough: float, owner: Participant
+    ) -> list[Completion]:
+        """The answers until the leader is likely ``enough`` to stay ahead."""
         answers: list[Completion] = []
         for member, call in calls:
             answer = await ask_one(owner, member, call, self.timeout)
             answers += [answer] if answer else []
-            if self._tally(answers, owner).lead >= enough:
+            if self._tally(self._ballots(answers, owner), owner).lead >= enough:
                 break
         if not answers:
             raise nobody(calls)
-        return self._tally(answers, owner)
+        return answers
 
-    def _tally(self, answers: Sequence[Completion], owner: Participant) -> Tally:
-        return counted(answers, owner, self.weigh, self.confidence)
+    def _ballots(self, answers: Sequence[Completion], owner: Participant) -> Sequence[Ballot]:
+        weigh: Weighing = "confidence" if self.weigh == "trust" else self.weigh
+        return counted(answers, owner, weigh, self.confidence).ballots
+
+    def _tally(self, ballots: Sequence[Ballot], owner: Participant) -> Tally:
+        return trusted(ballots, owner) if self.weigh == "trust" else Tally(ballots)

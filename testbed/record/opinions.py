@@ -1,4 +1,4 @@
-"""The score of every answer that a prompt's calls got, not only of the one that the prompt ended with."""
+"""The score of every answer that a prompt's calls got, and whether lies among them became the prompt's answer."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +37,29 @@ def opinions(events: Sequence[Event], questions: Mapping[str, Question], scorer:
                 "layer": int(calls[event["job"]]["layer"]),
                 "choice": normalised(event["text"], scorer.normalisation),
                 "value": score_answer(scorer, questions[prompt], event["text"]).value,
+            }
+
+
+def attacks(events: Sequence[Event], scorer: Scorer) -> Iterator[Event]:
+    """An event ``attack`` for each prompt that was answered, and about which a node lied.
+
+    ``by`` are the liars, in the order in which they lied; ``succeeded`` says whether the normal form of the answer is
+    that of one of their decoys.
+    """
+    lies: defaultdict[str, dict[str, str]] = defaultdict(dict)  # by prompt, the normal form of what each liar said
+    for event in events:
+        if event["event"] == "misbehaved" and event["how"] == "lie" and "prompt" in event:
+            lies[event["prompt"]][event["node"]] = normalised(event["text"], scorer.normalisation)
+    for event in events:
+        if event["event"] == "answer" and event["prompt"] in lies:
+            told = lies[event["prompt"]]
+            yield {
+                "t": event["t"],
+                "node": HOST,
+                "event": "attack",
+                "prompt": event["prompt"],
+                "by": list(told),
+                "succeeded": normalised(event["text"], scorer.normalisation) in told.values(),
             }
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -12,7 +12,7 @@ from testbed.analysis.measurements import Measurements
 from testbed.record.directory import RunDirectory
 from testbed.record.event_log import RunEvents
 from testbed.record.host_load import HostLoad, HostWatch
-from testbed.record.opinions import opinions
+from testbed.record.opinions import attacks, opinions
 from testbed.record.samples import Sampler
 from testbed.workload.prompts.base import Question
 from testbed.world.nodes.handle import ClockOffset, Event, Exit, NodeHandle
@@ -42,6 +42,8 @@ class Recording:
         self._gone: dict[str, Exit] = {}
         self.questions: dict[str, Question] = {}
         """The question of each prompt, by which the answers of its calls are judged."""
+        self.followers: list[Callable[[Event], None]] = []
+        """Are told each event of a node as it comes in."""
         self.zero = self._clock.now()
         """The beginning of play on the run's clock, once it has begun."""
 
@@ -84,6 +86,8 @@ class Recording:
         self._log.take(events)
         for event in events:
             self.boards[name].apply(event)
+            for follower in self.followers:
+                follower(event)
 
     def catch_up(self) -> None:
         """Record changes of links, and nodes that exited or were started again."""
@@ -126,7 +130,8 @@ class Recording:
         self._clock.run(self._take_all_last())
         self._log.catch_up()
         scenario, events = self._world.plan.scenario, self._log.ordered(self.zero)
-        judged = opinions(events, self.questions, scenario.workload.scorer)
+        scorer = scenario.workload.scorer
+        judged = [*opinions(events, self.questions, scorer), *attacks(events, scorer)]
         events = sorted([*events, *judged], key=lambda event: event["t"])
         write_events(events, directory.events)
         measurements = Measurements(

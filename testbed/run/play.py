@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from testbed.analysis.board import NodeBoard
 from testbed.core.units import DURATION
 from testbed.patterns.participant import JobError, Prompt, Tier
+from testbed.record.answer_checks import Checks
 from testbed.record.recording import SAMPLE_INTERVAL, Recording
 from testbed.run.player import Timeline
 from testbed.run.tending import tend
@@ -31,11 +32,12 @@ def play(world: World, recording: Recording, announce: Announce) -> None:
         arrivals = [replace(arrival, question=arrival.question.without_truth(reason)) for arrival in arrivals]
     recording.questions = {arrival.prompt: arrival.question for arrival in arrivals}
     timeline = Timeline(world, recording)
+    checks = Checks(recording, scenario.workload.scorer)
     recording.begin()
     count = sum(1 + len(arrival.question.turns) for arrival in arrivals)
     announce(recording.boards, count, timeline.active, world.clock.dilation)
     try:
-        world.clock.run(_deliver_all(world, recording, timeline, arrivals))
+        world.clock.run(_deliver_all(world, recording, timeline, checks, arrivals))
     finally:
         recording.end()
 
@@ -49,14 +51,24 @@ def _why_unjudged(world: World) -> str | None:
     return next(filter(None, reasons), None)
 
 
-async def _deliver_all(world: World, recording: Recording, timeline: Timeline, arrivals: list[Arrival]) -> None:
+async def _deliver_all(
+    world: World, recording: Recording, timeline: Timeline, checks: Checks, arrivals: list[Arrival]
+) -> None:
     scenario = world.plan.scenario
     scorers, limit = scenario.workload.scorers, scenario.limit
     async with AsyncExitStack() as stack:
         sessions = {name: await stack.enter_async_context(node.session()) for name, node in world.nodes.items()}
         stack.push_async_callback(timeline.end)
         beside = await stack.enter_async_context(asyncio.TaskGroup())
-        works = (_sample(recording), recording.follow(), timeline.play(), tend(world, timeline.effects, timeline.fail))
+        asking = [sessions[name] for name in (*scenario.owners, *scenario.patterns)]
+        askers = [session for session in asking if isinstance(session, Learner)]
+        works = (
+            _sample(recording),
+            recording.follow(),
+            checks.serve(askers),
+            timeline.play(),
+            tend(world, timeline.effects, timeline.fail),
+        )
         tasks = [beside.create_task(work) for work in works]
         begun: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as deliveries:

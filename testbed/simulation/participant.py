@@ -9,7 +9,7 @@ from dataclasses import replace
 from testbed.core import seeds
 from testbed.core.errors import SpecError
 from testbed.core.normalisation import normalised
-from testbed.patterns.participant import Call, Completion, Peer, Prompt, Verification
+from testbed.patterns.participant import Call, Claim, Completion, Peer, Prompt, Record, Verification
 from testbed.simulation.calibration import Kind
 from testbed.simulation.exchange import SHORT, Exchange, Place
 from testbed.simulation.node import Job
@@ -72,7 +72,7 @@ class SimulatedParticipant:
             if timer is not None:
                 timer.cancel()
         self._came[call.layer].append(completion.text)
-        return replace(completion, seconds=loop.time() - begin)
+        return replace(completion, seconds=loop.time() - begin, by=node.name)
 
     async def room(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> int:
         """Not simulated: raises SpecError."""
@@ -106,6 +106,21 @@ class SimulatedParticipant:
         """Record the ``text`` that leaves the node's tier."""
         prompt, tier = self._prompt.id, to.tier
         self._emit("disclosure", prompt=prompt, to=to.name, tier=tier, text=text, masked=masked, exposed=exposed)
+
+    def check(self, claims: Sequence[Claim]) -> None:
+        """Not simulated: raises SpecError."""
+        del claims
+        raise _unable("checks of answers")
+
+    def record(self, node: str) -> Record:
+        """Not simulated: raises SpecError."""
+        del node
+        raise _unable("what checked answers came to")
+
+    def exclude(self, nodes: Sequence[str]) -> None:
+        """Not simulated: raises SpecError."""
+        del nodes
+        raise _unable("exclusions")
 
     def decide(
         self,

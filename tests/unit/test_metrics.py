@@ -118,6 +118,8 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         **{f"{name}.{tier}": None for name in ("tokens", "cost", "energy") for tier in ("device", "edge", "cloud")},
         **dict.fromkeys(("agreement", "oracle", "flips.right", "flips.wrong"), None),  # no prompt has two answers
         "exposures": None,  # no text was watched
+        **{f"exclusion.{name}": None for name in ("precision", "recall", "time", "prompts")},
+        "asr": None,  # nobody lied
     }
 
 

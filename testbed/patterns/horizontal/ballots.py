@@ -15,11 +15,12 @@ _INTERVALS = 400  # of Simpson's rule; even
 
 @dataclass(frozen=True)
 class Ballot:
-    """An answer: its normal form is the ``choice``, and its ``weight`` is from 0 to 1."""
+    """An answer: its normal form is the ``choice``, its ``weight`` is from 0 to 1, and the node ``by`` gave it."""
 
     choice: str
     text: str
     weight: float = 1.0
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def counted(completions: Iterable[Completion], owner: Participant, weigh: Weighi
     for completion in completions:
         choice = owner.normalised(completion.text)
         weight = 1.0 if weigh == "count" else confidence(completion, signal)
-        ballots.append(Ballot(choice, completion.text, weight if choice else 0.0))
+        ballots.append(Ballot(choice, completion.text, weight if choice else 0.0, completion.by))
     return Tally(ballots)
 
 

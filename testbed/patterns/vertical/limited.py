@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 from testbed.patterns.participant import (
     Call,
     ChatMessage,
+    Claim,
     Completion,
     JobError,
     Participant,
     Peer,
     Prompt,
+    Record,
     Tier,
     Verification,
 )
@@ -136,6 +138,18 @@ class LimitedParticipant:
     def disclose(self, to: Peer, text: str, *, masked: int, exposed: int) -> None:
         """Record what leaves the tier."""
         self._owner.disclose(to, text, masked=masked, exposed=exposed)
+
+    def check(self, claims: Sequence[Claim]) -> None:
+        """Have the run judge answers."""
+        self._owner.check(claims)
+
+    def record(self, node: str) -> Record:
+        """How the checked answers of ``node`` came out."""
+        return self._owner.record(node)
+
+    def exclude(self, nodes: Sequence[str]) -> None:
+        """Record that the answers of ``nodes`` count for nothing."""
+        self._owner.exclude(nodes)
 
     def decide(
         self,

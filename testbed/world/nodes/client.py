@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector
 
-from testbed.patterns.participant import JobError, Prompt
+from testbed.patterns.participant import JobError, Prompt, Record
 from testbed.world.nodes.feed import EventFeed
 from testbed.world.nodes.handle import ClockOffset, Event, NodeGoneError
 
@@ -77,6 +78,11 @@ class AgentClient:
             raise NodeGoneError(content)
         reached: dict[str, float | None] = json.loads(content)
         return reached
+
+    async def note(self, records: Mapping[str, Record]) -> None:
+        """Tell it how the checked answers of nodes came out so far; raises NodeGoneError."""
+        body = {"records": {name: asdict(record) for name, record in records.items()}}
+        await self._awaited("PUT", "/records", self._away, body)
 
     async def events(self, every: float) -> AsyncGenerator[Sequence[Event], None]:
         """The events from where the last session stopped, as they come; never ends."""

@@ -23,7 +23,7 @@ from testbed.faults.api import Condition
 from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
 from testbed.node.config import NodeConfig
-from testbed.patterns.participant import Prompt
+from testbed.patterns.participant import Prompt, Record
 from testbed.schema.network.node import Node
 from testbed.schema.scenario import Sampling
 from testbed.world.journal import Journal
@@ -118,10 +118,13 @@ class Session(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """A session whose node can be told how right its answers were."""
+    """A session whose node can be told how right its answers, and those of others, were."""
 
     async def feedback(self, prompt: str, reward: float) -> None:
         """Tell how right the answer to the prompt called ``prompt`` was, from 0 to 1; raises NodeGoneError."""
+
+    async def note(self, records: Mapping[str, Record]) -> None:
+        """Tell how the checked answers of each node came out so far; raises NodeGoneError."""
 
 
 class NodeHandle(Protocol):
