@@ -113,6 +113,51 @@ def estimate(
         print_estimates(estimates, out)
 
 
+@app.command("thresholds", epilog="Example: `testbed router thresholds runs/calibration --signal p10 --offload 40%`")
+def thresholds(
+    runs: Runs,
+    signal: Annotated[Literal["word", "mean", "p10", "first"], typer.Option(help="The signal of the cascade.")],
+    cost: Annotated[float | None, typer.Option(min=0, help="Most money that a prompt costs in the mean.")] = None,
+    offload: Annotated[
+        str | None, typer.Option(help="Or the largest share of prompts that the last stage answers.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the thresholds of a cascade that give the most right answers within a budget."""
+    from testbed.analysis.routing.thresholds import best_thresholds, ladders
+    from testbed.core.units import SHARE
+    from testbed.patterns.participant import JobError
+
+    if (cost is None) == (offload is None):
+        raise SpecError.of(
+            "router thresholds", "give either --cost, in the currency of the nodes' prices, or --offload"
+        )
+    try:
+        most = cost if cost is not None else SHARE.parse(offload or "")
+    except ValueError as error:
+        raise SpecError.of("--offload", str(error)) from None
+    known = ladders(runs)
+    if cost is not None and all(answer.cost is None for ladder in known for answer in ladder):
+        raise SpecError.of("--cost", "no node of these runs has a `price`; use --offload")
+    try:
+        best = best_thresholds(known, signal, "offload" if cost is None else "cost", most)
+    except JobError as error:
+        raise SpecError.of("--signal", str(error)) from None
+    if best is None:
+        raise SpecError.of(
+            "router thresholds", "no thresholds keep this budget, since the first stage alone exceeds it"
+        )
+    if as_json:
+        out.print_json(json.dumps(best.as_dict()))
+        return
+    values = ", ".join(f"{value:.6g}" for value in best.above)
+    out.print(f"accept: {{signal: {signal}, above: [{values}]}}", markup=False, soft_wrap=True)
+    out.print(
+        f"on {len(known)} prompts: {best.accuracy:.1%} right, {best.offload:.1%} answered by the last stage, "
+        f"{best.cost:.3g} a prompt"
+    )
+
+
 def _loaded(file: Path, verb: str) -> "Router":
     from testbed.patterns.vertical.routers.router import Router
 

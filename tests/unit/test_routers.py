@@ -14,10 +14,12 @@ from acting import AROUND, CLOUD, DEVICE, EDGE, Actor
 
 from testbed.analysis.routing import fitting
 from testbed.analysis.routing.evaluation import evaluate, held_out
-from testbed.analysis.routing.examples import Example, readable
+from testbed.analysis.routing.examples import Example, StageAnswer, readable
+from testbed.analysis.routing.thresholds import best_thresholds
 from testbed.patterns.cascade import Cascade
 from testbed.patterns.participant import Completion, LogProbabilities, Prompt, Surroundings
 from testbed.patterns.route import Route
+from testbed.patterns.signals import signal_of
 from testbed.patterns.vertical.routers.features import hashed_words, numbers_of_prompt
 from testbed.patterns.vertical.routers.router import Router
 
@@ -57,6 +59,15 @@ def file(router: Router, tmp_path: Path) -> Path:
     path = tmp_path / "router.json"
     path.write_text(router.model_dump_json())
     return path
+
+
+def _ladder(weak: float, weak_right: int, middle: float, middle_right: int) -> list[StageAnswer]:
+    """The answers of three stages, the last of which is right, at prices of 1, 2 and 10."""
+    stages = ((weak, weak_right, 1.0), (middle, middle_right, 2.0), (-0.1, 1, 10.0))
+    return [
+        StageAnswer(Completion("x", 9, 1, True, LogProbabilities.of([signal])), float(right), price)
+        for signal, right, price in stages
+    ]
 
 
 def test_words_and_pairs_are_hashed_without_case_and_whole_numbers_are_one_word() -> None:
@@ -204,3 +215,41 @@ class TestAllStages:
         assert acting.play(pattern.answer(Prompt("p1", "?"), actor)) == "x, sure"
         assert actor.nodes == ["phone", "edge1", "cloud"]
         assert pattern.calls(AROUND) == (3, 3)
+
+
+class TestThresholds:
+    """Of a weak stage that is right when it is sure, a middle one, and a strong one."""
+
+    known = (
+        *(_ladder(-0.1, 1, -0.1, 1), _ladder(-0.2, 1, -0.3, 1)),
+        *(_ladder(-2.0, 0, -0.2, 1), _ladder(-3.0, 0, -0.1, 1)),
+        *(_ladder(-2.5, 0, -4.0, 0), _ladder(-2.2, 0, -5.0, 0)),
+    )
+
+    def test_the_most_right_answers_within_a_share(self) -> None:
+        best = best_thresholds(self.known, "p10", "offload", 0.4)
+        assert best is not None
+        assert -2.0 < best.above[0] <= -0.2 and -4.0 < best.above[1] <= -0.3
+        assert (best.accuracy, best.offload) == (1.0, pytest.approx(2 / 6))
+        assert best.cost == pytest.approx((2 * 1 + 2 * (1 + 2) + 2 * (1 + 2 + 10)) / 6)
+
+    def test_a_smaller_budget_gives_up_answers(self) -> None:
+        for most, right in ((5.7, 6), (4.01, 5), (3.4, 4)):
+            cheaper = best_thresholds(self.known, "p10", "cost", most)
+            assert cheaper is not None
+            assert (cheaper.accuracy, cheaper.cost <= most) == (pytest.approx(right / 6), True)
+        assert best_thresholds(self.known, "p10", "cost", 0.5) is None
+
+
+def test_every_threshold_is_tried_against_all() -> None:
+    """Against thresholds at every signal there is, for two stages."""
+    draw = random.Random(3)
+    known = [_ladder(-draw.random(), int(draw.random() < 0.5), -1, 1)[::2] for _ in range(12)]
+    for most in (0.2, 0.5, 0.9):
+        best = best_thresholds(known, "p10", "offload", most)
+        tried = []
+        for above in [signal_of(one[0].completion, "p10") for one in known]:
+            goes = [signal_of(one[0].completion, "p10") < above for one in known]
+            right = [one[1].score if strong else one[0].score for strong, one in zip(goes, known, strict=True)]
+            tried += [sum(right) / 12] if sum(goes) / 12 <= most else []
+        assert best is not None and best.accuracy == pytest.approx(max(tried))

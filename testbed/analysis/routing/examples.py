@@ -44,6 +44,15 @@ def examples(runs: Iterable[Path]) -> list[Example]:
 
 
 @dataclass(frozen=True)
+class StageAnswer:
+    """What a stage answered, how right that was, from 0 to 1, and its price; None if its node asks for none."""
+
+    completion: Completion
+    score: float
+    cost: float | None
+
+
+@dataclass(frozen=True)
 class LoggedChoice:
     """A prompt for which a random rule chose a stage with this ``propensity``, and how right the answer was."""
 
@@ -80,15 +89,29 @@ def readable(known: Sequence[Example]) -> bool:
         return False
 
 
-def _of_run(directory: Path) -> Iterator[Example]:
+def stage_answers(directory: Path) -> dict[str, Sequence[StageAnswer]]:
+    """The judged answers of a run by the text of the prompt, one of each stage, the weakest first."""
     with whole_run(directory):
-        measured = RunFiles.load(directory).measured
-        said = {event["job"]: event for event in measured.of("end") if "text" in event}
-        for prompt, opinions in _judged(measured).items():
-            if len(opinions) == 2 and opinions[0]["layer"] < opinions[1]["layer"]:
-                weak, strong = opinions
-                answer = _completion(said[weak["job"]])
-                yield Example(measured.prompts[prompt]["text"], answer, weak["value"], strong["value"])
+        run = RunFiles.load(directory)
+        said = {event["job"]: event for event in run.measured.of("end") if "text" in event}
+        return {
+            run.measured.prompts[prompt]["text"]: [_stage_answer(said[one["job"]], one, run) for one in opinions]
+            for prompt, opinions in _judged(run.measured).items()
+            if len({one["layer"] for one in opinions}) == len(opinions)
+        }
+
+
+def _of_run(directory: Path) -> Iterator[Example]:
+    for text, answers in stage_answers(directory).items():
+        if len(answers) == 2:
+            weak, strong = answers
+            yield Example(text, weak.completion, weak.score, strong.score)
+
+
+def _stage_answer(end: Event, opinion: Event, run: RunFiles) -> StageAnswer:
+    price = run.topology.nodes[end["node"]].price
+    cost = None if price is None else price.of(end["prompt_tokens"], end["tokens"])
+    return StageAnswer(_completion(end), opinion["value"], cost)
 
 
 def _judged(measured: Measurements) -> dict[str, list[Event]]:
