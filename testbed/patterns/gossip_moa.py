@@ -78,10 +78,13 @@ class GossipMoa(Pattern):
         of one size, the (k + 1)·M + 1 of arXiv 2412.21200, theorem 1. All but those of layer 1 are aggregations.
         Where responses are counted, the last aggregation is missing.
         """
-        return {node: self._load_of(node, neighbours) for node in neighbours}
+        asked = dict.fromkeys(neighbours, 0.0)  # calls of a layer that come from others
+        for peers in neighbours.values():
+            for peer in peers:
+                asked[peer] += min(1.0, self.proposers / len(peers))
+        return {node: self._load_of(calls) for node, calls in asked.items()}
 
-    def _load_of(self, node: str, neighbours: Mapping[str, Sequence[str]]) -> dict[str, float]:
-        asked = sum(min(1.0, self.proposers / len(peers)) for peers in neighbours.values() if node in peers)
+    def _load_of(self, asked: float) -> dict[str, float]:
         first, later = (asked, (self.layers - 1) * asked) if self.layers else (0.0, 0.0)
         return {"answer": 1 + first, "aggregation": self.layers - 1 + self._last_calls + later}
 

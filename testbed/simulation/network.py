@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import count
 from typing import Final, Protocol
 
 from testbed.core.errors import SpecError
@@ -53,12 +54,13 @@ class LinkNetwork:
         """Raises SpecError for links with properties that are not simulated."""
         self._overhead = overhead
         self._channels = {link.name: (Channel(link.up), Channel(link.down)) for link in topology.resolved_links}
-        self._around: defaultdict[str, list[tuple[str, int, Channel]]] = defaultdict(list)
+        self._around: defaultdict[str, dict[str, tuple[int, Channel]]] = defaultdict(dict)
         for link in topology.resolved_links:
             _refuse(link)
-            up, down = self._channels[link.name]
-            self._around[link.a].append((link.b, round_trip_nanoseconds(link), up))
-            self._around[link.b].append((link.a, round_trip_nanoseconds(link), down))
+            length, (up, down) = round_trip_nanoseconds(link), self._channels[link.name]
+            known, _ = self._around[link.a].get(link.b, (math.inf, None))
+            if length < known:  # of several links between two ends, the fastest is used
+                self._around[link.a][link.b], self._around[link.b][link.a] = (length, up), (length, down)
         self._paths: dict[tuple[str, str], list[Channel]] = {}
 
     def carry(self, source: str, target: str, size: int, now: float) -> float:
@@ -85,33 +87,25 @@ class LinkNetwork:
         return self._paths[source, target]
 
     def _shortest(self, source: str, target: str) -> Iterator[Channel]:
-        """By Dijkstra's algorithm, which ends at the target: neighbours are found at once in a network of any size."""
-        reached: dict[str, tuple[str, Channel] | None] = {}
-        edge: list[tuple[int, int, int, str, tuple[str, Channel] | None]] = [(0, 0, 0, target, None)]
-        number = 0
-        while edge:
+        """By Dijkstra's algorithm from the target, which ends at the source.
+
+        Nothing longer than a direct link is looked at, so that neighbours are found at once in a network of any size.
+        """
+        most = self._around[source].get(target, (math.inf, None))[0]
+        reached: dict[str, str] = {}
+        edge: list[tuple[int, int, int, str, str]] = [(0, 0, 0, target, target)]
+        order = count(1)
+        while source not in reached:
             cost, steps, _, here, onward = heappop(edge)
             if here in reached:
                 continue
             reached[here] = onward
-            if here == source:
-                break
-            for there, length, _ in self._around[here]:
-                if there not in reached:
-                    number += 1
-                    entry = (here, self._channel(there, here))
-                    heappush(edge, (cost + length, steps + 1, number, there, entry))
-        while (onward := reached[source]) is not None:
-            source, channel = onward
-            yield channel
-
-    def _channel(self, source: str, target: str) -> Channel:
-        """The channel of the fastest link from one end to the other."""
-        return min(
-            (length, number, channel)
-            for number, (there, length, channel) in enumerate(self._around[source])
-            if there == target
-        )[2]
+            for there, (length, _) in self._around[here].items():
+                if there not in reached and cost + length <= most:
+                    heappush(edge, (cost + length, steps + 1, next(order), there, here))
+        while source != target:
+            yield self._around[source][reached[source]][1]
+            source = reached[source]
 
 
 def _refuse(link: Link) -> None:

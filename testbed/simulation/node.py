@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 from testbed.patterns.participant import Completion, JobError
@@ -100,7 +100,7 @@ class SimulatedNode:
             tokens=done.tokens,
             text=done.text,
             stopped=done.stopped,
-            logprobs=asdict(done.logprobs) if done.logprobs is not None else None,
+            logprobs=None if done.logprobs is None else vars(done.logprobs),
         )
         self._running = None
         if self._waiting:

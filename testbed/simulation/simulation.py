@@ -1,9 +1,10 @@
 """A scenario from its first prompt to its last answer, in virtual time."""
 
 import asyncio
+import gc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import fmean
 
@@ -74,7 +75,11 @@ def simulate(
     if arrivals is None:
         arrivals = scenario.workload.schedule(scenario.owners, scenario.seed)
     play = _Play(scenario, source, network, loop, record)
-    loop.run(play.deliver(arrivals))
+    gc.freeze()  # nothing that is there already is garbage, and to look through ten thousand nodes for it takes long
+    try:
+        loop.run(play.deliver(arrivals))
+    finally:
+        gc.unfreeze()
     return play.course
 
 
@@ -147,7 +152,7 @@ class _Play:
             for scorer in self._scenario.workload.scorers:
                 score = score_answer(scorer, turn.question, answer)
                 counts = scorer is self._scenario.workload.scorer
-                self._emit(HOST, "score", prompt=turn.prompt, **asdict(score), counts=counts)
+                self._emit(HOST, "score", prompt=turn.prompt, **vars(score), counts=counts)
                 if counts and score.value is not None:
                     self.course.scores[turn.prompt] = score.value
             if (following := turn.question.after(answer)) is None:
