@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from testbed.cli import files, host, models, playing, results, routers, simulating, standing
+from testbed.cli import boards, files, host, models, playing, results, routers, simulating, standing
 from testbed.cli.console import err, out
 from testbed.core.errors import TestbedError
 from testbed.core.extra import host_extra
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 for verbs in (playing, simulating, standing, results, files, host):
     app.add_typer(verbs.app)
+app.add_typer(boards.app, name="board")
 app.add_typer(models.app, name="models")
 app.add_typer(routers.app, name="router")
 

@@ -11,9 +11,12 @@ from played_boards import ip
 
 from testbed.core.errors import HostError
 from testbed.host.interfaces import interfaces
+from testbed.world.hardware import preparation
 from testbed.world.hardware.control import Control
+from testbed.world.hardware.preparation import Preparation, _imports
 
 PLAYED = PROJECT / "examples" / "played_board" / "played_board"
+QUICK = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=1/s", "--fidelity", "off")
 STATE = Path("/run/testbed-played")
 
 
@@ -28,7 +31,7 @@ def board() -> Iterator[str]:
 @pytest.mark.usefixtures("board")
 def test_a_board_plays_among_containers(run: Callable[..., FinishedRun]) -> None:
     before = interfaces()["played0"]
-    finished = run(PROJECT / "scenarios" / "board.yaml", "--set", "workload.count=8")
+    finished = run(PROJECT / "scenarios" / "board.yaml", *QUICK)
     assert finished.exit_code == 0, finished.output
 
     # It asked and was asked, over its own link, with a restart between.
@@ -64,3 +67,24 @@ def test_a_board_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 def test_a_command_that_fails_on_the_board_says_so() -> None:
     with pytest.raises(HostError, match=r"board root@169\.254\.7\.2: .*no-such-program"):
         Control("root@169.254.7.2", STATE / "ssh_config").run("no-such-program")
+
+
+@pytest.mark.usefixtures("board")
+def test_a_board_is_prepared_once(tmp_path: Path) -> None:
+    config, home = STATE / "ssh_config", STATE / "home"
+    told = list[str]()
+    Preparation(Control("root@169.254.7.2", config), told.append).prepare()
+    assert told == ["looking what the board has", "the board has a node's packages"]
+    (home / ".cache/testbed/venv").rename(tmp_path / "venv")
+    try:
+        assert not Preparation(Control("root@169.254.7.2", config), told.append)._succeeds(_imports())
+    finally:
+        (tmp_path / "venv").rename(home / ".cache/testbed/venv")
+
+
+@pytest.mark.usefixtures("board")
+def test_what_a_board_lacks_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = {"no-such-program": "this: install it", "true": "nothing", "neither-this-one": "that: install it"}
+    monkeypatch.setattr(preparation, "_CHECKS", lacking)
+    with pytest.raises(HostError, match=r"169\.254\.7\.2 lacks this: install it; that: install it$"):
+        Preparation(Control("root@169.254.7.2", STATE / "ssh_config"), print).prepare()
