@@ -22,7 +22,7 @@ from pydantic import Field
 
 from testbed.core.units import Duration
 from testbed.patterns.base import Loads, Pattern
-from testbed.patterns.horizontal.aggregation import aggregation_prompt
+from testbed.patterns.horizontal.aggregation import aggregation_prompt, fenced
 from testbed.patterns.horizontal.ballots import Weighing, counted
 from testbed.patterns.participant import Call, Completion, JobError, Participant, Prompt, Surroundings
 from testbed.patterns.signals import Signal
@@ -40,11 +40,13 @@ class GossipMoa(Pattern):
     neighbours: Literal["all", "linked"] = Field(
         "all", description="whom a node asks: any other node, or those with no further node between"
     )
-    aggregate: Literal["model", "vote", "weighted"] = Field(
+    aggregate: Literal["model", "vote", "weighted", "dropout"] = Field(
         "model",
         description="what makes the answer of the last layer's responses: the owner's model, their number, or their "
-        "confidences",
+        "confidences; by `dropout`, a vote of what the owner's model makes of random halves of them",
     )
+    subsets: int = Field(3, ge=1, description="of `aggregate: dropout`: how many halves")
+    fence: bool = Field(False, description="whether models are told that responses are data, and where each one ends")
     confidence: Signal = Field("word", description="of `aggregate: weighted`: what says how sure a response is")
     substitute: dict[str, str] = Field(
         default_factory=dict, description="words of the responses to replace before they are aggregated, for controls"
@@ -62,10 +64,10 @@ class GossipMoa(Pattern):
     @property
     def last_layer(self) -> int:
         """The layer of the last call; layers count from 1."""
-        return self.layers + self._last_calls
+        return self.layers + min(1, self._last_calls)
 
     def calls(self, owner: Surroundings) -> tuple[int, int]:
-        """(k + 1)·M, and 1 of a model that aggregates, at least and at most."""
+        """(k + 1)·M, and 1 of a model that aggregates, or 1 for each half, at least and at most."""
         del owner
         count = (self.proposers + 1) * self.layers + self._last_calls
         return count, count
@@ -91,6 +93,8 @@ class GossipMoa(Pattern):
     @property
     def _last_calls(self) -> int:
         """The calls after the last layer. Without layers, the owner's own answer."""
+        if self.aggregate == "dropout" and self.layers:
+            return self.subsets
         return 1 if self.aggregate == "model" or not self.layers else 0
 
     async def answer(self, prompt: Prompt, owner: Participant) -> str:
@@ -98,14 +102,41 @@ class GossipMoa(Pattern):
         call, responses = Call.of(prompt.text), list[Completion]()
         for layer in range(1, self.layers + 1):
             responses = await self._propose(prompt, call, owner)
-            text = aggregation_prompt(prompt.text, [response.text for response in responses])
-            call = Call.of(text, layer + 1, "aggregation")
+            call = Call.of(self._aggregating(prompt, responses, owner), layer + 1, "aggregation")
+        if self.aggregate == "dropout" and self.layers:
+            return self._elected(await self._aggregated(prompt, responses, owner), "count", owner)
         if self._last_calls:
             return (await owner.complete(call)).text
         weigh: Weighing = "count" if self.aggregate == "vote" else "confidence"
+        return self._elected(responses, weigh, owner)
+
+    def _elected(self, responses: Sequence[Completion], weigh: Weighing, owner: Participant) -> str:
         tally = counted(responses, owner, weigh, self.confidence)
         owner.decide(None, score=tally.share, reason=f"votes: {tally}")
         return tally.leader.text
+
+    def _aggregating(self, prompt: Prompt, responses: Sequence[Completion], owner: Participant) -> str:
+        """The question with the responses, fenced or not."""
+        texts = [response.text for response in responses]
+        if not self.fence:
+            return aggregation_prompt(prompt.text, texts)
+        mark = f"response-{owner.random('fence', prompt.id).getrandbits(32):08x}"
+        rule, texts = fenced(texts, mark)
+        return aggregation_prompt(f"{rule}\n{prompt.text}", texts)
+
+    async def _aggregated(
+        self, prompt: Prompt, responses: Sequence[Completion], owner: Participant
+    ) -> Sequence[Completion]:
+        """What the owner's model makes of random halves of the responses: one that lies is missing from some.
+
+        Votes over subsets are a defence of Wolf, Yoon and Bogunovic (arXiv 2503.05856).
+        """
+        draw, half = owner.random("subsets", prompt.id), (len(responses) + 1) // 2
+        texts = [self._aggregating(prompt, draw.sample(responses, half), owner) for _ in range(self.subsets)]
+        calls = [
+            Call.of(text, self.layers + 1, "aggregation", f"half-{number}") for number, text in enumerate(texts, 1)
+        ]
+        return [await owner.complete(call) for call in calls]
 
     async def _propose(self, prompt: Prompt, call: Call, owner: Participant) -> list[Completion]:
         """The responses of one layer, the owner's first. Neighbours that fail or are late are left out.

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from testbed.core.units import Duration, Share
 from testbed.patterns.base import Loads
-from testbed.patterns.horizontal.ballots import Ballot, Tally, Weighing, counted
+from testbed.patterns.horizontal.ballots import Ballot, Tally, Weighing, Winning, central, counted
 from testbed.patterns.horizontal.panel import (
     Member,
     Members,
@@ -41,6 +41,11 @@ class Vote(PanelPattern):
         "count",
         description="what a vote weighs: 1, or how sure its answer is; by `trust` also how its node's checked answers "
         "came out",
+    )
+    winner: Winning = Field(
+        "plurality",
+        description="which answer wins: the one with the most votes; of numbers, the weighted `median`, or their "
+        "weighted mean without the lowest and the highest quarter, `trimmed-mean`",
     )
     confidence: Signal = Field(
         "word", description="of `weigh: confidence` and `trust`: what says how sure an answer is"
@@ -85,7 +90,9 @@ class Vote(PanelPattern):
             check(ballots, prompt, owner, self.check)
             owner.exclude(excluded(ballots, owner))
         owner.decide(None, score=tally.share, threshold=self.stop, reason=f"votes: {tally}")
-        return Answer(tally.leader.text, tally.share)
+        if self.winner == "plurality":
+            return Answer(tally.leader.text, tally.share)
+        return Answer(central(tally.ballots, self.winner))
 
     async def _all(self, calls: Sequence[tuple[Member, Call]], owner: Participant) -> list[Completion]:
         completions = await ask(owner, calls, self.timeout)

@@ -115,3 +115,23 @@ def test_the_load_on_each_node() -> None:
     line = {"a": ["b"], "b": ["a", "c"], "c": ["b"]}
     assert _vote(members="linked", samples=2).load(line) == {"a": {"answer": 4}, "b": {"answer": 6}, "c": {"answer": 4}}
     assert _vote(samples=2, stop=0.9).load(line) is None
+
+
+NUMBERS = in_turn(a=["7"], b=["8"], c=["9000"], d=["9"])
+
+
+def test_of_numbers_the_median_or_the_trimmed_mean_wins() -> None:
+    """One liar moves neither as far as it likes: of 7, 8, 9, 9000 the middle two are 8 and 9."""
+    assert answer_of(_vote(winner="median"), Made(NUMBERS)) == "8"
+    assert answer_of(_vote(winner="trimmed-mean"), Made(NUMBERS)) == "8.5"
+
+
+def test_weights_count_in_a_median_and_words_do_not() -> None:
+    sure = in_turn(a=["7, unsure"], b=["8, unsure"], c=["9, sure"], d=["many, sure"])
+    assert answer_of(_vote(winner="median", weigh="confidence"), Made(sure)) == "9, sure"
+    assert answer_of(_vote(winner="median"), Made(sure)) == "8, unsure"
+
+
+def test_a_median_of_words_fails() -> None:
+    with pytest.raises(JobError, match="no answer is a number"):
+        answer_of(_vote(winner="median"), Made(in_turn(a=["no"]), others=""))

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate
+from statistics import fmean
+from typing import Final, Literal
 
-from testbed.patterns.participant import Completion, Participant
+from testbed.patterns.participant import Completion, JobError, Participant
 from testbed.patterns.signals import Signal, confidence
 
 Weighing = Literal["count", "confidence"]
@@ -77,6 +79,39 @@ def counted(completions: Iterable[Completion], owner: Participant, weigh: Weighi
         weight = 1.0 if weigh == "count" else confidence(completion, signal)
         ballots.append(Ballot(choice, completion.text, weight if choice else 0.0, completion.by))
     return Tally(ballots)
+
+
+Winning = Literal["plurality", "median", "trimmed-mean"]
+
+TRIMMED: Final = 0.25
+"""The share of answers that a trimmed mean leaves out at each end."""
+
+
+def central(ballots: Sequence[Ballot], winning: Literal["median", "trimmed-mean"]) -> str:
+    """The weighted median of answers whose normal forms are numbers, as it was said, or their weighted trimmed mean.
+
+    Other answers count for nothing. Raises JobError if none is a number, or none has a weight.
+    """
+    numbers = sorted(
+        ((value, ballot) for ballot in ballots if ballot.weight and (value := _number(ballot.choice)) is not None),
+        key=lambda number: number[0],
+    )
+    if not numbers:
+        raise JobError("no answer is a number; a median and a mean need the scorer `number`")
+    if winning == "median":
+        half, sums = sum(ballot.weight for _, ballot in numbers) / 2, accumulate(one.weight for _, one in numbers)
+        return next(ballot.text for (_, ballot), below in zip(numbers, sums, strict=True) if below >= half)
+    out = int(len(numbers) * TRIMMED)
+    kept = numbers[out : len(numbers) - out]
+    return f"{fmean([value for value, _ in kept], [ballot.weight for _, ballot in kept]):.12g}"
+
+
+def _number(choice: str) -> float | None:
+    try:
+        value = float(choice)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def stays_ahead(first: float, second: float) -> float:
