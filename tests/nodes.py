@@ -17,6 +17,7 @@ from testbed.node.config import NodeConfig
 from testbed.node.engine.queue import InferenceQueue
 from testbed.node.journal import Past
 from testbed.node.membership.neighbourhood import Everyone
+from testbed.node.transport.door import Door
 from testbed.node.transport.http import HttpClient, serving, serving_unix
 
 ADDRESSES = {"a": loopback.address(1), "b": loopback.address(2)}
@@ -57,17 +58,19 @@ async def node(
     past: Past = NOTHING,
     patience: float = 30,
     traits: Callable[[], Sequence[AnyTrait]] = honest,
+    door: Door | None = None,
 ) -> AsyncIterator[tuple[Path, Agent]]:
     """A whole node but for its model; yields the path of its Unix socket, and its agent."""
     queue = InferenceQueue(model, trace, config.queue)
     path = directory / f"{config.name}.sock"
-    async with HttpClient() as client, asyncio.timeout(patience):
+    door = door or Door()
+    async with HttpClient(door) as client, asyncio.timeout(patience):
         agent = Agent(config, queue, trace, client, Everyone(config.neighbours), past, traits)
         api = NodeApi(agent, trace)
         agent.resume(past.unfinished)
         working = asyncio.create_task(queue.serve())
         async with (
-            serving(api.for_network(), address, asking.PORT, shutdown=0.01),
+            serving(api.for_network(), address, asking.PORT, door, shutdown=0.01),
             serving_unix(api.for_host(), path, shutdown=0.01),
         ):
             try:

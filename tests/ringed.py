@@ -5,7 +5,7 @@ gives other answers from there on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation, Station
 from testbed.node.ring.wire.activations import Hidden
+from testbed.node.transport.door import Door
 from testbed.patterns.participant import ChatMessage, Completion, LogProbabilities
 from testbed.patterns.pipeline import Pipeline
 from testbed.patterns.protocol import QueueOptions, RetryOptions
@@ -33,6 +34,7 @@ VOCABULARY = 23
 END = 0
 CONTEXT = 64
 NOWHERE = Path("/nonexistent")
+NO_DOORS: Mapping[str, Door] = {}
 
 
 @dataclass
@@ -135,7 +137,10 @@ class FakeStations:
 class FakeRing:
     """The nodes of a ring by name, which can be stopped and started."""
 
-    def __init__(self, pattern: Pipeline, make_trace: Callable[[str], Any]) -> None:
+    def __init__(
+        self, pattern: Pipeline, make_trace: Callable[[str], Any], doors: Mapping[str, Door] = NO_DOORS
+    ) -> None:
+        self.doors = doors
         self.pattern = pattern
         self.traces = {name: make_trace(name) for name in pattern.ring}
         self.layers: dict[str, FakeLayers] = {}
@@ -156,7 +161,8 @@ class FakeRing:
     def start(self, name: str) -> None:
         """Start a node, with nothing in its cache."""
         stations, trace = FakeStations(self, name), self.traces[name].trace
-        seat = Seat(self._config(name), self.pattern, stations, Slowness(NOWHERE), trace)
+        door = self.doors.get(name, Door())
+        seat = Seat(self._config(name), self.pattern, stations, Slowness(NOWHERE), trace, door)
         head = name == self.pattern.ring[0]
         node = self.nodes[name] = Head(seat, FakeFront()) if head else Follower(seat)  # type: ignore[arg-type]
         self._serving[name] = asyncio.create_task(node.serve())
@@ -194,9 +200,11 @@ class FakeRing:
 
 
 @asynccontextmanager
-async def running(pattern: Pipeline, make_trace: Callable[[str], Any]) -> AsyncIterator[FakeRing]:
+async def running(
+    pattern: Pipeline, make_trace: Callable[[str], Any], doors: Mapping[str, Door] = NO_DOORS
+) -> AsyncIterator[FakeRing]:
     """A ring that is closed."""
-    ring = FakeRing(pattern, make_trace)
+    ring = FakeRing(pattern, make_trace, doors)
     async with asyncio.timeout(60):
         for name in pattern.ring:
             ring.start(name)

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from testbed.core.errors import TestbedError
@@ -26,13 +27,17 @@ from testbed.node.journal import recall
 from testbed.node.membership.heartbeats import Heartbeats
 from testbed.node.membership.neighbourhood import Everyone, Neighbourhood
 from testbed.node.ring.joining import join
+from testbed.node.transport.door import Door
 from testbed.node.transport.http import HttpClient, UnixClient, serving, serving_unix
+from testbed.node.transport.refusals import Traffic
 from testbed.patterns.participant import JobError
 from testbed.patterns.pipeline import Pipeline
 
 
 @asynccontextmanager
-async def inference_of(config: NodeConfig, shared: Path, model: Path, log: EventWriter) -> AsyncIterator[Inference]:
+async def inference_of(
+    config: NodeConfig, shared: Path, model: Path, log: EventWriter, door: Door
+) -> AsyncIterator[Inference]:
     """What completes chats in this node: the model or the stage in the file ``model``, loaded, or a foreign server.
 
     Raises JobError if the server does not answer.
@@ -45,7 +50,7 @@ async def inference_of(config: NodeConfig, shared: Path, model: Path, log: Event
                 await queue.rehearse()
                 yield queue
         case NodeConfig(pattern=Pipeline(ring=ring) as pattern) if config.name in ring:
-            yield join(config, pattern, model, slowness, log)
+            yield join(config, pattern, model, slowness, log, door)
         case _:
             loaded = load(config, model)
             if config.slots > 1:
@@ -67,11 +72,12 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     """Serve both APIs until SIGTERM."""
     past = recall(shared / places.EVENTS)
     log = EventWriter(shared / places.EVENTS, config.name, config.clock)
+    door = Door.of(config.credentials, partial(_tell, log))
     begin = config.clock.now()
     async with (
-        inference_of(config, shared, model_path, log) as inference,
-        HttpClient() as client,
-        neighbourhood_of(config, log) as neighbourhood,
+        inference_of(config, shared, model_path, log, door) as inference,
+        HttpClient(door) as client,
+        neighbourhood_of(config, log, door) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
         working = tasks.create_task(inference.serve())
@@ -84,27 +90,32 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
             neighbourhood.begin()
         agent.resume(past.unfinished)
         async with (
-            serving(api.for_network(), config.address, places.PORT),
+            serving(api.for_network(), config.address, places.PORT, door),
             serving_unix(api.for_host(), shared / places.SOCKET),
         ):
             await _told_to_stop()
             agent.stop()
         flooding.cancel()
         working.cancel()
+    door.refusals.close()
 
 
 @asynccontextmanager
-async def neighbourhood_of(config: NodeConfig, log: EventWriter) -> AsyncIterator[Neighbourhood]:
+async def neighbourhood_of(config: NodeConfig, log: EventWriter, door: Door) -> AsyncIterator[Neighbourhood]:
     """The neighbours as heartbeats show them, or without heartbeats all of them."""
     if config.membership is None:
         yield Everyone(config.neighbours)
         return
-    heartbeats = Heartbeats(config, config.membership, log)
+    heartbeats = Heartbeats(config, config.membership, log, door)
     await heartbeats.listen()
     try:
         yield heartbeats
     finally:
         heartbeats.close()
+
+
+def _tell(log: EventWriter, traffic: Traffic, reason: str, count: int) -> None:
+    log.emit("unauthenticated", traffic=traffic, reason=reason, count=count)
 
 
 async def _told_to_stop() -> None:

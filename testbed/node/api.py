@@ -63,6 +63,7 @@ from testbed.node.openai.generation import GenerationRequest
 from testbed.node.openai.listing import Model, ModelList
 from testbed.node.openai.texts import TextRequest
 from testbed.node.participant import CHATS, COUNTS, DELEGATIONS, VERIFICATIONS
+from testbed.node.transport.http import sender_of
 from testbed.patterns.participant import JobError, Prompt, Record, Tier
 
 _Request = TypeVar("_Request", bound=BaseModel)
@@ -181,6 +182,13 @@ class NodeApi:
     async def _take_over(self, request: DelegationRequest, name: str, seconds: float | None) -> BaseModel:
         return DelegationResponse(text=await self._agent.take_over(request, name, seconds))
 
+    def _check_sender(self, http: web.Request, request: BaseModel) -> None:
+        """Raise RefusedError if the sender is known, and the request says that it is another node's."""
+        sender, said = sender_of(http), _asker(request)
+        if sender is not None and said not in ("", sender):
+            self._log.emit("impersonated", peer=sender, said=said)
+            raise RefusedError(403, f"{sender} asks in the name of {said}", "metadata")
+
     async def _generated(
         self, http: web.Request, incoming: Incoming[_Request], plain: _Work[_Request]
     ) -> web.StreamResponse:
@@ -196,6 +204,7 @@ class NodeApi:
 
     async def _answered(self, http: web.Request, incoming: Incoming[_Request], work: _Work[_Request]) -> web.Response:
         """The response to a request. A named one outlives its connection; one without a name ends with it."""
+        self._check_sender(http, incoming.content)
         name, seconds = incoming.headers.name, incoming.headers.seconds
         if name:
             # aiohttp cancels the handler of a connection that ends. What it waits for goes on, and is traced as late.
@@ -213,6 +222,7 @@ class NodeApi:
         self, http: web.Request, incoming: Incoming[Any], request: GenerationRequest
     ) -> web.StreamResponse:
         """A response that is sent while it is worked out. Names count as for one that is not."""
+        self._check_sender(http, request)
         name = incoming.headers.name or self._new_name()
         peer, attempt = _asker(request), incoming.headers.attempt
         self._log.emit("receive", message=message_name(name, "request", attempt), peer=peer, bytes=incoming.size)

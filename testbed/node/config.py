@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInf
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.normalisation import Normalisation
 from testbed.core.registry import KindError, load_reference
+from testbed.node.transport.credentials import Credentials
 from testbed.patterns.base import PATTERNS, Pattern
 from testbed.patterns.participant import Peer, Price, Tier
 from testbed.patterns.protocol import ChatOptions, MembershipOptions, QueueOptions, RetryOptions
@@ -128,6 +129,7 @@ class NodeConfig(BaseModel):
     seed: int
     normalisation: Normalisation = "words"
     decoys: dict[str, dict[str, str]] = Field(default_factory=dict)
+    credentials: Credentials | None = None
 
     @field_validator("packages")
     @classmethod

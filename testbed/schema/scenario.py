@@ -60,6 +60,15 @@ Dilation = Annotated[
 """The factor by which the nodes' time is slower than the host's; ``auto`` is the smallest that the host allows."""
 
 
+Security = Literal["none", "signed", "mutual-tls"]
+
+
+def _read_security(written: object) -> object:
+    if written == "wireguard":
+        raise ValueError("wireguard is not supported; mutual-tls encrypts requests and ring frames on every kernel")
+    return written
+
+
 class Sampling(Spec):
     """How a model samples tokens, with the names of the OpenAI API."""
 
@@ -131,6 +140,9 @@ class Scenario(Spec):
     chat: Chats = Chats()
     retry: RetryOptions = RetryOptions()
     membership: MembershipOptions | None = Field(None, description="heartbeats between neighbours; none if left out")
+    security: Annotated[Security, BeforeValidator(_read_security)] = Field(
+        "none", description="whether nodes prove to each other who they are, and whether requests are encrypted"
+    )
     sampling: Sampling = Sampling()
     workload: Workload
     limit: Duration | None = Field(None, gt=0, description="time that play has; prompts that have not ended then fail")
@@ -271,6 +283,7 @@ class Scenario(Spec):
         for name in undilated[:1] if self.dilation != 1 else []:
             kind = self.topology.nodes[name].kind
             yield ("dilation",), f"node {name!r} of the kind {kind!r} goes by this host's clock; leave `dilation` out"
+        yield from self._security_mistakes()
         yield from self._pattern_mistakes()
         if not self.owners:
             yield ("pattern",), "no node is left at which prompts could arrive"
@@ -284,6 +297,14 @@ class Scenario(Spec):
         for place, expectation in self.placed_expectations:
             for loc, message in expectation.mistakes(known, self.topology):
                 yield (*place, *loc), message
+
+    def _security_mistakes(self) -> Iterator[Mistake]:
+        if self.security == "none":
+            return
+        for name, node in self.topology.nodes.items():
+            if not isinstance(node, AgentNode):
+                what = f"node {name!r} has no agent ({node.kind}), so it can neither sign nor encrypt"
+                yield ("security",), f"{what}; write none"
 
     def _pattern_mistakes(self) -> Iterator[Mistake]:
         surroundings = self.surroundings

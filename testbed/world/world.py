@@ -24,6 +24,7 @@ from testbed.patterns.base import PATTERNS, Pattern, patterns_in
 from testbed.schema.network.link import DirectionName, Link
 from testbed.schema.network.node import NODE_KINDS, AgentNode, ModelNode, Node
 from testbed.world import companion
+from testbed.world.authority import issue
 from testbed.world.decoys import decoys_of
 from testbed.world.journal import Journal
 from testbed.world.network.links.running import EVENTS, RunningLinks
@@ -72,6 +73,7 @@ class World:
         self.clock = plan.clock
         self._directory = SHARED / journal.run
         journal.record("directory", str(self._directory))
+        self._credentials = issue(plan.scenario.security, addresses(plan.scenario.topology))
         with step("starting containers"), explained("the nodes cannot be started"):
             self.nodes = self._start_nodes(journal)
             self._metronome = self._start_metronome(journal)
@@ -209,6 +211,7 @@ class World:
             max_tokens=scenario.sampling.max_tokens,
             seed=scenario.seed,
             normalisation=scenario.workload.scorer.normalisation,
+            credentials=self._credentials[name],
             decoys=decoys_of(scenario, name),
         )
 

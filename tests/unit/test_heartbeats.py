@@ -12,6 +12,7 @@ import pytest
 from testbed.node.config import NodeConfig
 from testbed.node.membership import heartbeats as heartbeats_module
 from testbed.node.membership.heartbeats import Heartbeats
+from testbed.node.transport.door import Door
 from testbed.patterns.protocol import MembershipOptions
 
 ADDRESSES = {"a": loopback.address(1), "b": loopback.address(2), "c": loopback.address(3)}
@@ -45,7 +46,7 @@ async def _listening(name: str, make_trace: Callable[[str], Any]) -> Heartbeats:
             "seed": 7,
         }
     )
-    node = Heartbeats(config, QUICK, make_trace(name).trace)
+    node = Heartbeats(config, QUICK, make_trace(name).trace, Door())
     await node.listen()
     return node
 

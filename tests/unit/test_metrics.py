@@ -106,6 +106,7 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "rejected": 0,
         "dropped": 0,
         "frames_rejected": 0,
+        "unauthenticated": 0,
         **{
             f"{name}.{share}": None
             for name in ("ttft", "calls.ttft", "tpot")

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from testbed.node.transport.datagrams import Datagrams
+from testbed.node.transport.door import Door
 from testbed.node.transport.http import serving
 from testbed.node.transport.sockets import bound
 from testbed.node.transport.streams import listening
@@ -21,11 +22,11 @@ Open = Callable[[AsyncExitStack, str, int], Awaitable[None]]
 
 
 async def _http(stack: AsyncExitStack, address: str, port: int) -> None:
-    await stack.enter_async_context(serving(web.Application(), address, port, shutdown=0.01))
+    await stack.enter_async_context(serving(web.Application(), address, port, Door(), shutdown=0.01))
 
 
 async def _stream(stack: AsyncExitStack, address: str, port: int) -> None:
-    await stack.enter_async_context(listening(asyncio.Protocol, address, port))
+    await stack.enter_async_context(listening(lambda _: asyncio.Protocol(), address, port, Door()))
 
 
 @pytest.mark.parametrize("listen", [_http, _stream])
@@ -46,7 +47,7 @@ def test_datagrams_come_to_one_address() -> None:
     async def scenario() -> None:
         port = loopback.free_port(socket.SOCK_DGRAM)
         received, came = list[bytes](), asyncio.Event()
-        node = Datagrams(lambda data: (received.append(data), came.set())[0])
+        node = Datagrams(lambda data: (received.append(data), came.set())[0], Door())
         await node.open(OWN, port)
         with socket.socket(type=socket.SOCK_DGRAM) as client:
             client.sendto(b"to another", (OTHER, port))

@@ -54,5 +54,11 @@ def frames_rejected(part: Part) -> int:
     return len(part.of("frame_rejected"))
 
 
+@metric(rank=20)
+def unauthenticated(part: Part) -> int:
+    """Number of requests, datagrams, streams and handshakes that nodes refused because no node of the run sent them."""
+    return sum(event["count"] for event in part.of("unauthenticated"))
+
+
 def _carried(part: Part) -> int:
     return sum(link["up"] + link["down"] for link in part.traffic.values())

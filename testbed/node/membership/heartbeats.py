@@ -11,6 +11,7 @@ from testbed.node.config import HEARTBEAT_PORT, NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.membership.swim import Alive, Change, Heartbeat, Lost, Membership, Send, Step, Suspected
 from testbed.node.transport.datagrams import Datagrams
+from testbed.node.transport.door import Door
 from testbed.patterns.protocol import MembershipOptions
 
 _EVENTS: Final = {Alive: "neighbour_back", Suspected: "neighbour_suspected", Lost: "neighbour_lost"}
@@ -19,7 +20,7 @@ _EVENTS: Final = {Alive: "neighbour_back", Suspected: "neighbour_suspected", Los
 class Heartbeats:
     """A view of the neighbours by their heartbeats. It answers pings at once, and sends its own after :meth:`begin`."""
 
-    def __init__(self, config: NodeConfig, options: MembershipOptions, log: EventWriter) -> None:
+    def __init__(self, config: NodeConfig, options: MembershipOptions, log: EventWriter, door: Door) -> None:
         self._address = config.address
         self._addresses = config.neighbours
         draw = seeds.stream(config.seed, "membership", config.name)
@@ -27,7 +28,7 @@ class Heartbeats:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._datagrams = Datagrams(self._receive)
+        self._datagrams = Datagrams(self._receive, door)
         self._losses = {neighbour: asyncio.Event() for neighbour in config.neighbours}
 
     async def listen(self) -> None:

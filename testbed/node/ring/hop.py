@@ -17,6 +17,8 @@ from testbed.node.ring.wire.connections import Incoming, Outgoing
 from testbed.node.ring.wire.frames import Format, Frame
 from testbed.node.ring.wire.messages import Activations, FrameError, Reset, Row, Timing
 from testbed.node.ring.worker import Worker
+from testbed.node.transport.door import Door
+from testbed.node.transport.refusals import UnauthenticatedError
 from testbed.patterns.pipeline import Pipeline
 
 _KEPT: Final = 16  # latest times, for each batch size
@@ -31,11 +33,18 @@ class Seat:
     stations: Stations
     slowness: Slowness
     log: EventWriter
+    door: Door
 
     @property
     def stage(self) -> int:
         """The number of the node's stage, from 0 at the head."""
         return self.pattern.ring.index(self.config.name)
+
+    def stage_of(self, node: str) -> int:
+        """The number of another node's stage; raises UnauthenticatedError if it has none in this ring."""
+        if node not in self.pattern.ring:
+            raise UnauthenticatedError(f"{node} has no place in this ring")
+        return self.pattern.ring.index(node)
 
     def can_do_without(self, missing: Sequence[int]) -> bool:
         """Whether the node has the files for a ring without the stages ``missing``."""
@@ -73,9 +82,9 @@ class Hop:
         self._lose = lose
         self._seconds: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT))
         layout, detect = Format(self._station.width, seat.pattern.activations), seat.pattern.detect
-        self._incoming = Incoming(seat.before(()), layout, detect, take, self._note_silence, self.reject)
+        self._incoming = Incoming(seat.before(()), layout, detect, take, self._note_silence, self.reject, seat.stage_of)
         host, clock = seat.next_address(()), seat.config.clock
-        self._outgoing = Outgoing(seat.stage, host, RING_PORT, layout, detect, clock)
+        self._outgoing = Outgoing(seat.stage, host, RING_PORT, layout, detect, clock, seat.door)
 
     async def run(self) -> None:
         """Keep both connections for ever."""
@@ -83,7 +92,7 @@ class Hop:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._outgoing.run())
-                tasks.create_task(self._incoming.run(self._seat.config.address, RING_PORT))
+                tasks.create_task(self._incoming.run(self._seat.config.address, RING_PORT, self._seat.door))
         finally:
             self._worker.stop()
 

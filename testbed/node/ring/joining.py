@@ -15,14 +15,17 @@ from testbed.node.ring.follower import Follower
 from testbed.node.ring.head import Head
 from testbed.node.ring.hop import Seat
 from testbed.node.ring.station import InnerStation, LastStation, Station
+from testbed.node.transport.door import Door
 from testbed.patterns.pipeline import Pipeline
 
 _WARM = Rows([0], [0])
 
 
-def join(config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness, log: EventWriter) -> Inference:
+def join(
+    config: NodeConfig, pattern: Pipeline, stage: Path, slowness: Slowness, log: EventWriter, door: Door
+) -> Inference:
     """The node's inference, with the file ``stage`` loaded, and at the head the front beside it; raises StageError."""
-    seat = Seat(config, pattern, StageFiles(config, pattern, stage), slowness, log)
+    seat = Seat(config, pattern, StageFiles(config, pattern, stage), slowness, log, door)
     if seat.stage == 0:
         return Head(seat, Front(stage.with_name(FRONT.name), config.chat))
     return Follower(seat)

@@ -7,4 +7,12 @@ pattern, no ring and no membership.
     datagrams.py    heartbeats
     streams.py      the hops of a ring
     sockets.py      the address that all of them listen on
+
+What secures them, if the scenario asks for it (docs/security.md):
+
+    door.py         which of the following holds for which traffic
+    credentials.py  what the host hands to a node
+    signing.py      signatures under a key for each pair of nodes; signed_http.py puts them into headers
+    tls.py          certificates of the run's own authority
+    refusals.py     counts what nobody of the run has sent
 """

@@ -74,8 +74,11 @@ def _share(site: Site, config: NodeConfig) -> Path:
     """The directory that host and container both see, with the agent's configuration in it."""
     directory = site.directory / "nodes" / config.name
     directory.mkdir(parents=True)
-    (directory / places.CONFIG).write_text(config.model_dump_json())
-    os.chown(directory, NODE_UID, NODE_UID)
+    file = directory / places.CONFIG
+    file.touch(mode=0o400)  # it has the node's keys
+    file.write_text(config.model_dump_json())
+    for path in (file, directory):
+        os.chown(path, NODE_UID, NODE_UID)
     return directory
 
 

@@ -13,12 +13,12 @@ from typing import Final
 from testbed.core.clock import Clock
 from testbed.node.ring.wire.frames import Format, Frame, FrameReader, LostTrackError
 from testbed.node.ring.wire.messages import Alive, FrameError, Loss, Reset
-from testbed.node.transport.streams import connect, listening
+from testbed.node.transport.door import Door
+from testbed.node.transport.streams import Outlet, connect, listening
 
 _SIGNS: Final = 4  # of life that are sent in the time after which silence means loss
 _LOOKS: Final = 8  # at whether something was heard, in that time
 _AGAIN: Final = 0.1  # seconds between two attempts to connect
-_BUFFER: Final = 2**20  # bytes that are read ahead of the frame that is read
 
 
 class Outgoing:
@@ -28,21 +28,24 @@ class Outgoing:
     again, unless a stage that it has passed is lost in the meantime.
     """
 
-    def __init__(self, stage: int, host: str, port: int, layout: Format, detect: float, clock: Clock) -> None:
+    def __init__(
+        self, stage: int, host: str, port: int, layout: Format, detect: float, clock: Clock, door: Door
+    ) -> None:
         self._stage = stage
         self._host = host
         self._port = port
         self._layout = layout
         self._detect = detect
         self._patience = clock.real(detect)
-        self._writer: asyncio.StreamWriter | None = None
+        self._door = door
+        self._outlet: Outlet | None = None
         self._silent = True
         self._kept: Frame | None = None
 
     def send(self, frame: Frame) -> None:
         """Send a frame. Without a connection it is lost."""
-        if self._writer is not None:
-            self._writer.write(self._layout.write(frame))
+        if self._outlet is not None:
+            self._outlet.write(self._layout.write(frame))
             self._silent = False
         elif isinstance(frame.message, Reset):
             self._kept = frame
@@ -53,9 +56,9 @@ class Outgoing:
         """Connect to the node at ``host`` from now on."""
         if host != self._host:
             self._host = host
-            if self._writer is not None:
-                self._writer.transport.abort()
-                self._writer = None
+            if self._outlet is not None:
+                self._outlet.abort()
+                self._outlet = None
 
     async def run(self) -> None:
         """Keep the connection for ever."""
@@ -67,21 +70,20 @@ class Outgoing:
     async def _hold(self) -> None:
         """Connect, and hold the connection until it ends; raises OSError if it fails."""
         async with asyncio.timeout(self._detect):
-            reader, writer = await connect(self._host, self._port, self._patience)
-        self._writer = writer
+            outlet = await connect(self._host, self._port, self._patience, self._door)
+        self._outlet = outlet
         self.send(Frame(0, Alive(self._stage)))
         if self._kept is not None:
             self.send(self._kept)
             self._kept = None
         signs = asyncio.create_task(self._show_life())
         try:
-            while await reader.read(_BUFFER):  # nothing comes back on it but its end
-                pass
+            await outlet.ended()
         finally:
-            if self._writer is writer:
-                self._writer = None
+            if self._outlet is outlet:
+                self._outlet = None
             signs.cancel()
-            writer.transport.abort()
+            outlet.abort()
 
     async def _show_life(self) -> None:
         while True:
@@ -94,8 +96,9 @@ class Outgoing:
 class Incoming:
     """Accepts connections, and reads frames. ``take`` is called with every frame, ``reject`` with every invalid one.
 
-    ``lose`` is called when ``before``, the stage before, falls silent or its connection ends. Anyone may connect. A
-    connection is closed when bytes come on it after which no frame can be found.
+    ``lose`` is called when ``before``, the stage before, falls silent or its connection ends. Whom the door lets in may
+    connect. Where the door knows the sender, ``stage_of`` says which stage that is, or refuses it. A connection is
+    closed when bytes come on it after which no frame can be found.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Incoming:
         take: Callable[[Frame], None],
         lose: Callable[[], None],
         reject: Callable[[FrameError], None],
+        stage_of: Callable[[str], int],
     ) -> None:
         self.before = before
         self.reject = reject
@@ -113,15 +117,16 @@ class Incoming:
         self._detect = detect
         self._take = take
         self._lose = lose
+        self._stage_of = stage_of
         self._heard: _Connection | None = None  # the one that is alive
         self._quiet = 0  # looks in a row that found that nothing was heard on it
         self._connections: set[_Connection] = set()
         self._closed = False
 
-    async def run(self, host: str, port: int) -> None:
+    async def run(self, host: str, port: int, door: Door) -> None:
         """Listen for ever."""
         try:
-            async with listening(self._accept, host, port):
+            async with listening(self._accept, host, port, door):
                 await self._watch()
         finally:
             self._closed, self._heard = True, None
@@ -133,8 +138,9 @@ class Incoming:
         if before != self.before:
             self.before, self._heard = before, None
 
-    def _accept(self) -> "_Connection":
-        return _Connection(self, FrameReader(self._layout))
+    def _accept(self, sender: str | None) -> "_Connection":
+        stage = None if sender is None else self._stage_of(sender)
+        return _Connection(self, FrameReader(self._layout), stage)
 
     def begin(self, connection: "_Connection") -> None:
         """Register a new connection."""
@@ -156,6 +162,8 @@ class Incoming:
     def receive(self, frame: Frame, connection: "_Connection") -> None:
         """Process a frame."""
         match frame.message:
+            case Alive(stage) if connection.stage not in (None, stage):
+                self.reject(FrameError(f"stage {connection.stage} says that it is stage {stage}"))
             case Alive(stage) if stage == self.before:
                 self._hear(connection)
             case Alive():
@@ -184,11 +192,14 @@ class Incoming:
 
 class _Connection(asyncio.Protocol):
     """One accepted connection. A frame is processed in the step of the event loop in which its last bytes come: every
-    further step would be time in which the stage does not compute."""
+    further step would be time in which the stage does not compute.
 
-    def __init__(self, incoming: Incoming, frames: FrameReader) -> None:
+    ``stage`` is that of the sender, None where nothing proves it."""
+
+    def __init__(self, incoming: Incoming, frames: FrameReader, stage: int | None) -> None:
         self._incoming = incoming
         self._frames = frames
+        self.stage = stage
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
