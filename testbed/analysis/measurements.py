@@ -77,6 +77,7 @@ class _Index:
     """Events by kind, and what one pass over them pairs: stays of jobs, and changes of each queue's length."""
 
     by_kind: defaultdict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    of_node: defaultdict[tuple[str, str], list[Event]] = field(default_factory=lambda: defaultdict(list))
     jobs: list[JobSpan] = field(default_factory=list)
     steps: defaultdict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
     _queues: dict[str, NodeQueue] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class _Index:
     def add(self, event: Event) -> None:
         """Take in the next event."""
         self.by_kind[event["event"]].append(event)
+        self.of_node[event["event"], event["node"]].append(event)
         node, t = node_of(event), event["t"]
         if node == HOST:
             return
@@ -112,7 +114,10 @@ class Measurements:
 
     def of(self, kind: str, scope: Scope = WHOLE) -> list[Event]:
         """The events of one kind in a part of the run."""
-        return [event for event in self._index.by_kind.get(kind, []) if scope.covers(event["t"], event["node"])]
+        known = self._index.by_kind.get(kind, [])
+        if scope.nodes is not None and len(scope.nodes) == 1:
+            known = self._index.of_node.get((kind, next(iter(scope.nodes))), [])
+        return [event for event in known if scope.covers(event["t"], event["node"])]
 
     def metrics(self, scope: Scope = WHOLE) -> Metrics:
         """The metrics of a part of the run; of those that cannot be asked of such a part, None."""

@@ -1,9 +1,12 @@
 """What the summary of a run says of each node."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from testbed.analysis.measurements import Measurements, Part, Scope
+from testbed.analysis.spans import JobSpan
 
 
 @dataclass(frozen=True)
@@ -22,29 +25,32 @@ class DeviceSpeed:
 
 def node_figures(measured: Measurements) -> dict[str, dict[str, Any]]:
     """State, work, queue and memory of each node that was ready in play or before it."""
-    return {node: _figures(measured, node) for node in measured.queue_steps}
+    done: defaultdict[str, list[JobSpan]] = defaultdict(list)
+    for job in measured.jobs:
+        if job.text is not None:
+            done[job.node].append(job)
+    return {node: _figures(measured, node, done[node]) for node in measured.queue_steps}
 
 
-def _figures(measured: Measurements, node: str) -> dict[str, Any]:
+def _figures(measured: Measurements, node: str, done: Sequence[JobSpan]) -> dict[str, Any]:
     part = Part(measured, Scope(nodes={node}))
     queue, ends = part.queues[node], part.of("end")
     return {
         "state": measured.state(node),
         "inferences": len(ends),
         "tokens": sum(event["tokens"] for event in ends),
-        "busy_seconds": _busy(part, node),
+        "busy_seconds": _busy(part, done),
         "writing_rate": _writing_rate(part),
         "queue": {"mean": queue.mean, "max": queue.max},
         "memory": {"peak": max(part.memory_peaks, default=None)},
     }
 
 
-def _busy(part: Part, node: str) -> float:
-    """Seconds that a node spent on inferences that ended; of a node in a ring, on its stage."""
+def _busy(part: Part, done: Sequence[JobSpan]) -> float:
+    """Seconds that a node spent on inferences that are ``done``; of a node in a ring, on its stage."""
     stage: list[float] = [event["seconds"] for event in part.of("computed")]
     if stage:
         return sum(stage)
-    done = [job for job in part.run.jobs if job.node == node and job.text is not None]
     spans = [job.inference(part.run.duration) for job in done]
     return sum(end - begin for begin, end in spans)
 

@@ -201,8 +201,8 @@ class Scenario(Spec):
             ARRIVALS.used(workload.arrivals.process),
             *(SCORERS.used(scorer.scorer) for scorer in workload.scorers),
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
-            *(NODE_KINDS.used(node.kind) for node in self.topology.nodes.values()),
-            *(MODEL_SOURCES.used(scheme(model)) for model in self.topology.model_references),
+            *map(NODE_KINDS.used, dict.fromkeys(node.kind for node in self.topology.nodes.values())),
+            *map(MODEL_SOURCES.used, dict.fromkeys(map(scheme, self.topology.model_references))),
             *(METRICS.used(name) for name in self.metric_files),
         ]
         return list(dict.fromkeys(used))
