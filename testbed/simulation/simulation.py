@@ -188,7 +188,8 @@ class _Play:
         return self._source.service(job.name, job.kind, job.own, first)
 
     def _place_of(self, name: str) -> Place:
-        peers = [self._peer(other, self._linked(name, other)) for other in self._scenario.neighbours(name)]
+        linked = frozenset(self._scenario.topology.linked(name))
+        peers = [self._peer(other, other in linked) for other in self._scenario.neighbours(name)]
         node = self._nodes[name]
         return Place(
             self._scenario,
@@ -202,9 +203,6 @@ class _Play:
             self._source,
             self._emit,
         )
-
-    def _linked(self, name: str, other: str) -> bool:
-        return other in self._scenario.topology.linked(name)
 
     def _peer_of(self, name: str, linked: bool) -> Peer:
         """A node as one that is linked with it sees it, or as another."""
