@@ -76,7 +76,7 @@ class Laboratory:
 
     def join(self, up: Direction, down: Direction) -> None:
         """A link straight from ``a`` to ``b``."""
-        self.links.connect(Link("a", "b", up, down), *(End("eth0", self.namespace(host)) for host in "ab"))
+        self.links.connect(Link("a", "b", up, down), *(self._end(host) for host in "ab"))
         for host in "ab":
             self._configure(host)
 
@@ -92,11 +92,15 @@ class Laboratory:
         for host, direction in directions.items():
             port = f"s1-{host}"
             link = Link(host, "s1", direction, direction)
-            self.links.connect(link, End("eth0", self.namespace(host)), End(port, bridge))
+            self.links.connect(link, self._end(host), End(port, bridge))
             self._configure(host)
             with bridge.entered(), IPRoute() as ip:
                 master = ip.link_lookup(ifname="s1")[0]
                 ip.link("set", index=ip.link_lookup(ifname=port)[0], master=master, state="up")
+
+    def _end(self, host: str) -> End:
+        """Where a link to a host ends."""
+        return End("eth0", self.namespace(host))
 
     def _configure(self, host: str) -> None:
         with self.namespace(host).entered(), IPRoute() as ip:

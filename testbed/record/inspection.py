@@ -18,7 +18,7 @@ EFFORTS: Final[Mapping[Mode, Effort | None]] = {"off": None, "quick": QUICK, "fu
 # when single frames waited for another process on the core. Twice that is a flaw.
 _LATEST: Final = 0.020  # seconds
 
-_MOST_CLOCK_ERROR: Final = 0.001  # seconds; a tenth of the shortest links' delays
+_MOST_CLOCK_ERROR: Final = 0.001  # seconds; delays of links are given in milliseconds
 
 
 class Inspection:

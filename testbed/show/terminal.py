@@ -211,9 +211,9 @@ def print_hardware(parts: Iterable[Part], console: Console) -> None:
     """Print a line for each part, and below it what it could be used for."""
     for part in parts:
         mark = ("✓", "green") if part.use else ("✗", "dim")
-        console.print(Text.assemble(mark, f" {part.sort} ", (part.name, "bold"), f": {part.detail}"))
+        console.print(Text.assemble(mark, f" {part.sort} ", (part.name, "bold"), f": {part.detail}"), soft_wrap=True)
         if part.use:
-            console.print(f"    for {part.use}", markup=False)
+            console.print(f"    for {part.use}", markup=False, soft_wrap=True)
 
 
 def print_profiles(profiles: Mapping[str, Profile], console: Console) -> None:

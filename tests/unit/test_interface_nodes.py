@@ -10,6 +10,7 @@ from testbed.host.lending import Loan
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import MistakesError
 from testbed.world.hardware import kinds
+from testbed.world.plan import _check_clocks
 
 
 def _topology(device: Any, *links: tuple[str, str]) -> Topology:
@@ -49,3 +50,30 @@ def test_a_loan_is_written_and_read() -> None:
     assert [address.link_local for address in interface.addresses] == [True, True]
     assert not Address("192.0.2.1", 24).link_local
     assert not interface.carries_default_route
+
+
+BOARD = {"board": "pi@169.254.7.2", "nic": "enx0", "model": "zoo/beta"}
+
+
+def test_a_board_is_an_agent_with_a_model() -> None:
+    topology = _topology(BOARD, ("pi", "s1"))
+    assert isinstance(topology.nodes["pi"], kinds.Board)
+    assert "pi" in topology.agents and "pi" in topology.model_nodes and "pi" not in topology.emulated
+
+
+@pytest.mark.parametrize("address", ["pi", "pi@", "pi@board.local", "-oProxyCommand=x@169.254.7.2", "pi@169.254.7.2 x"])
+def test_a_control_address_is_a_user_and_an_ip_address(address: str) -> None:
+    with pytest.raises(ValueError, match=r"like pi@169\.254\.7\.2"):
+        _topology({**BOARD, "board": address}, ("pi", "s1"))
+
+
+def test_a_board_goes_to_a_switch() -> None:
+    with pytest.raises(ValueError, match="links 'pi' to a node; a 'board' goes to a switch"):
+        _topology(BOARD, ("pi", "a"))
+
+
+def test_real_time_runs_no_slower() -> None:
+    topology = _topology(BOARD, ("pi", "s1"))
+    _check_clocks(topology, 1.0)
+    with pytest.raises(SpecError, match="is 2, and node 'pi' of kind 'board' has real time; write 1"):
+        _check_clocks(topology, 2.0)

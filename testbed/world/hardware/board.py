@@ -101,11 +101,13 @@ class BoardNode:
             self._board.write(places.SLOWNESS, repr(after.slowness))
         if after.character != before.character:
             self._board.write(places.CHARACTER, Character(traits=after.character).model_dump_json())
+        if self.ended:
+            return
         if before.running and not after.running:
             self._signal("KILL")
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_DEATH)
-        elif after.hanging != before.hanging and not self.ended:
+        elif after.hanging != before.hanging:
             self._signal("STOP" if after.hanging else "CONT")
 
     def start_again(self) -> None:
