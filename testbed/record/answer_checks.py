@@ -32,21 +32,34 @@ class Checks:
             self._asked.put_nowait(event)
 
     async def serve(self, askers: Sequence[Learner]) -> None:
-        """Judge as checks come, and tell ``askers``, until cancelled."""
-        while True:
-            check = await self._asked.get()
-            question = self._recording.questions[check["prompt"]]
-            for claim in check["claims"]:
-                score = await asyncio.to_thread(score_answer, self._scorer, question, claim["text"])
-                self._judge(check["prompt"], claim, score.value)
-            await asyncio.gather(*map(self._tell, askers))
+        """Judge as checks come, and tell ``askers``, each at its own pace, until cancelled."""
+        news = [(learner, asyncio.Event()) for learner in askers]
+        async with asyncio.TaskGroup() as telling:
+            for learner, changed in news:
+                telling.create_task(self._keep_told(learner, changed))
+            while True:
+                await self._judge_next()
+                for _, changed in news:
+                    changed.set()
 
-    def _judge(self, prompt: str, claim: dict[str, object], value: float | None) -> None:
+    async def _judge_next(self) -> None:
+        check = await self._asked.get()
+        question = self._recording.questions.get(check["prompt"])
+        if question is None:
+            return
+        for claim in check["claims"]:
+            score = await asyncio.to_thread(score_answer, self._scorer, question, claim["text"])
+            self._note(check["prompt"], claim, score.value)
+
+    def _note(self, prompt: str, claim: dict[str, object], value: float | None) -> None:
         by, weight = str(claim["by"]), float(str(claim["weight"]))
         self._recording.emit("verdict", prompt=prompt, by=by, weight=weight, value=value)
         if value is not None:
             self.records[by] = self.records.get(by, Record()).with_answer(weight, value)
 
-    async def _tell(self, learner: Learner) -> None:
-        with suppress(NodeGoneError):  # it is told at the next check, if it is back by then
-            await learner.note(self.records)
+    async def _keep_told(self, learner: Learner, changed: asyncio.Event) -> None:
+        while True:
+            await changed.wait()
+            changed.clear()
+            with suppress(NodeGoneError):  # it is told at the next check, if it is back by then
+                await learner.note(self.records)

@@ -13,7 +13,7 @@ from testbed.node.participant import CHATS
 from testbed.node.transport.http import HttpClient
 
 _LOOK: Final = 0.2
-"""Seconds between two looks at whether the node floods, while it does not."""
+"""Most seconds between two looks at whether the node floods."""
 
 _UNANSWERED: Final = 64
 """Requests that wait for their responses at once: more would fill the flooding node's own memory."""
@@ -28,6 +28,7 @@ class Flooder:
         self._traits = traits
         self._requests: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
+        self._due: dict[Flooding, float] = {}
 
     async def serve(self) -> None:
         """Send requests while the node floods, until cancelled."""
@@ -39,18 +40,25 @@ class Flooder:
                 request.cancel()
 
     def _send_round(self) -> float:
-        """Send one request to each target of each flood; returns the seconds until the next round."""
+        """Send what is due of each flood; returns the seconds until the next round."""
+        now = asyncio.get_running_loop().time()
         floods = [trait for trait in self._traits() if isinstance(trait, Flooding)]
+        self._due = {flood: self._due.get(flood, now) for flood in floods}
         if not floods:
             for request in self._requests:  # the flood is over, also for those that wait
                 request.cancel()
-            return _LOOK
-        for target in [node for flood in floods for node in flood.to if node in self._config.neighbours]:
+        for flood in [flood for flood, due in self._due.items() if due <= now]:
+            self._send(flood)
+            self._due[flood] = max(now, self._due[flood] + 1 / flood.rate)
+        return min([_LOOK, *(due - now for due in self._due.values())])
+
+    def _send(self, flood: Flooding) -> None:
+        """One request to each of its targets."""
+        for target in filter(self._config.neighbours.__contains__, flood.to):
             if len(self._requests) < _UNANSWERED:
                 request = asyncio.create_task(self._request(target))
                 self._requests.add(request)
                 request.add_done_callback(self._requests.discard)
-        return 1 / max(flood.rate for flood in floods)
 
     async def _request(self, target: str) -> None:
         number = next(self._numbers)
