@@ -6,6 +6,7 @@ a partition in the middle of play, and a node that is killed and comes back.
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,9 +65,10 @@ def scenario(nodes: int = 4, prompts: int = 40, rate: float = 0.5, layers: int =
 
 
 def _equipped(number: int) -> dict[str, Any]:
-    """A node of one tier after the other."""
+    """A node of one tier after the other; the first has a power sensor."""
     node = {"model": "zoo/alpha", "cpus": 0.3, "memory": "160MiB", "tier": ("device", "edge", "cloud")[number % 3]}
-    return {**node, "price": {"input": number, "output": 2 * number}, "power": f"{number + 1}W"}
+    sensor = {} if number else {"power_sensor": {"kind": "hwmon", "chip": "ina226"}}
+    return {**node, **sensor, "price": {"input": number, "output": 2 * number}, "power": f"{number + 1}W"}
 
 
 @dataclass
@@ -279,7 +281,12 @@ def played(scenario: Scenario, directory: Path) -> Path:
     write_events(events, files.events)
     samples = _samples(scenario, events)
     peaks = {row["node"]: row["memory_peak"] for row in samples}  # the last of each, which is the highest
-    measured = Measurements(events, peaks, scenario.metric_files, scenario.topology.nodes, scenario.slo)
+    energy = {
+        name: [(row["t"], row["joules"]) for row in samples if row["node"] == name]
+        for name, node in scenario.topology.nodes.items()
+        if node.power_sensor
+    }
+    measured = Measurements(events, peaks, scenario.metric_files, scenario.topology.nodes, scenario.slo, energy)
     table = pyarrow.Table.from_pylist(samples, SCHEMA)
     pyarrow.parquet.write_table(table, files.samples, compression="zstd")
     stages = {"warm up": StageTime(1.5), "play": StageTime(measured.duration)}
@@ -296,6 +303,7 @@ def _samples(scenario: Scenario, events: list[Event]) -> list[dict[str, Any]]:
     up = [(event["node"], event["t"]) for event in events if event["event"] == "ready"]
     rows: list[dict[str, Any]] = []
     peaks = dict.fromkeys(scenario.topology.nodes, 0)
+    sensed = [name for name, node in scenario.topology.nodes.items() if node.power_sensor]
     for number in range(int(events[-1]["t"] / 0.15)):
         for name in scenario.topology.nodes:
             ended, began = (sum(one == name and t <= 0.15 * number for one, t in some) for some in (down, up))
@@ -305,7 +313,8 @@ def _samples(scenario: Scenario, events: list[Event]) -> list[dict[str, Any]]:
             peaks[name] = max(peaks[name], memory)
             cpu = 0.04 * number
             row = {"t": 0.15 * number, "node": name, "rss": memory, "memory": memory, "memory_peak": peaks[name]}
-            rows.append({**row, "cpu": cpu, "throttled": cpu / 2, "queue": 0})
+            joules = 4.5 * row["t"] + 0.3 * math.sin(row["t"]) if name in sensed else None
+            rows.append({**row, "cpu": cpu, "throttled": cpu / 2, "queue": 0, "joules": joules})
     return rows
 
 

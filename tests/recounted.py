@@ -26,7 +26,7 @@ def recounted(directory: Path) -> dict[str, Any]:
     for row in samples:
         if row["node"]:
             peaks[row["node"]] = max(peaks[row["node"]], row["memory_peak"])
-    stays = _stays(events)
+    stays, taken = _stays(events), _joules(events, samples)
     return {
         "metrics": {
             **_metrics(events, stays, peaks),
@@ -34,8 +34,12 @@ def recounted(directory: Path) -> dict[str, Any]:
             **_opinions(events),
             **_trust(events),
             **_serving(directory, events),
+            **_energy(events, taken),
         },
-        "nodes": {node: _node(events, node, stays[node], peaks[node]) for node in stays},
+        "nodes": {
+            node: {**_node(events, node, stays[node], peaks[node]), "energy": {"joules": taken.get(node)}}
+            for node in stays
+        },
         "links": _links(events),
         "failures": {e["prompt"]: e["reason"] for kind in ("failed", "lost") for e in events if e["event"] == kind},
         "faults": {e["name"]: e["t"] for e in events if e["event"] == "fault_begin"},
@@ -80,6 +84,37 @@ def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str,
             }.items()
         },
         "unauthenticated": sum(event["count"] for event in events if event["event"] == "unauthenticated"),
+    }
+
+
+def _joules(events: list[Event], samples: list[dict[str, Any]]) -> dict[str, float]:
+    """By node with a sensor, what was read last before the end of play, and what follows it up to there."""
+    end, read = max(event["t"] for event in events if event["node"]), defaultdict(list)
+    for row in samples:
+        if row.get("joules") is not None:
+            read[row["node"]].append((row["t"], row["joules"]))
+    taken = {}
+    for node, readings in read.items():
+        (t, there), *after = [readings[-1]] if readings[-1][0] <= end else _around(readings, end)
+        rest = sum((joules - there) * (end - t) / (then - t) for then, joules in after)
+        taken[node] = there + rest - next(joules for t, joules in readings if t >= 0)
+    return taken
+
+
+def _around(readings: list[tuple[float, float]], t: float) -> list[tuple[float, float]]:
+    """The last reading until ``t``, and the first one behind it."""
+    return [max(r for r in readings if r[0] <= t), min(r for r in readings if r[0] > t)]
+
+
+def _energy(events: list[Event], taken: dict[str, float]) -> dict[str, Any]:
+    lost = {event["prompt"] for event in events if event["event"] == "lost"}
+    answers = [event for event in events if event["event"] == "answer" and event["prompt"] not in lost]
+    written = sum(event["tokens"] for event in events if event["event"] == "end" and event["node"] in taken)
+    total = sum(taken.values()) if taken else None
+    return {
+        "energy.joules": total,
+        "energy.joules_per_prompt": total / len(answers) if total is not None and answers else None,
+        "energy.joules_per_token": total / written if total is not None and written else None,
     }
 
 

@@ -13,6 +13,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
 from testbed.analysis.events import HOST, Event
 from testbed.analysis.spans import JobSpan, NodeQueue, node_of
 from testbed.core.registry import recorded_name
@@ -45,6 +47,18 @@ class QueueLength:
                 longest = max(longest, length)
                 area += length * (min(then, end) - max(now, begin))
         return cls(area / (end - begin) if end > begin else 0.0, longest)
+
+
+_READING: Final = 2.5  # seconds of play that may be between a reading and the time that it stands for
+
+
+def joules_between(readings: Sequence[tuple[float, float]], begin: float, end: float) -> float | None:
+    """Joules from ``begin`` to ``end``, interpolated; None where no reading is near one of the two."""
+    times, joules = [t for t, _ in readings], [taken for _, taken in readings]
+    if not times or begin < times[0] - _READING or end > times[-1] + _READING:
+        return None
+    first, last = np.interp([begin, end], times, joules)
+    return float(last - first)
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,8 @@ class Measurements:
     metric_files: Sequence[str] = ()
     nodes: Mapping[str, Node] = field(default_factory=dict)
     slo: ServiceLevel | None = None
+    energy: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """By node with a power sensor, what was read: seconds of play, and joules since the first reading."""
 
     def of(self, kind: str, scope: Scope = WHOLE) -> list[Event]:
         """The events of one kind in a part of the run."""
@@ -310,6 +326,16 @@ class Part:
     def memory_peaks(self) -> list[int]:
         """Bytes, of each node."""
         return [peak for node, peak in self.run.memory_peaks.items() if self.scope.has(node)]
+
+    @cached_property
+    def joules(self) -> dict[str, float | None]:
+        """Energy of each node with a power sensor; None where readings do not cover this part of play."""
+        begin, end = self.run.span(self.scope)
+        return {
+            node: joules_between(readings, begin, end)
+            for node, readings in self.run.energy.items()
+            if self.scope.has(node)
+        }
 
     @property
     def traffic(self) -> dict[str, dict[str, int]]:

@@ -24,7 +24,7 @@ class DeviceSpeed:
 
 
 def node_figures(measured: Measurements) -> dict[str, dict[str, Any]]:
-    """State, work, queue and memory of each node that was ready in play or before it."""
+    """State, work, queue, memory and measured energy of each node that was ready in play or before it."""
     done: defaultdict[str, list[JobSpan]] = defaultdict(list)
     for job in measured.jobs:
         if job.text is not None:
@@ -43,6 +43,7 @@ def _figures(measured: Measurements, node: str, done: Sequence[JobSpan]) -> dict
         "writing_rate": _writing_rate(part),
         "queue": {"mean": queue.mean, "max": queue.max},
         "memory": {"peak": max(part.memory_peaks, default=None)},
+        "energy": {"joules": part.joules.get(node)},
     }
 
 

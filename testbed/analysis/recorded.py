@@ -44,6 +44,7 @@ CPU: Final = "cpu."
 BUSY: Final = "busy."
 """``busy.a`` is the time in which node a used ``cpu.a`` or waited behind its CPU quota, in seconds."""
 
+_SENSOR: Final = "power_sensor"
 _ANY_MODEL: Final = "zoo/alpha"
 
 Key = tuple[str, str, str]
@@ -123,7 +124,12 @@ class RunFiles:
             path,
             summary=json.loads((path / SUMMARY).read_text(encoding="utf-8")),
             manifest=manifest,
-            measured=Measurements([json.loads(line) for line in lines], _memory_peaks(samples), nodes=topology.nodes),
+            measured=Measurements(
+                [json.loads(line) for line in lines],
+                _memory_peaks(samples),
+                nodes=topology.nodes,
+                energy=_energy(samples, scenario["topology"]["nodes"]),
+            ),
             samples=samples,
             scenario=scenario,
             topology=topology,
@@ -197,9 +203,9 @@ class RecordedNode(Node):
 
 
 def _topology(recorded: Mapping[str, Any], directory: Path) -> Topology:
-    """A recorded topology. Models' sources need not be installed: the names of models are not checked."""
+    """A recorded topology. Sources of models and kinds of sensors need not be installed: neither is checked."""
     nodes: Mapping[str, Mapping[str, Any]] = recorded["nodes"]
-    known = {name: _recorded_node(node) for name, node in nodes.items()}
+    known = {name: _recorded_node({k: v for k, v in node.items() if k != _SENSOR}) for name, node in nodes.items()}
     topology = Topology.model_validate({**recorded, "nodes": known}, context={"": directory})
     models = {name: {"model": node["model"]} for name, node in nodes.items() if "model" in node}
     restored = {name: node.model_copy(update=models.get(name, {})) for name, node in topology.nodes.items()}
@@ -239,6 +245,15 @@ def _memory_peaks(samples: Any) -> dict[str, int]:
     rows = samples.select(["node", "memory_peak"]).drop_null()
     peaks = rows.group_by("node").aggregate([("memory_peak", "max")])
     return dict(zip(peaks["node"].to_pylist(), peaks["memory_peak_max"].to_pylist(), strict=True))
+
+
+def _energy(samples: Any, nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """What the power sensors of nodes told; earlier versions of the testbed had none."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name, node in nodes.items() if node.get(_SENSOR)}
+    if found:
+        for row in samples.select(["t", "node", "joules"]).drop_null().to_pylist():
+            found[row["node"]].append((row["t"], row["joules"]))
+    return found
 
 
 def _cpu(samples: Any, prompts: Sequence[Event], dilation: float) -> dict[str, tuple[float, ...]]:

@@ -13,6 +13,7 @@ from testbed.record.directory import RunDirectory
 from testbed.record.event_log import RunEvents
 from testbed.record.host_load import HostLoad, HostWatch
 from testbed.record.opinions import attacks, opinions
+from testbed.record.power import gauges
 from testbed.record.samples import Sampler
 from testbed.workload.prompts.base import Question
 from testbed.world.nodes.handle import ClockOffset, Event, Exit, NodeHandle
@@ -36,7 +37,8 @@ class Recording:
         self._log = RunEvents(world.link_events, world.clock)
         caps = {name: device.memory for name, device in world.plan.devices.items()}
         self.boards = {name: NodeBoard(memory_cap=caps.get(name, 0)) for name in world.nodes}
-        self._sampler = Sampler(world, self.boards)
+        self._gauges = gauges(world.plan.scenario.topology.nodes, self._lose_sensor)
+        self._sampler = Sampler(world, self.boards, self._gauges)
         self._host = HostWatch()
         self._exits: Counter[str] = Counter()  # how many of each node are recorded
         self._gone: dict[str, Exit] = {}
@@ -52,9 +54,13 @@ class Recording:
         self.zero = self._clock.now()
         self._count_traffic()
         self._host.look()
+        for gauge in self._gauges.values():
+            gauge.start()
 
     def end(self) -> None:
         """Play has ended."""
+        for gauge in self._gauges.values():
+            gauge.stop()
         self.sample()
         self._count_traffic()
 
@@ -135,7 +141,12 @@ class Recording:
         events = sorted([*events, *judged], key=lambda event: event["t"])
         write_events(events, directory.events)
         measurements = Measurements(
-            events, self._sampler.peaks, scenario.metric_files, scenario.topology.nodes, scenario.slo
+            events,
+            self._sampler.peaks,
+            scenario.metric_files,
+            scenario.topology.nodes,
+            scenario.slo,
+            self._sampler.energy(self.zero),
         )
         self._sampler.write(directory.samples, self.zero, measurements.queue_steps)
         return measurements
@@ -164,6 +175,9 @@ class Recording:
     def failed_faults(self) -> list[str]:
         """The reasons of faults that could not be carried out."""
         return [event["reason"] for event in self._log.events if event["event"] == "fault_failed"]
+
+    def _lose_sensor(self, node: str, reason: str) -> None:
+        self.emit("sensor_lost", who=node, reason=reason)
 
     def _count_traffic(self) -> None:
         links = {name: asdict(traffic) for name, traffic in self._world.network.traffic().items()}

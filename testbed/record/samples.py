@@ -12,6 +12,7 @@ import pyarrow.parquet
 
 from testbed.analysis.board import NodeBoard
 from testbed.analysis.measurements import Steps
+from testbed.record.power import Gauge
 from testbed.world.nodes.handle import Usage
 from testbed.world.world import World
 
@@ -28,11 +29,17 @@ SCHEMA: Final = pa.schema(
         ),
         pa.field("throttled", pa.float64(), metadata={"unit": "s", "source": "cgroup"}),
         pa.field("queue", pa.int32(), metadata={"meaning": "jobs that wait or are at work", "source": "events"}),
+        pa.field(
+            "joules", pa.float64(), metadata={"unit": "J", "meaning": "since play began; null without a power sensor"}
+        ),
         pa.field("up", pa.int64(), metadata={"unit": "B", "meaning": "carried from the first end to the second"}),
         pa.field("down", pa.int64(), metadata={"unit": "B"}),
     ]
 )
 """A row for each node and each link at each time. Times are virtual; ``cpu`` is work and independent of dilation."""
+
+
+_NONE: Final[Mapping[str, Gauge]] = {}
 
 
 class Sampler:
@@ -41,8 +48,9 @@ class Sampler:
     ``throttled`` are the seconds by node that a CPU cap has kept it waiting since the first sample.
     """
 
-    def __init__(self, world: World, boards: Mapping[str, NodeBoard]) -> None:
+    def __init__(self, world: World, boards: Mapping[str, NodeBoard], gauges: Mapping[str, Gauge] = _NONE) -> None:
         self._world = world
+        self._gauges = gauges
         self._boards = boards
         self._rows: list[dict[str, Any]] = []
         self._throttled_before: dict[str, float] = {}
@@ -53,9 +61,12 @@ class Sampler:
         """Take one sample of every node that reports its usage, and of every link."""
         now = self._world.clock.now()
         for name, node in self._world.nodes.items():
-            if usage := node.usage():
+            usage, gauge = node.usage(), self._gauges.get(name)
+            if usage:
                 self._note(name, usage)
-                self._rows.append({"t": now, "node": name, **asdict(usage)})
+            if usage or gauge:
+                used = asdict(usage) if usage else {}
+                self._rows.append({"t": now, "node": name, **used, "joules": gauge.joules if gauge else None})
         for name, traffic in self._world.network.traffic().items():
             self._rows.append({"t": now, "link": name, **asdict(traffic)})
 
@@ -63,6 +74,14 @@ class Sampler:
         self._boards[name].memory = usage.memory
         self.peaks[name] = max(usage.memory_peak, self.peaks.get(name, 0))  # a restart begins with a new cgroup
         self.throttled[name] = usage.throttled - self._throttled_before.setdefault(name, usage.throttled)
+
+    def energy(self, zero: float) -> dict[str, list[tuple[float, float]]]:
+        """By node with a sensor, seconds from ``zero`` and joules since the first reading."""
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in self._gauges}
+        for row in self._rows:
+            if row.get("joules") is not None:
+                found[row["node"]].append((row["t"] - zero, row["joules"]))
+        return found
 
     def write(self, path: Path, zero: float, queues: Mapping[str, Steps]) -> None:
         """Write all samples to a Parquet file, with times counted from ``zero``.

@@ -11,6 +11,7 @@ from testbed.schema.fault import FAULTS
 from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES
 from testbed.schema.network.node import NODE_KINDS
+from testbed.schema.network.sensor import SENSORS
 from testbed.workload.arrivals.base import ARRIVALS
 from testbed.workload.prompts.base import PROMPTS
 from testbed.workload.scoring.base import SCORERS
@@ -24,6 +25,7 @@ REGISTRIES: Final[tuple[Registry[Any], ...]] = (
     ARRIVALS,
     MODEL_SOURCES,
     NODE_KINDS,
+    SENSORS,
     LINK_BACKENDS,
     METRICS,
 )

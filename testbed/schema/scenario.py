@@ -27,6 +27,7 @@ from testbed.schema.kind_fields import OfKind
 from testbed.schema.metric import METRICS
 from testbed.schema.network.model_source import MODEL_SOURCES, scheme
 from testbed.schema.network.node import NODE_KINDS, AgentNode, NodeKind
+from testbed.schema.network.sensor import SENSORS, PowerSensor
 from testbed.schema.network.topology import Topology
 from testbed.schema.points import Point
 from testbed.schema.reading.document import Document, override
@@ -203,6 +204,7 @@ class Scenario(Spec):
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
             *map(NODE_KINDS.used, dict.fromkeys(node.kind for node in self.topology.nodes.values())),
             *map(MODEL_SOURCES.used, dict.fromkeys(map(scheme, self.topology.model_references))),
+            *(SENSORS.used(node.power_sensor.kind) for node in self.topology.nodes.values() if node.power_sensor),
             *(METRICS.used(name) for name in self.metric_files),
         ]
         return list(dict.fromkeys(used))
@@ -284,6 +286,7 @@ class Scenario(Spec):
             kind = self.topology.nodes[name].kind
             yield ("dilation",), f"node {name!r} of the kind {kind!r} goes by this host's clock; leave `dilation` out"
         yield from self._security_mistakes()
+        yield from self._sensor_mistakes()
         yield from self._pattern_mistakes()
         if not self.owners:
             yield ("pattern",), "no node is left at which prompts could arrive"
@@ -305,6 +308,16 @@ class Scenario(Spec):
             if not isinstance(node, AgentNode):
                 what = f"node {name!r} has no agent ({node.kind}), so it can neither sign nor encrypt"
                 yield ("security",), f"{what}; write none"
+
+    def _sensor_mistakes(self) -> Iterator[Mistake]:
+        """Sensors of two nodes, whose energy would count twice, and of hardware in a run that goes slower than it."""
+        seen: dict[PowerSensor, str] = {}
+        for name, sensor in [(n, node.power_sensor) for n, node in self.topology.nodes.items() if node.power_sensor]:
+            where = ("topology", "nodes", name, "power_sensor")
+            if (other := seen.setdefault(sensor, name)) != name:
+                yield where, f"measures {other!r} already, and would count twice; give it to one node"
+            if self.dilation != 1:
+                yield where, "goes by this host's clock; leave it out, or leave `dilation` out"
 
     def _pattern_mistakes(self) -> Iterator[Mistake]:
         surroundings = self.surroundings

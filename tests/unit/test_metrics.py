@@ -117,6 +117,7 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "tokens_written": 20,
         **dict.fromkeys(("offload", "cost", "energy"), None),  # the topology says nothing of them
         **{f"{name}.{tier}": None for name in ("tokens", "cost", "energy") for tier in ("device", "edge", "cloud")},
+        **{f"energy.{name}": None for name in ("joules", "joules_per_prompt", "joules_per_token")},  # nor any sensor
         **dict.fromkeys(("agreement", "oracle", "flips.right", "flips.wrong"), None),  # no prompt has two answers
         "exposures": None,  # no text was watched
         **{f"exclusion.{name}": None for name in ("precision", "recall", "time", "prompts")},
@@ -138,6 +139,7 @@ def test_the_nodes_of_a_small_run(run: Measurements) -> None:
             "writing_rate": None,
             "queue": {"mean": pytest.approx((1 + 2 + 2) / 10), "max": 2},
             "memory": {"peak": 3000},
+            "energy": {"joules": None},
         },
         "b": {
             "state": "running",
@@ -147,6 +149,7 @@ def test_the_nodes_of_a_small_run(run: Measurements) -> None:
             "writing_rate": None,
             "queue": {"mean": pytest.approx(0.4), "max": 1},
             "memory": {"peak": 5000},
+            "energy": {"joules": None},
         },
     }
 

@@ -18,7 +18,9 @@ from testbed.core.registry import Registry
 from testbed.core.spec import Spec
 from testbed.core.units import Power, Size
 from testbed.patterns.participant import Price, Tier
+from testbed.schema.kind_fields import OfKind
 from testbed.schema.network.model_source import REFERENCE_PATTERN, source_of
+from testbed.schema.network.sensor import SENSORS, PowerSensor
 from testbed.schema.reading.explain import Mistake
 
 _MODELS = "a name of `testbed models`, path:FILE.gguf, or a reference to another model source of `testbed kinds`"
@@ -38,6 +40,9 @@ class Node(Spec):
     tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
     price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")
     power: Power | None = Field(None, description="what it draws at full load, like 8W")
+    power_sensor: Annotated[PowerSensor, OfKind(SENSORS, "kind")] | None = Field(
+        None, description="what measures its energy, like {kind: hwmon, chip: ina226}"
+    )
 
     @property
     def takes_prompts(self) -> bool:

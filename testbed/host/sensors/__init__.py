@@ -1,0 +1,1 @@
+"""Power sensors, one file a kind."""
