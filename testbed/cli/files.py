@@ -8,7 +8,7 @@ import typer
 
 from testbed.cli.console import out
 from testbed.cli.options import AsJson, Assignments, Scenarios
-from testbed.core.errors import SpecError
+from testbed.core.errors import HostError, SpecError
 
 app = typer.Typer()
 
@@ -26,11 +26,15 @@ def init(
 
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
 def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
-    """Check scenario files and their topologies. Every mistake is printed with its line."""
+    """Check scenario files and their topologies. Every mistake is printed with its line.
+
+    Exit code 3: the files are valid, and ask for more CPU or memory than this host has.
+    """
+    from testbed.host.capacity import check_capacity
     from testbed.models.resolution import missing
     from testbed.run.checked import load_checked
 
-    problems = []
+    problems, too_large = [], []
     for path in scenarios:
         try:
             scenario = load_checked(path, assignments or [])
@@ -40,8 +44,14 @@ def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
             out.print(f"{path}: valid", markup=False, soft_wrap=True)
             for model in missing(scenario.topology.model_references):
                 out.print(f"  {model}", markup=False, soft_wrap=True)
+            try:
+                check_capacity(scenario)
+            except HostError as error:
+                too_large.append(f"{path}: {error}")
     if problems:
         raise SpecError(problems)
+    if too_large:
+        raise HostError("\n".join(too_large))
 
 
 @app.command(epilog="Example: `testbed topology geometric:nodes=20,radius=0.3,seed=7 --yaml my.yaml`")

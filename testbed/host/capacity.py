@@ -27,6 +27,17 @@ def asked_cpus(devices: Iterable[Device]) -> float:
     return math.fsum(device.cpus for device in devices)
 
 
+def check_capacity(scenario: Scenario) -> None:
+    """Raise HostError if this host lacks the CPU or memory that the files name.
+
+    The CPU of nodes that are emulated by a device profile is known only once a run has measured the host.
+    """
+    nodes = scenario.topology.emulated.items()
+    named = {name: Device(node.cpus, node.memory) for name, node in nodes if node.cpus is not None}
+    check_memory(named)
+    settle_dilation(scenario, named)
+
+
 def settle_dilation(scenario: Scenario, devices: Mapping[str, Device]) -> float:
     """The scenario's dilation as a number; raises HostError if the nodes need more CPU than the host has at it."""
     fitting = fitting_dilation(devices.values(), host_cpus())

@@ -442,6 +442,16 @@ def test_every_scenario_is_checked_even_after_a_bad_one(files: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [("nodes.a.cpus=4000", "the nodes ask for 400"), ("nodes.a.memory=9000000GiB", "of memory and this host has")],
+)
+def test_what_is_valid_and_too_large_for_this_host_ends_with_code_3(files: Any, assignment: str, sentence: str) -> None:
+    outcome = _shell("validate", files.write().name, "--set", assignment, cwd=files.directory)
+    assert (outcome.returncode, outcome.stdout) == (3, "scenario.yaml: valid\n")
+    assert sentence in outcome.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [
         (SCENARIO, "count: 6", "count: [6"),
