@@ -85,6 +85,10 @@ def _or_the_sources(written: object, info: ValidationInfo) -> object:
     return source.scored_by if source else "exact"  # a source that is wrong is a mistake of its own
 
 
+SPREAD: Final = "spread"
+"""The value of ``workload.at`` with which prompts arrive at all nodes that own any."""
+
+
 class Workload(Spec):
     """The prompts, their arrivals and the scorer of answers. ``count`` is the number of prompts over all nodes.
 
@@ -101,6 +105,22 @@ class Workload(Spec):
     further_scorers: list[Annotated[Scorer, OfKind(SCORERS, "scorer")]] = Field(
         default_factory=list, description="judge the answers, too; `accuracy` is by `scorer` alone"
     )
+
+    at: str | dict[str, str] = Field(
+        SPREAD, description="where prompts arrive: spread over all nodes that own any, one node, or {LABEL: NODE}"
+    )
+
+    @property
+    def spread(self) -> bool:
+        """Whether the arrival process alone says where prompts arrive."""
+        return self.at == SPREAD
+
+    @property
+    def nodes(self) -> Mapping[Loc, str]:
+        """The nodes that ``at`` names, each by its place."""
+        if isinstance(self.at, dict):
+            return {("at", label): node for label, node in self.at.items()}
+        return {} if self.spread else {("at",): self.at}
 
     @property
     def scorers(self) -> list[Scorer]:
@@ -123,7 +143,8 @@ class Workload(Spec):
 
     def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
         """Every arrival at ``owners``, in order of time."""
-        return schedule(self.prompts, self.arrivals, self.count, owners, seed)
+        by_label = self.at if isinstance(self.at, dict) else {}
+        return schedule(self.prompts, self.arrivals, self.count, owners, seed, by_label)
 
 
 class Scenario(Spec):
@@ -162,6 +183,11 @@ class Scenario(Spec):
     @property
     def owners(self) -> Sequence[str]:
         """The nodes that prompts arrive at."""
+        possible = self._possible_owners
+        return [node for node in possible if node == self.workload.at] or possible
+
+    @property
+    def _possible_owners(self) -> list[str]:
         by_pattern = self.pattern.owners(self.surroundings)
         taking = (name for name, node in self.topology.nodes.items() if node.takes_prompts)
         return [name for name in (*by_pattern, *taking) if name not in self.patterns]
@@ -291,6 +317,7 @@ class Scenario(Spec):
         if not self.owners:
             yield ("pattern",), "no node is left at which prompts could arrive"
             return
+        yield from self._place_mistakes()
         if wrong := list(self.workload.arrivals.mistakes(self.workload.count, self.owners)):
             yield from ((("workload", "arrivals", *loc), message) for loc, message in wrong)
             return
@@ -318,6 +345,14 @@ class Scenario(Spec):
                 yield where, f"measures {other!r} already, and would count twice; give it to one node"
             if self.dilation != 1:
                 yield where, "goes by this host's clock; leave it out, or leave `dilation` out"
+
+    def _place_mistakes(self) -> Iterator[Mistake]:
+        possible = self._possible_owners
+        for place, node in self.workload.nodes.items():
+            if node not in possible:
+                yield ("workload", *place), f"prompts arrive at {', '.join(possible)}, and {node!r} is none of them"
+        if SPREAD in possible:
+            yield ("workload", "at"), "`spread` is all nodes, and a node has the same name; rename the node"
 
     def _pattern_mistakes(self) -> Iterator[Mistake]:
         surroundings = self.surroundings

@@ -1,8 +1,9 @@
 """The arrivals of a run: which prompt reaches which node, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 
 from testbed.workload.arrivals.base import ArrivalProcess
 from testbed.workload.prompts.base import PromptSource, Question
@@ -23,13 +24,27 @@ class Arrival:
 
 
 def schedule(
-    prompts: PromptSource, arrivals: ArrivalProcess, count: int, owners: Sequence[str], seed: int
+    prompts: PromptSource,
+    arrivals: ArrivalProcess,
+    count: int,
+    owners: Sequence[str],
+    seed: int,
+    by_label: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Arrival]:
-    """The first ``count`` arrivals over all ``owners``, in order."""
+    """The first ``count`` arrivals over all ``owners``, in order.
+
+    ``by_label`` has the node at which questions of a label arrive, whatever node the arrival process meant.
+    """
     slots = islice(arrivals.slots(owners, seed), count)
     questions = prompts.questions(count, seed)
     return [
-        Arrival(slot.at, slot.node, _name(number), question, None if slot.after is None else _name(slot.after))
+        Arrival(
+            slot.at,
+            by_label.get(question.label, slot.node),
+            _name(number),
+            question,
+            None if slot.after is None else _name(slot.after),
+        )
         for number, (slot, question) in enumerate(zip(slots, questions, strict=True))
     ]
 

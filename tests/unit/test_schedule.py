@@ -4,9 +4,12 @@ import subprocess
 import sys
 from itertools import pairwise
 from statistics import fmean, pstdev
+from typing import Any
 
 import pytest
 
+from testbed.analysis.queues.figures import ExpectedLoad
+from testbed.core.errors import SpecError
 from testbed.schema.scenario import Workload
 from testbed.workload.schedule import Arrival
 
@@ -75,3 +78,28 @@ def test_the_gaps_at_a_node_are_exponential_with_the_rate_of_the_file(rate: str,
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert fmean(gaps) == pytest.approx(mean, rel=0.05)
     assert pstdev(gaps) == pytest.approx(mean, rel=0.05)
+
+
+def test_prompts_arrive_at_the_nodes_of_their_labels() -> None:
+    spread = _workload(80).schedule(["a", "b", "c"], seed=1)
+    workload = _workload(80).model_copy(update={"at": {"capitals": "b", "units": "c"}})
+    placed = workload.schedule(["a", "b", "c"], seed=1)
+    by_label = {"capitals": "b", "units": "c"}
+    assert [one.node for one in placed] == [by_label.get(one.question.label, one.node) for one in spread]
+    assert [(one.at, one.question) for one in placed] == [(one.at, one.question) for one in spread]
+    assert any(one.node != other.node for one, other in zip(spread, placed, strict=True))
+
+
+def test_prompts_can_arrive_at_one_node(files: Any) -> None:
+    assert files.load().owners == ["a", "b"]
+    one = files.load("workload.at=b")
+    assert one.owners == ["b"]
+    assert {arrival.node for arrival in one.workload.schedule(one.owners, 1)} == {"b"}
+    assert ExpectedLoad.of(files.load()).rate is not None
+    assert (ExpectedLoad.of(one).rate, ExpectedLoad.of(one).memoryless) == (None, False)  # theory takes all owners
+
+
+def test_a_place_that_owns_no_prompts_is_refused(files: Any) -> None:
+    for written, place in (("x", "workload.at"), ("{capitals: x}", "workload.at.capitals")):
+        with pytest.raises(SpecError, match=f"{place}: prompts arrive at a, b, and 'x' is none of them"):
+            files.load(f"workload.at={written}")

@@ -42,9 +42,9 @@ class ExpectedLoad:
         arrivals = scenario.workload.arrivals
         rates = arrivals.mean_rates(scenario.owners) or {}
         known = {rates.get(owner) for owner in scenario.owners}
-        rate = known.pop() if len(known) == 1 else None
+        rate = known.pop() if len(known) == 1 and scenario.workload.spread else None
         most = max((most for _, most in scenario.calls.values()), default=1)
-        return cls(rate, calls, most, arrivals.memoryless)
+        return cls(rate, calls, most, arrivals.memoryless and scenario.workload.spread)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``manifest.json``."""
