@@ -53,7 +53,7 @@ def test_every_ready_made_topology_is_valid_and_fits_a_small_host(path: Path) ->
 def test_the_ready_made_topologies_are_those_that_are_promised() -> None:
     promised = (
         "star ring line full_mesh tree home_mesh equal_mesh factory device_edge_cloud random_geometric home_endpoint "
-        "board home_edge_cloud pipeline_ring small_ring scaling_ring real_mesh real_pair real_ring "
+        "board home_edge_cloud pipeline_ring small_ring scaling_ring real_device_cloud real_mesh real_pair real_ring "
         "foreign_rpc foreign_rpc_ring"  # in the docs
     )
     assert {path.stem for path in READY_MADE} == set(promised.split())
