@@ -10,7 +10,7 @@ import pytest
 
 from testbed.analysis.queues.figures import ExpectedLoad
 from testbed.core.errors import SpecError
-from testbed.schema.scenario import Workload
+from testbed.schema.workload import Workload
 from testbed.workload.schedule import Arrival
 
 GAPS = 10_000

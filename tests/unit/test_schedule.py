@@ -10,7 +10,7 @@ import pytest
 
 from testbed.analysis.queues.figures import ExpectedLoad
 from testbed.core.errors import SpecError
-from testbed.schema.scenario import Workload
+from testbed.schema.workload import Workload
 from testbed.workload.schedule import Arrival
 
 
@@ -38,7 +38,7 @@ def test_the_seed_fixes_everything() -> None:
 
 def test_another_process_with_other_hashes_draws_the_same() -> None:
     program = (
-        "from testbed.schema.scenario import Workload;"
+        "from testbed.schema.workload import Workload;"
         "w = Workload.model_validate({'prompts': 'worldfacts', 'arrivals': {'rate': '2/s'}, 'count': 9});"
         "print(w.schedule(['a', 'b'], 4))"
     )

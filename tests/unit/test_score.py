@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from testbed.schema.scenario import Workload
+from testbed.schema.workload import Workload
 from testbed.workload.prompts.base import Question
 from testbed.workload.scoring.base import Scorer
 from testbed.workload.scoring.before_comma import BeforeComma

@@ -1,0 +1,86 @@
+"""The workload of a scenario: which prompts arrive where and when, and who judges the answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+
+from testbed.core.spec import Spec
+from testbed.schema.kind_fields import OfKind
+from testbed.schema.reading.explain import Loc, MistakesError
+from testbed.workload.arrivals.base import ARRIVALS, ArrivalProcess
+from testbed.workload.prompts.base import PROMPTS, PromptSource
+from testbed.workload.schedule import Arrival, schedule
+from testbed.workload.scoring.base import SCORERS, Scorer
+
+_LOOKED_AT: Final = 1000  # questions of a source that does not know them before play
+
+
+def _or_the_sources(written: object, info: ValidationInfo) -> object:
+    """The scorer that the file names, else the one of its prompt source."""
+    if written is not None:
+        return written
+    source = info.data.get("prompts")
+    return source.scored_by if source else "exact"  # a source that is wrong is a mistake of its own
+
+
+SPREAD: Final = "spread"
+"""The value of ``workload.at`` with which prompts arrive at all nodes that own any."""
+
+
+class Workload(Spec):
+    """The prompts, their arrivals and the scorer of answers. ``count`` is the number of prompts over all nodes.
+
+    Without a ``scorer``, the prompt source says which one judges its questions.
+    """
+
+    prompts: Annotated[PromptSource, OfKind(PROMPTS, "source")]
+    arrivals: Annotated[ArrivalProcess, OfKind(ARRIVALS, "process", default="poisson")]
+    count: int = Field(ge=1)
+    scorer: Annotated[Scorer, OfKind(SCORERS, "scorer"), BeforeValidator(_or_the_sources)] = Field(
+        None, validate_default=True, description="judges the answers; left out, the one of the prompt source"
+    )
+
+    further_scorers: list[Annotated[Scorer, OfKind(SCORERS, "scorer")]] = Field(
+        default_factory=list, description="judge the answers, too; `accuracy` is by `scorer` alone"
+    )
+
+    at: str | dict[str, str] = Field(
+        SPREAD, description="where prompts arrive: spread over all nodes that own any, one node, or {LABEL: NODE}"
+    )
+
+    @property
+    def spread(self) -> bool:
+        """Whether the arrival process alone says where prompts arrive."""
+        return self.at == SPREAD
+
+    @property
+    def nodes(self) -> Mapping[Loc, str]:
+        """The nodes that ``at`` names, each by its place."""
+        if isinstance(self.at, dict):
+            return {("at", label): node for label, node in self.at.items()}
+        return {} if self.spread else {("at",): self.at}
+
+    @property
+    def scorers(self) -> list[Scorer]:
+        """All scorers; the first is the one that counts."""
+        return [self.scorer, *self.further_scorers]
+
+    @model_validator(mode="after")
+    def _check_truths(self) -> "Workload":
+        """Refuse a truth that no scorer can use, where the questions are known."""
+        for question in self.prompts.known():
+            reasons = [scorer.objection(question) for scorer in self.scorers]
+            if all(reasons):
+                raise MistakesError([(("scorer",), f"{question.place}: {reasons[0]}, as `{self.scorer.scorer}` needs")])
+        return self
+
+    def has_truths(self, seed: int) -> bool:
+        """Whether the right answer to any question is known."""
+        known = self.prompts.known() or self.prompts.questions(min(self.count, _LOOKED_AT), seed)
+        return any(question.truths for question in known)
+
+    def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
+        """Every arrival at ``owners``, in order of time."""
+        by_label = self.at if isinstance(self.at, dict) else {}
+        return schedule(self.prompts, self.arrivals, self.count, owners, seed, by_label)
