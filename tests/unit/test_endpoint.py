@@ -2,113 +2,51 @@
 
 import asyncio
 import json
-import os
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, UnixConnector
+from endpoint_route import SAMPLING, Route, ended, route
 from foreign_server import WORDS, ForeignServer, foreign_server
-from nodes import configured
 
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import SpecError
-from testbed.node.config import EndpointOptions
-from testbed.node.endpoint.queue import EndpointQueue
-from testbed.node.endpoint.server import EndpointError, Server
+from testbed.node.endpoint.server import EndpointError
 from testbed.node.engine.model import Sampling
-from testbed.node.engine.slowness import Slowness
-from testbed.node.event_log import EventWriter
-from testbed.node.transport.http import UnixClient
 from testbed.patterns.participant import JobError, LogProbabilities, PlainText, Price
 from testbed.schema.scenario import load_scenario
 from testbed.world.nodes.endpoint.address import BaseUrl
 from testbed.world.nodes.endpoint.budget import Account, BudgetSpentError
-from testbed.world.nodes.endpoint.gateway import GatewayConfig, serve
 
 KEY = 'sk-test/0123"456789'
 TEXT = "".join(WORDS)
-SAMPLING = Sampling(temperature=0.5, max_tokens=8, seed=1)
-
-
-@dataclass
-class Route:
-    """An agent's queue, and the socket of the companion that it asks."""
-
-    queue: EndpointQueue
-    socket: Path
-    events: Callable[..., list[dict[str, Any]]]
-
-    async def ask(self, text: str = "Hello?", job: str = "p1.1@a", **how: Any) -> Any:
-        return await self.queue.complete(
-            job, [{"role": "user", "content": text}], how.pop("sampling", SAMPLING), {}, **how
-        )
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Any:
-    """Makes the way from an agent's queue to a played server."""
+    """Makes the route to a played server."""
 
     @asynccontextmanager
     async def make(
         server: ForeignServer,
-        key: str = "",
-        patience: float = 30.0,
         url: str = "http://127.0.0.1:{port}/v1",
         tls: ssl.SSLContext | None = None,
-        clock: Clock = REAL_TIME,
-        slots: int = 1,
-        logprobs: bool = False,
-        rehearse: bool = False,
-        **limits: Any,
+        **options: Any,
     ) -> AsyncIterator[Route]:
-        log = tmp_path / "events.jsonl"
-        trace = EventWriter(log, "a", clock)
-        socket = tmp_path / "endpoint.sock"
-        config = configured("a", {}).model_copy(update={"model": "theirs", "slots": slots})
-        options = EndpointOptions(patience=patience, logprobs=logprobs)
-
-        def events(*kinds: str) -> list[dict[str, Any]]:
-            found = [json.loads(line) for line in log.read_text().splitlines()]
-            return [event for event in found if not kinds or event["event"] in kinds]
-
-        async with asyncio.timeout(30), foreign_server(server, tls=tls) as port:
-            forwarding = GatewayConfig(
-                socket=socket,
-                owner=os.getuid(),
-                url=url.format(port=port),
-                addresses=("127.0.0.1",),
-                model="theirs",
-                patience=patience,
-                **limits,
-            )
-            companion = asyncio.create_task(serve(forwarding, key))
-            while not socket.exists():
-                await asyncio.sleep(0.001)
-            async with UnixClient(socket) as client:
-                slowness = Slowness(tmp_path / "slowness")
-                queue = EndpointQueue(Server(client, options, trace, clock, slowness), config, options, trace)
-                if rehearse:
-                    await queue.rehearse()
-                serving = asyncio.create_task(queue.serve())
-                yield Route(queue, socket, events)
-                assert not serving.done(), "the queue must outlive whatever comes from a server"
-                await _ended(serving)
-            await _ended(companion)
+        async with (
+            asyncio.timeout(30),
+            foreign_server(server, tls=tls) as port,
+            route(url.format(port=port), tmp_path, **options) as way,
+        ):
+            yield way
 
     return make
-
-
-async def _ended(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def test_an_answer_comes_as_it_is_written(path: Any) -> None:
@@ -334,7 +272,7 @@ def test_slots_are_asked_at_once(path: Any) -> None:
                 await asyncio.sleep(0.001)
             assert [event["job"] for event in way.events("start")] == [f"p{number}.1@a" for number in range(3)]
             for task in asking:
-                await _ended(task)
+                await ended(task)
 
     asyncio.run(play())
 
