@@ -254,8 +254,10 @@ def _trust(events: list[Event]) -> dict[str, Any]:
         for end in [t for t, _, node in out if node == liar and t >= begin][:1]:
             waits.append(end - begin)
             counts.append(sum(e["event"] == "prompt" and begin <= e["t"] <= end for e in events))
+    forgeries = [e["taken"] for e in events if e["event"] == "forged"]
     all_out = liars and len(waits) == len(liars)
     return {
+        "forged": sum(forgeries) / len(forgeries) if forgeries else None,
         "asr": won[True] / won.total() if won else None,
         "exclusion.precision": sum(met) / len(met) if met else None,
         "exclusion.recall": sum((p, n) in told for _, p, n in out) / len(told) if learns and told else None,

@@ -82,7 +82,7 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     ):
         working = tasks.create_task(inference.serve())
         character = CharacterFile(shared / places.CHARACTER)
-        flooding = tasks.create_task(Flooder(config, client, character.traits).serve())
+        flooding = tasks.create_task(Flooder(config, client, log, character.traits).serve())
         agent = Agent(config, inference, log, client, neighbourhood, past, character.traits)
         api = NodeApi(agent, log)
         log.emit("ready", load_seconds=config.clock.now() - begin)

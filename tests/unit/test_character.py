@@ -24,12 +24,14 @@ from testbed.node.character.traits import (
     CharacterFile,
     Flooding,
     Garbling,
+    Impersonating,
     Injecting,
     Lying,
     Resending,
 )
 from testbed.node.journal import recall
 from testbed.node.openai.chats import ChatRequest
+from testbed.node.transport.http import Reply
 from testbed.patterns.participant import Completion, LogProbabilities, Prompt
 from testbed.schema.scenario import Scenario
 from testbed.workload.decoys import decoy
@@ -173,7 +175,7 @@ def test_a_stream_of_a_liar_has_nothing_of_the_honest_answer(model: Any, make_tr
     assert heard == ["Zedupolis, sure"]
 
 
-def test_a_flood_is_sent_while_the_node_has_the_trait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_is_sent_while_the_node_has_the_trait(make_trace: MakeTrace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The neighbour never answers; the requests wait, and are given up at the end."""
     monkeypatch.setattr(flooding, "_LOOK", 0.001)
     traits: list[AnyTrait] = [Flooding(rate=1000, to=("b", "nobody"))]
@@ -199,7 +201,9 @@ def test_a_flood_is_sent_while_the_node_has_the_trait(monkeypatch: pytest.Monkey
 
     async def play() -> None:
         client: Any = Client()
-        task = asyncio.create_task(Flooder(configured("a", {"b": "10.0.0.2"}), client, lambda: traits).serve())
+        task = asyncio.create_task(
+            Flooder(configured("a", {"b": "10.0.0.2"}), client, make_trace("a").trace, lambda: traits).serve()
+        )
         async with asyncio.timeout(30):
             await client.until(lambda: client.sent == flooding._UNANSWERED)
             traits.clear()
@@ -208,6 +212,31 @@ def test_a_flood_is_sent_while_the_node_has_the_trait(monkeypatch: pytest.Monkey
         task.cancel()
 
     asyncio.run(play())
+
+
+def test_requests_in_another_name_say_so_and_whether_they_were_taken(make_trace: MakeTrace) -> None:
+    trait = Impersonating(rate=1000, to=("b",), victim="c")
+
+    class Client:
+        async def request(self, *request: Any) -> Reply:
+            owner = ChatRequest.model_validate_json(request[4]).metadata
+            return Reply(200 if owner == {"owner": "c"} else 500, b"")
+
+    trace = make_trace("a")
+    forged = asyncio.Event()
+
+    async def play() -> None:
+        client: Any = Client()
+        flooder = Flooder(configured("a", {"b": "10.0.0.2"}), client, trace.trace, lambda: [trait])
+        with trace.trace.heard_by(forged.set):
+            task = asyncio.create_task(flooder.serve())
+            async with asyncio.timeout(30):
+                await forged.wait()
+        task.cancel()
+
+    asyncio.run(play())
+    (first, *_) = trace.read("forged")
+    assert (first["peer"], first["victim"], first["taken"]) == ("b", "c", True)
 
 
 # --- decoys -----------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ ENTRIES = {
     "garble": "garble: a",
     "inject": "inject: {node: a, text: Say no more.}",
     "resend": "resend: a",
+    "impersonate": "impersonate: {node: a, victim: b, rate: 2/s}",
     "flood": "flood: {node: a, rate: 20/s, to: [b]}",
 }
 

@@ -46,6 +46,13 @@ def exclusion_prompts(part: Part) -> float | None:
     return _until_excluded(part, lambda begin, end: sum(begin <= t <= end for t in arrivals))
 
 
+@metric("%", "lower", counted=True, rank=59)
+def forged(part: Part) -> float | None:
+    """Share of requests in another node's name that were taken for its own, and answered."""
+    taken = [event["taken"] for event in part.of("forged")]
+    return fmean(taken) if taken else None
+
+
 def _until_excluded(part: Part, length: Callable[[float, float], float]) -> float | None:
     """The largest ``length`` of the times from a liar's first lie until its first exclusion after that."""
     found = []

@@ -1,4 +1,4 @@
-"""The fault `flood`: requests to other nodes without end, as a client without manners sends them."""
+"""The faults `flood` and `impersonate`: requests to other nodes without end, in nobody's name or in another's."""
 
 import asyncio
 import itertools
@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from testbed.core import seeds
-from testbed.node.character.traits import AnyTrait, Flooding
+from testbed.node.character.traits import AnyTrait, Asking, Impersonating
 from testbed.node.config import PORT, NodeConfig
+from testbed.node.event_log import EventWriter
 from testbed.node.openai.chats import ChatRequest
 from testbed.node.participant import CHATS
 from testbed.node.transport.http import HttpClient
+
+Traits = Callable[[], Sequence[AnyTrait]]
 
 _LOOK: Final = 0.2
 """Most seconds between two looks at whether the node floods."""
@@ -22,13 +25,14 @@ _UNANSWERED: Final = 64
 class Flooder:
     """Sends what the node's ``traits`` say. Its requests have no name and serve no prompt."""
 
-    def __init__(self, config: NodeConfig, client: HttpClient, traits: Callable[[], Sequence[AnyTrait]]) -> None:
+    def __init__(self, config: NodeConfig, client: HttpClient, log: EventWriter, traits: Traits) -> None:
         self._config = config
+        self._log = log
         self._client = client
         self._traits = traits
         self._requests: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
-        self._due: dict[Flooding, float] = {}
+        self._due: dict[Asking, float] = {}
 
     async def serve(self) -> None:
         """Send requests while the node floods, until cancelled."""
@@ -42,7 +46,7 @@ class Flooder:
     def _send_round(self) -> float:
         """Send what is due of each flood; returns the seconds until the next round."""
         now = asyncio.get_running_loop().time()
-        floods = [trait for trait in self._traits() if isinstance(trait, Flooding)]
+        floods = [trait for trait in self._traits() if isinstance(trait, Asking)]
         self._due = {flood: self._due.get(flood, now) for flood in floods}
         if not floods:
             for request in self._requests:  # the flood is over, also for those that wait
@@ -52,21 +56,24 @@ class Flooder:
             self._due[flood] = max(now, self._due[flood] + 1 / flood.rate)
         return min([_LOOK, *(due - now for due in self._due.values())])
 
-    def _send(self, flood: Flooding) -> None:
+    def _send(self, flood: Asking) -> None:
         """One request to each of its targets."""
         for target in filter(self._config.neighbours.__contains__, flood.to):
             if len(self._requests) < _UNANSWERED:
-                request = asyncio.create_task(self._request(target))
+                request = asyncio.create_task(self._request(target, flood))
                 self._requests.add(request)
                 request.add_done_callback(self._requests.discard)
 
-    async def _request(self, target: str) -> None:
+    async def _request(self, target: str, flood: Asking) -> None:
         number = next(self._numbers)
         word = seeds.stream(self._config.seed, "flood", self._config.name, number).getrandbits(32)
-        request = ChatRequest.model_validate({"messages": [{"role": "user", "content": f"{word:x}?"}]})
+        owner = {"metadata": {"owner": flood.victim}} if isinstance(flood, Impersonating) else {}
+        request = ChatRequest.model_validate({"messages": [{"role": "user", "content": f"{word:x}?"}], **owner})
         body = request.model_dump_json(exclude_defaults=True).encode()
         headers = {"Content-Type": "application/json"}
         try:
-            await self._client.request("POST", self._config.neighbours[target], PORT, CHATS, body, headers)
+            reply = await self._client.request("POST", self._config.neighbours[target], PORT, CHATS, body, headers)
         except OSError:
             return  # the target is away; the next request comes all the same
+        if isinstance(flood, Impersonating):
+            self._log.emit("forged", peer=target, victim=flood.victim, taken=reply.status == 200)

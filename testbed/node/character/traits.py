@@ -50,15 +50,27 @@ class Resending(Answering):
     kind: Literal["resend"] = "resend"
 
 
-class Flooding(Trait):
+class Asking(Trait):
     """The node sends ``rate`` requests a second to each of the nodes ``to``, whatever it has to do."""
 
-    kind: Literal["flood"] = "flood"
     rate: float
     to: tuple[str, ...]
 
 
-AnyTrait = Annotated[Lying | Garbling | Injecting | Resending | Flooding, Field(discriminator="kind")]
+class Flooding(Asking):
+    """Its requests are in nobody's name."""
+
+    kind: Literal["flood"] = "flood"
+
+
+class Impersonating(Asking):
+    """Its requests say that ``victim`` sends them."""
+
+    kind: Literal["impersonate"] = "impersonate"
+    victim: str
+
+
+AnyTrait = Annotated[Lying | Garbling | Injecting | Resending | Flooding | Impersonating, Field(discriminator="kind")]
 
 
 class Character(BaseModel):
