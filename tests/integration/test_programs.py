@@ -105,7 +105,7 @@ workload: {prompts: worldfacts, arrivals: {process: constant, rate: 2/s}, count:
 timeline:
   - {at: 0.2s, kill: web, for: 0.2s}
 expect:
-  - {nodes: {web: running, job: exited}}
+  - {nodes: {job: exited}}
 """
 
 TOKEN: Final = "a-secret-that-stands-nowhere"
@@ -167,7 +167,11 @@ def test_a_server_of_others_answers_prompts_and_ends_and_comes_back(world: Finis
     assert {end["tokens"] for end in ends} == {3}
     texts = {event["prompt"]: event["text"] for event in world.events if event["event"] == "prompt"}
     assert all(end["prompt_tokens"] == len(texts[end["job"].partition(".")[0]].split()) for end in ends)
-    assert len([event for event in world.events if event["event"] == "ready" and event["node"] == "web"]) == 2
+    exits = [event["t"] for event in world.events if event["event"] == "exited" and event["who"] == "web"]
+    returned = any(end["t"] > t for end in ends for t in exits)  # on a busy host it may be killed after the last prompt
+    assert (
+        len([event for event in world.events if event["event"] == "ready" and event["node"] == "web"]) == 1 + returned
+    )
     assert world.summary["invariants"] == []
 
 

@@ -203,7 +203,7 @@ class ProgramSession:
         assert answers is not None  # else no prompt arrives here
         node.emit("arrival", prompt=prompt.id, text=prompt.text)
         try:
-            await self._become_ready(_AWAY)
+            await self._come_back(_AWAY)
             if answers.command is not None:
                 text = await ask_command(node, answers.command, prompt)
             else:
@@ -229,6 +229,12 @@ class ProgramSession:
     async def last_events(self) -> Sequence[Event]:
         """All events that are left."""
         return self._node.untold()
+
+    async def _come_back(self, seconds: float) -> None:
+        """Wait until the program is ready, also one that has ended and is started again; raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while self._node.ended or not await self._look():
+                await asyncio.sleep(_LOOK)
 
     async def _become_ready(self, seconds: float | None) -> None:
         """Wait until the program is ready; raises TimeoutError, or NodeGoneError if it ends before."""
