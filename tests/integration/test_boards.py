@@ -16,7 +16,7 @@ from testbed.world.hardware.control import Control
 from testbed.world.hardware.preparation import Preparation, _imports
 
 PLAYED = PROJECT / "examples" / "played_board" / "played_board"
-QUICK = ("--set", "workload.count=8", "--set", "workload.arrivals.rate=1/s", "--fidelity", "off")
+QUICK = ("--fidelity", "off")
 STATE = Path("/run/testbed-played")
 
 
