@@ -175,7 +175,7 @@ MISTAKES = {
     "near miss of a metric": (SCENARIO, "completed:", "complete:", "complete:", "expect.complete", "mean `completed`?"),
     "malformed bound": (SCENARIO, ">= 0.95", "most", "most", "expect.completed", 'a bound, like "< 3"'),
     "bound without unit": (SCENARIO, "< 15s", "< 15", "< 15", "expect.latency.p95", "15 has no unit"),
-    "bound that is a number": (SCENARIO, '">= 0.95"', "0.95", "0.95", "expect.completed", "a valid string"),
+    "bound that is a number": (SCENARIO, '">= 0.95"', "0.95", "0.95", "expect.completed", "and text is wanted"),
     "wrong type": (SCENARIO, "count: 6", "count: six", "six", "workload.count", "should be a valid integer"),
     "too small": (SCENARIO, "count: 6", "count: 0", "count: 0", "workload.count", "greater than or equal to 1"),
     "endless CPU": (
@@ -436,7 +436,7 @@ def test_every_scenario_is_checked_even_after_a_bad_one(files: Any) -> None:
     outcome = _shell("validate", "bad.yaml", "none.yaml", good.name, cwd=files.directory)
     assert outcome.returncode == 2
     assert outcome.stdout == "scenario.yaml: valid\n"
-    assert "bad.yaml:1: name: `5` is wrong" in outcome.stderr
+    assert "bad.yaml:1: name: `5` is no text" in outcome.stderr
     assert "none.yaml: there is no such file" in outcome.stderr
     assert "Traceback" not in outcome.stderr
 
@@ -482,3 +482,11 @@ def test_an_unknown_option_or_verb_ends_with_code_2(tmp_path: Path) -> None:
         outcome = _shell(*arguments, cwd=tmp_path)
         assert outcome.returncode == 2
         assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize(("written", "meant"), [("1", "1"), ("1.5", "1.5"), ("true", "true")])
+def test_a_name_that_yaml_takes_for_a_value_is_to_be_quoted(written: str, meant: str, files: Any) -> None:
+    files.write(topology=files.topology.replace("a: {", f"{written}: {{", 1))
+    outcome = _shell("validate", SCENARIO, cwd=files.directory)
+    assert outcome.returncode == 2
+    assert f"`{meant}` is no text in YAML, and text is wanted; as a name it needs quotes" in outcome.stderr

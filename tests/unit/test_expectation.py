@@ -86,7 +86,7 @@ MISTAKES = {
     "unknown metric": ('acuracy: "> 1"', "acuracy", "there is no such key here; did you mean `accuracy`?"),
     "near miss of a key": ('durin: crash, completed: ">= 1"', "durin", "did you mean `during`?"),
     "malformed bound": ("completed: most", "completed", 'must be a comparison and a bound, like "< 3"'),
-    "bound that is a number": ("completed: 1", "completed", "a valid string"),
+    "bound that is a number": ("completed: 1", "completed", "text is wanted"),
     "unknown label": (
         'during: partition-2, completed: ">= 1"',
         "during",

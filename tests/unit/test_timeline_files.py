@@ -137,7 +137,7 @@ MISTAKES = {
         "when.queue",
         "no queue keeps '< 0'; bound a whole number",
     ),
-    "no bound": (["when: {node: a, queue: 3}, cut: a-s1"], "when.queue", "valid string"),
+    "no bound": (["when: {node: a, queue: 3}, cut: a-s1"], "when.queue", "text is wanted"),
     "layer beyond the last": (
         ["in: {layer: 3}, cut: a-s1"],
         "in.layer",

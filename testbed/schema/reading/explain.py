@@ -55,8 +55,14 @@ def _explain(error: ErrorDetails, loc: Loc, around: Schema) -> Mistake:
     given = error["input"]
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return loc, "must hold keys and values"
+    if error["type"] == "string_type" and isinstance(given, bool | int | float):
+        return loc, f"`{_as_written(given)}` is no text in YAML, and text is wanted; as a name it needs quotes"
     subject = "this" if isinstance(given, dict | list) else f"`{'' if given is None else given}`"
     return loc, f"{subject} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _as_written(given: bool | int | float) -> str:
+    return str(given).lower() if isinstance(given, bool) else str(given)
 
 
 def _explain_tag(loc: Loc, error: ErrorDetails) -> Mistake:
