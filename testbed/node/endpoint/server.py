@@ -2,12 +2,11 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from testbed.core.clock import Clock
+from testbed.core.clock import REAL_TIME, Clock
 from testbed.node.config import EndpointOptions
 from testbed.node.endpoint.wire import (
     DATA,
@@ -97,7 +96,7 @@ class _Start:
 
     @classmethod
     def now(cls, clock: Clock) -> "_Start":
-        return cls(time.monotonic(), clock.now())
+        return cls(REAL_TIME.now(), clock.now())
 
 
 _Arrivals = asyncio.Queue[tuple[float, Part | EndpointError] | None]
@@ -178,15 +177,15 @@ class Server:
         """Put what comes into ``arrived``, with the moment of its arrival."""
         try:
             async for part in self._parts(request):
-                arrived.put_nowait((time.monotonic(), part))
+                arrived.put_nowait((REAL_TIME.now(), part))
             arrived.put_nowait(None)
         except EndpointError as error:
-            arrived.put_nowait((time.monotonic(), error))
+            arrived.put_nowait((REAL_TIME.now(), error))
         except ValueError as error:
-            arrived.put_nowait((time.monotonic(), EndpointError(str(error))))
+            arrived.put_nowait((REAL_TIME.now(), EndpointError(str(error))))
         except ConnectionError as error:
             lost = EndpointError(f"the companion on the host does not answer: {error}", "unreachable")
-            arrived.put_nowait((time.monotonic(), lost))
+            arrived.put_nowait((REAL_TIME.now(), lost))
 
     async def _parts(self, request: RemoteRequest) -> AsyncIterator[Part]:
         body = request.model_dump_json(exclude_none=True).encode()
