@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from testbed.host import machine
 from testbed.host.process import fit_for_worlds
 from testbed.run.campaign import Campaign
 from testbed.run.checked import load_checked
+from testbed.run.orders import ThisHost
 from testbed.run.runner import Options
 from testbed.show.live import watching
 
@@ -114,8 +115,8 @@ def run_scenario(
     assignments = [f"{key}={json.dumps(value, default=str)}" for key, value in given.items()]  # JSON is YAML
     options = Options(None if out is None else Path(out), links, fidelity)
     with fit_for_worlds():
-        campaign = Campaign(load_checked(Path(scenario), assignments), options)
-        campaign.play(lambda name: watching(Console(stderr=True, highlight=False), name))
+        campaign = Campaign(load_checked(Path(scenario), assignments), options.out)
+        campaign.play(ThisHost(options, partial(watching, Console(stderr=True, highlight=False))))
     (summary,) = campaign.summaries
     if summary.interrupted:
         raise KeyboardInterrupt  # the run took the signal for itself; its caller is meant as well

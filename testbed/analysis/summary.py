@@ -1,7 +1,7 @@
 """The verdict on a run and the numbers behind it: what ``summary.json`` says."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from testbed.analysis.metrics.groups import GroupAccuracy, accuracy_by_label, ac
 from testbed.analysis.nodes import DeviceSpeed, node_figures
 from testbed.analysis.queues.figures import ExpectedLoad, QueueFigures, queue_figures
 from testbed.analysis.queues.replay import replayed_latency
+from testbed.analysis.recorded import RunFiles, whole_run
 from testbed.analysis.verdict.costs import wrong_costs
 from testbed.analysis.verdict.exits import EXIT_CODES, Verdict, outcome
 from testbed.analysis.verdict.fidelity import Fidelity
@@ -167,3 +168,21 @@ class Summary:
             "links": self.measurements.traffic,
             "stages": {name: asdict(stage) for name, stage in self.stages.items()},
         }
+
+
+def load_summary(scenario: Scenario, directory: Path) -> Summary:
+    """The summary of a run of ``scenario`` that another process has played; raises SpecError if it is not whole."""
+    with whole_run(directory):
+        run = RunFiles.load(directory)
+        written, measured = run.summary, run.measured
+        return Summary(
+            scenario.model_copy(update={"dilation": written["dilation"]}),
+            written["run"],
+            directory,
+            replace(measured, metric_files=scenario.metric_files, nodes=scenario.topology.nodes, slo=scenario.slo),
+            Fidelity.of(written["fidelity"]),
+            {name: StageTime(**stage) for name, stage in written["stages"].items()},
+            written["verdict"] == "interrupted",
+            speeds={name: DeviceSpeed(**node["device"]) for name, node in written["nodes"].items() if "device" in node},
+            synthetic=tuple(written["synthetic"]),
+        )

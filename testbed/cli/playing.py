@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,8 @@ import typer
 from testbed.analysis.verdict.fidelity import Mode
 from testbed.cli.console import err, out
 from testbed.cli.models import tell_missing
-from testbed.cli.options import AsJson, Assignments, LinkBackend, Scenarios
+from testbed.cli.options import AsJson, Assignments, LinkBackend, On, Scenarios
+from testbed.cli.players import chosen_players
 from testbed.core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ def run(
     directory: Annotated[Path | None, typer.Option("--out", help="Run directory; new or empty.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the scenario's.")] = None,
     assignments: Assignments = None,
+    on: On = None,
     links: LinkBackend = None,
     fidelity: Annotated[
         Mode, typer.Option(help="How thoroughly to measure the links, before play and after.")
@@ -55,11 +58,11 @@ def run(
     from testbed.run.campaign import Campaign
     from testbed.run.checked import load_checked
     from testbed.run.runner import Options
-    from testbed.show.live import watching
     from testbed.show.tables import print_repetitions
     from testbed.show.terminal import print_summary
 
-    require_root()
+    if on is None:
+        require_root()
     for path in scenarios:
         for code in recorded_code(path):
             err.print(f"{path}: executes the code of {code}", markup=False, soft_wrap=True)
@@ -73,13 +76,16 @@ def run(
         raise SpecError.of("--junit", f"{junit} cannot be written; name a file in an existing directory")
     if keep and repeat > 1:
         raise SpecError.of("--keep", "leaves one world standing, and --repeat makes several; omit one of the two")
+    if alone and on is not None:
+        raise SpecError.of("--exclusive", "is how --on plays every run; omit it")
     if wait and not alone:
         raise SpecError.of("--wait", "waits for the end of an exclusive run, so it needs --exclusive")
-    campaigns = [Campaign(scenario, Options(directory, links, fidelity, keep), repeat) for scenario in loaded]
+    campaigns = [Campaign(scenario, directory, repeat) for scenario in loaded]
     try:
-        with exclusive(" ".join(map(str, scenarios)), wait) if alone else nullcontext():
+        lock = exclusive(" ".join(map(str, scenarios)), wait) if alone else nullcontext()
+        with lock, chosen_players(on, Options(None, links, fidelity, keep)) as players:
             for campaign in campaigns:
-                campaign.play(lambda name: watching(err, name))
+                campaign.play(players)
                 if not as_json and repeat == 1:
                     print_summary(campaign.summaries[-1], out, verbose)
                     if keep:
@@ -142,7 +148,7 @@ def chaos(
     def tell(line: str) -> None:
         err.print(line, markup=False, soft_wrap=True)
 
-    played = Chaos(loaded, Options(directory, links, fidelity), lambda name: watching(err, name), tell)
+    played = Chaos(loaded, Options(directory, links, fidelity), partial(watching, err), tell)
     try:
         played.play(runs)
     except KeyboardInterrupt:
@@ -173,6 +179,7 @@ def sweep(
         Path | None, typer.Option("--out", help="Directory of the sweep. Runs that it holds already are not run again.")
     ] = None,
     assignments: Assignments = None,
+    on: On = None,
     links: LinkBackend = None,
     fidelity: Annotated[Mode, typer.Option(help="How thoroughly to measure the links.")] = "quick",
     as_json: AsJson = False,
@@ -182,15 +189,16 @@ def sweep(
     from testbed.run.runner import Options
     from testbed.run.sweep import Sweep
     from testbed.schema.points import read_grid
-    from testbed.show.live import watching
     from testbed.show.report.sweep import SWEEP_PAGE
     from testbed.show.tables import print_sweep
 
-    require_root()
-    runs = Sweep(scenario, assignments or [], read_grid(grid or []), repeat, Options(directory, links, fidelity))
+    if on is None:
+        require_root()
+    runs = Sweep(scenario, assignments or [], read_grid(grid or []), repeat, directory)
     tell_missing(*runs.scenarios)
     try:
-        runs.play(lambda name, pace: watching(err, name, pace))
+        with chosen_players(on, Options(None, links, fidelity)) as players:
+            runs.play(players)
     except KeyboardInterrupt:
         runs.interrupted = True
     finally:  # a failure of a later run must not lose the results of earlier ones

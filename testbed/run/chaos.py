@@ -10,7 +10,7 @@ from testbed.analysis.summary import Summary
 from testbed.core.units import RATE
 from testbed.record.directory import shared_path
 from testbed.run import runner
-from testbed.run.campaign import Watch
+from testbed.run.orders import Watch
 from testbed.run.shrinking import Timeline, shrink
 from testbed.schema.expectation import Expectation
 from testbed.schema.scenario import Scenario, write_scenario
@@ -118,7 +118,7 @@ class Chaos:
     def _play(self, scenario: Scenario, name: str) -> list[str]:
         """Play one run; returns what it broke, as sentences. If it broke nothing, its directory is removed."""
         before = Possessions.now()
-        with self._watch(f"{scenario.name}, {name}, {len(scenario.timeline)} faults") as view:
+        with self._watch(f"{scenario.name}, {name}, {len(scenario.timeline)} faults", None) as view:
             summary = runner.run(scenario, replace(self._options, out=self.directory / name), view)
         if summary.interrupted:
             raise KeyboardInterrupt

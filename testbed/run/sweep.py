@@ -1,29 +1,24 @@
 """A sweep: runs of one scenario at many points, several at each. Runs that have ended are not played again."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
-from typing import Final
 
 from testbed.analysis.comparison.tradeoff import cost_curve
 from testbed.analysis.comparison.visits import Outcome, Visited, write_table
 from testbed.core.errors import SpecError, TestbedError
-from testbed.run import runner
-from testbed.run.campaign import Campaign
+from testbed.run.campaign import Baseline
 from testbed.run.checked import load_checked
+from testbed.run.orders import Ended, Order, Players
 from testbed.schema.keys import full_key
 from testbed.schema.points import Point
 from testbed.schema.scenario import Scenario, scenario_text, write_scenario
 from testbed.show.report import write_sweep
 from testbed.show.sweep_figure import draw
 from testbed.show.tradeoff_figure import draw as draw_tradeoff
-from testbed.show.view import Pace, View
-
-_BESIDES_PLAY: Final = 15.0
-"""A guess at the seconds that a run takes besides play, used until the first run has been played."""
+from testbed.show.view import Pace
 
 
 @dataclass(frozen=True)
@@ -34,16 +29,9 @@ class Planned:
     scenario: Scenario
     directory: Path
 
-    @property
-    def name(self) -> str:
-        """``layers=1 proposers=3, seed 7``"""
-        return f"{self.point.name}, seed {self.scenario.seed}"
-
-    @property
-    def seconds(self) -> float:
-        """The seconds of the host's clock that the run will take, by a guess."""
-        dilation = 1.0 if self.scenario.dilation == "auto" else self.scenario.dilation
-        return self.scenario.extent.seconds * dilation + _BESIDES_PLAY
+    def order(self, home: str) -> Order:
+        """The order to play the run; ``home`` is the name of the host that has played other runs of its seed."""
+        return Order(f"{self.point.name}, seed {self.scenario.seed}", self.scenario, self.directory, home)
 
     def outcome(self) -> Outcome | None:
         """The outcome of the run; None if it has not ended. Raises SpecError if its directory holds another run."""
@@ -73,23 +61,18 @@ class Planned:
         return self.directory.with_suffix(".yaml")
 
 
-SweepWatch = Callable[[str, Pace], AbstractContextManager[View]]
-"""Makes the view of a run, given the run's name and the progress of the sweep."""
-
-
 class Sweep:
     """The runs of a sweep. Each has the directory ``POINT/seed-N`` below the sweep's."""
 
     def __init__(
-        self, path: Path, assignments: Sequence[str], points: Sequence[Point], repeat: int, options: runner.Options
+        self, path: Path, assignments: Sequence[str], points: Sequence[Point], repeat: int, out: Path | None
     ) -> None:
         """Plan the runs at ``points``, or else at the file's; raises SpecError with everything that is wrong."""
         base = load_checked(path, assignments)
         points = points or base.sweep or ()
         if not points:
             raise SpecError.of("--grid", f"is missing, and {path} has no `sweep`; write it like --grid layers=0,1,2")
-        self.directory = options.out or Path("runs") / f"{base.name}-sweep"
-        self._options = options
+        self.directory = out or Path("runs") / f"{base.name}-sweep"
         self._runs = [
             Planned(point, scenario.model_copy(update={"seed": seed, "sweep": None}), directory / f"seed-{seed}")
             for point, scenario in zip(points, _scenarios(path, assignments, points), strict=True)
@@ -98,6 +81,8 @@ class Sweep:
         ]
         if len({run.directory for run in self._runs}) < len(self._runs):
             raise SpecError.of("sweep", "has one point twice, or two whose names differ in special characters alone")
+        by_baseline = {run.scenario.baseline: run.scenario for run in self._runs}
+        self._baselines = {name: Baseline(scenario) for name, scenario in by_baseline.items()}
         self._outcomes = {run.directory: outcome for run in self._runs if (outcome := run.outcome())}
         self.interrupted = False
 
@@ -106,29 +91,31 @@ class Sweep:
         """The scenario of each run."""
         return [run.scenario for run in self._runs]
 
-    def play(self, watch: SweepWatch) -> None:
-        """Play the runs that have no outcome, one after the other; stops if one is interrupted."""
-        waiting = [run for run in self._runs if run.directory not in self._outcomes]
-        pace = Pace(len(self._runs), len(self._outcomes), sum(run.seconds for run in waiting))
-        for run in waiting:
-            outcome = self._play(run, watch, pace)
+    def play(self, players: Players) -> None:
+        """Play the runs that have no outcome; stops if one is interrupted."""
+        homes = {outcome.seed: outcome.host for outcome in self._outcomes.values()}
+        waiting = {run.directory: run for run in self._runs if run.directory not in self._outcomes}
+        for run in waiting.values():
+            run.clear()
+        orders = [run.order(homes.get(run.scenario.seed, "")) for run in waiting.values()]
+        pace = Pace(len(self._runs), len(self._outcomes), sum(order.seconds for order in orders))
+        for ended in players.play(orders, pace):
+            outcome = self._outcome(ended)
             if outcome is None:
                 self.interrupted = True
                 return
-            self._outcomes[run.directory] = outcome
-            pace.move_on(run.seconds)
+            assert ended.order.directory is not None
+            self._outcomes[ended.order.directory] = outcome
 
-    def _play(self, run: Planned, watch: SweepWatch, pace: Pace) -> Outcome | None:
-        """Play a run; returns its outcome, which says why if it cannot be played, or None if it was interrupted."""
-        run.clear()
-        campaign = Campaign(run.scenario, replace(self._options, out=run.directory))
-        try:
-            campaign.play(lambda _: watch(run.name, pace))
-        except SpecError:  # a wrong option is wrong for all runs
-            raise
-        except TestbedError as error:
-            return Outcome(run.scenario.seed, "impossible", [str(error)], error.exit_code)
-        return Outcome.load(run.directory, run.scenario.seed)
+    def _outcome(self, ended: Ended) -> Outcome | None:
+        """The outcome of a run, which says why if it could not be played; None if it was interrupted."""
+        scenario, result = ended.order.scenario, ended.result
+        if isinstance(result, SpecError):  # a wrong option is wrong for all runs
+            raise result
+        if isinstance(result, TestbedError):
+            return Outcome(scenario.seed, "impossible", [str(result)], result.exit_code)
+        self._baselines[scenario.baseline].hold([result])
+        return Outcome.load(result.directory, scenario.seed)
 
     def write(self) -> None:
         """Write ``sweep.csv``, ``sweep.parquet``, ``sweep.svg`` and ``sweep.html``, of the points with outcomes."""

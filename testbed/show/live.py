@@ -37,7 +37,7 @@ def watching(console: Console, scenario: str, pace: Pace | None = None) -> Itera
     """A view of a run, and of the sweep that it is part of, until the block ends."""
     if not console.is_terminal:
         if pace is not None:
-            console.print(_pace(pace), soft_wrap=True)
+            console.print(_progress(pace), soft_wrap=True)
         yield PlainView(console, scenario)
         return
     view = LiveView(scenario, pace)
@@ -114,7 +114,7 @@ class LiveView:
         """The screen at this moment."""
         parts: list[RenderableType] = [self._headline()]
         if self._pace is not None:
-            parts.insert(0, _bar(self._pace))
+            parts.insert(0, bar(self._pace))
         if self._nodes:
             self._nodes.look(time.monotonic())
             self._progress.update(self._waiting, completed=self._nodes.ended)
@@ -141,13 +141,14 @@ def _slower(dilation: float) -> str:
     return f"time runs {dilation:g} times slower"
 
 
-def _bar(pace: Pace) -> RenderableType:
+def bar(pace: Pace) -> RenderableType:
+    """The progress of a campaign, as a line with a bar."""
     line = Table.grid(padding=(0, 1))
-    line.add_row(_pace(pace), ProgressBar(total=pace.total, completed=pace.done, width=24))
+    line.add_row(_progress(pace), ProgressBar(total=pace.total, completed=pace.done, width=24))
     return line
 
 
-def _pace(pace: Pace) -> str:
+def _progress(pace: Pace) -> str:
     return f"run {pace.done + 1} of {pace.total}, about {DURATION.readable(pace.seconds_left)} left"
 
 

@@ -1,4 +1,4 @@
-"""What the runner tells a view of a run, and the progress of a sweep."""
+"""What the runner tells a view of a run, and the progress of a campaign."""
 
 import time
 from collections.abc import Mapping
@@ -29,11 +29,15 @@ class View(Protocol):
 
 @dataclass
 class Pace:
-    """The progress of a sweep: its runs, those that are done, and the expected seconds of the others."""
+    """The progress of a campaign: its runs, those that are done, and the expected seconds of the others.
+
+    ``hosts`` is the number of those that play at once.
+    """
 
     total: int
     done: int
     expected: float
+    hosts: int = 1
     _began: float = field(default_factory=lambda: time.monotonic())
     _expected_of_done: float = 0.0
     _spent: float = 0.0
@@ -41,7 +45,7 @@ class Pace:
     @property
     def seconds_left(self) -> float:
         """Seconds from now on, if the other runs deviate from what was expected as those that were played did."""
-        factor = self._spent / self._expected_of_done if self._expected_of_done else 1.0
+        factor = self._spent / self._expected_of_done if self._expected_of_done else 1 / self.hosts
         return max(0.0, self.expected * factor - (time.monotonic() - self._began - self._spent))
 
     def move_on(self, expected: float) -> None:

@@ -19,6 +19,7 @@ from testbed.core.errors import SpecError
 from testbed.record.directory import RunDirectory
 from testbed.run import campaign, runner
 from testbed.run.campaign import Campaign
+from testbed.run.orders import ThisHost
 from testbed.schema.scenario import Scenario
 
 LATENCIES = [0.1 + 0.001 * (number % 7) for number in range(40)]
@@ -61,8 +62,8 @@ Play = Callable[..., list[Summary]]
 @pytest.fixture
 def play(files: Any, tmp_path: Path) -> Play:
     def play(out: str, *assignments: str, repeat: int = 1) -> list[Summary]:
-        runs = Campaign(files.load("pattern.layers=0", *assignments), runner.Options(tmp_path / out), repeat)
-        runs.play(lambda _: nullcontext())  # type: ignore[arg-type]
+        runs = Campaign(files.load("pattern.layers=0", *assignments), tmp_path / out, repeat)
+        runs.play(ThisHost(runner.Options(), lambda *_: nullcontext()))  # type: ignore[arg-type]
         return runs.summaries
 
     return play

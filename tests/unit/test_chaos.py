@@ -70,7 +70,7 @@ def play(files: Any, tmp_path: Path, told: list[str]) -> Play:
     def play(runs: int, timeline: str = RANDOM) -> Chaos:
         scenario = files.load("workload.count=40", scenario=files.scenario + timeline)
         options = runner.Options(tmp_path / "out")
-        played = Chaos(scenario, options, lambda _: nullcontext(), told.append)  # type: ignore[arg-type,return-value]
+        played = Chaos(scenario, options, lambda *_: nullcontext(), told.append)  # type: ignore[arg-type,return-value]
         played.play(runs)
         return played
 

@@ -40,6 +40,12 @@ class Fidelity:
     health: Mapping[str, Any] | None = None
     simulation: Sequence[str] | None = None
 
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> "Fidelity":
+        """From what :meth:`as_dict` wrote. Every flaw has the verdict of the worst, since a summary has no other."""
+        flaws = [Flaw(written["verdict"], reason) for reason in written["reasons"]]
+        return cls(written["mode"], flaws, written["links"], written["host"], written["health"])
+
     @property
     def verdict(self) -> Verdict:
         """The verdict of the worst flaw."""
