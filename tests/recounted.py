@@ -83,6 +83,7 @@ def _metrics(events: list[Event], stays: dict[str, list[Stay]], peaks: dict[str,
                 "frames_rejected": "frame_rejected",
             }.items()
         },
+        "capture.readable": None,
         "unauthenticated": sum(event["count"] for event in events if event["event"] == "unauthenticated"),
     }
 

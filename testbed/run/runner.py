@@ -10,6 +10,7 @@ from pathlib import Path
 from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Mode
 from testbed.core.errors import TestbedError
+from testbed.record.captures import capturing
 from testbed.record.directory import RunDirectory
 from testbed.record.inspection import Inspection
 from testbed.record.recording import Recording
@@ -88,7 +89,7 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
             with closing(world):
                 recording, inspection = Recording(world), Inspection(world, options.fidelity)
                 try:
-                    _live(world, recording, inspection, stages, view)
+                    _live(world, recording, inspection, stages, view, results.directory)
                 except KeyboardInterrupt:
                     results.cut_off = "interrupted"
                     recording.emit("interrupted")
@@ -109,10 +110,12 @@ def run(scenario: Scenario, options: Options, view: View) -> Summary:
     return summary
 
 
-def _live(world: World, recording: Recording, inspection: Inspection, stages: Stages, view: View) -> None:
+def _live(
+    world: World, recording: Recording, inspection: Inspection, stages: Stages, view: View, directory: RunDirectory
+) -> None:
     with stages.stage("warm up"):
         _warm_up(world, inspection, stages)
-    with stages.stage("play"):
+    with stages.stage("play"), capturing(world, recording, directory):
         play(world, recording, view.play)
     with stages.stage("cool down"), stages.step("measuring links"):
         inspection.after_play()

@@ -94,6 +94,7 @@ class Scenario(Spec):
     security: Annotated[Security, BeforeValidator(_read_security)] = Field(
         "none", description="whether nodes prove to each other who they are, and whether requests are encrypted"
     )
+    capture: list[str] = Field(default_factory=list, description="links whose frames are recorded as pcapng")
     sampling: Sampling = Sampling()
     workload: Workload
     limit: Duration | None = Field(None, gt=0, description="time that play has; prompts that have not ended then fail")
@@ -240,6 +241,10 @@ class Scenario(Spec):
         for name in undilated[:1] if self.dilation != 1 else []:
             kind = self.topology.nodes[name].kind
             yield ("dilation",), f"node {name!r} of the kind {kind!r} goes by this host's clock; leave `dilation` out"
+        links = [link.name for link in self.topology.resolved_links]
+        for number, name in enumerate(self.capture):
+            if name not in links:
+                yield ("capture", number), f"there is no link {name!r}; known are {', '.join(links)}"
         yield from self._security_mistakes()
         yield from self._sensor_mistakes()
         yield from self._pattern_mistakes()

@@ -107,6 +107,7 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         "dropped": 0,
         "frames_rejected": 0,
         "unauthenticated": 0,
+        "capture.readable": None,
         **{
             f"{name}.{share}": None
             for name in ("ttft", "calls.ttft", "tpot")

@@ -60,5 +60,14 @@ def unauthenticated(part: Part) -> int:
     return sum(event["count"] for event in part.of("unauthenticated"))
 
 
+@metric("%", "lower", of_window=False, of_node=False, rank=20)
+def capture_readable(part: Part) -> float | None:
+    """Share of prompts whose text can be read in the captured frames of some link."""
+    captured = part.of("captured")
+    prompts = {prompt for event in captured for prompt in event["prompts"]}
+    read = {prompt for event in captured for prompt in event["readable"]}
+    return len(read) / len(prompts) if prompts else None
+
+
 def _carried(part: Part) -> int:
     return sum(link["up"] + link["down"] for link in part.traffic.values())
