@@ -22,8 +22,8 @@ from testbed.analysis.recorded import FORMAT
 from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.record.directory import RunDirectory
+from testbed.record.fidelity.links import as_figures
 from testbed.record.host_load import HostLoad
-from testbed.record.link_fidelity import as_figures
 from testbed.record.opinions import opinions
 from testbed.record.samples import SCHEMA
 from testbed.schema.scenario import Scenario

@@ -21,7 +21,6 @@ from pydantic import ConfigDict
 from testbed.analysis.events import Event
 from testbed.analysis.faults import FaultRecord
 from testbed.analysis.measurements import Measurements, Metrics
-from testbed.analysis.settings import settings_of
 from testbed.core.errors import SpecError
 from testbed.core.registry import is_built_in
 from testbed.schema.metric import Traits
@@ -72,8 +71,8 @@ class RecordedRun:
     traits: Mapping[str, Traits] = field(default_factory=dict)
     host: str = ""
     """The name of the host that played the run."""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """What its scenario says, by key."""
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """The content of its ``scenario.yaml``."""
 
     @classmethod
     def load(cls, path: Path) -> "RecordedRun":
@@ -93,7 +92,7 @@ class RecordedRun:
                 fidelity=run.summary["fidelity"]["verdict"],
                 traits=run.traits,
                 host=host_of(run.manifest),
-                settings=settings_of(run.scenario),
+                written=run.scenario,
             )
 
 

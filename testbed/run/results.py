@@ -10,7 +10,7 @@ from testbed.analysis.summary import StageTime, Summary
 from testbed.analysis.verdict.fidelity import Fidelity
 from testbed.core.errors import HostError
 from testbed.record.directory import RunDirectory
-from testbed.record.inspection import Inspection
+from testbed.record.fidelity.inspection import Inspection
 from testbed.record.manifest import manifest
 from testbed.record.recording import Recording
 from testbed.show.report import write_report

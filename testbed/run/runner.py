@@ -12,9 +12,9 @@ from testbed.analysis.verdict.fidelity import Mode
 from testbed.core.errors import TestbedError
 from testbed.record.captures import capturing
 from testbed.record.directory import RunDirectory
-from testbed.record.inspection import Inspection
+from testbed.record.fidelity.inspection import Inspection
 from testbed.record.recording import Recording
-from testbed.run.play import play
+from testbed.run.playing.play import play
 from testbed.run.results import Results
 from testbed.schema.scenario import Scenario
 from testbed.show.view import View

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.comparison.changes import Comparison
+from testbed.analysis.comparison.settings import Difference
 from testbed.analysis.comparison.tradeoff import quality_measures
 from testbed.analysis.comparison.visits import UNSTABLE, UTILISATION, Visited, scattered
-from testbed.analysis.settings import Difference
 from testbed.analysis.summary import Summary
 from testbed.core.units import readable, with_margin
 from testbed.schema.metric import unit_of

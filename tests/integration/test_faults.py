@@ -18,7 +18,7 @@ from observed import FinishedRun, Remains
 from testbed.faults.effects import ActiveEffects
 from testbed.faults.targets import change_node
 from testbed.node import config as places
-from testbed.run.tending import tend
+from testbed.run.playing.tending import tend
 from testbed.schema.fault import FAULTS
 from testbed.schema.scenario import load_scenario
 from testbed.world.journal import Journal

@@ -19,7 +19,7 @@ from testbed.patterns.participant import JobError, Prompt
 from testbed.patterns.route import Route
 from testbed.patterns.vertical.routers.bandit import Arm
 from testbed.patterns.vertical.routers.rules import ByBandit
-from testbed.run.play import deliver
+from testbed.run.playing.play import deliver
 from testbed.workload.prompts.base import Question
 from testbed.workload.schedule import Arrival
 from testbed.workload.scoring.exact import Exact

@@ -82,7 +82,10 @@ def test_an_interrupt_ends_a_dilated_loop_as_any_other() -> None:
             for path in PROJECT.glob(f"{folder}/**/*.py")
             if path.name != "speed.py"  # a program of its own, before play
         ),
-        *(PROJECT / name for name in ("run/player.py", "world/nodes/client.py", "world/network/links/running.py")),
+        *(
+            PROJECT / name
+            for name in ("run/playing/player.py", "world/nodes/client.py", "world/network/links/running.py")
+        ),
         *(PROJECT / name for name in ("record/recording.py", "analysis/events.py", "record/samples.py")),
     ],
     ids=lambda path: str(path.relative_to(PROJECT)),

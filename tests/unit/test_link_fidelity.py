@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from testbed.record.link_fidelity import as_figures, judge_direction, judge_links
+from testbed.record.fidelity.links import as_figures, judge_direction, judge_links
 from testbed.schema.network.link import Direction, Jitter, Link, Loss
 from testbed.schema.network.link_trace import read_trace
 from testbed.world.network.probe import Observation

@@ -17,7 +17,7 @@ from docker.errors import APIError
 from testbed.core.clock import REAL_TIME
 from testbed.core.errors import SpecError
 from testbed.patterns.participant import JobError, Prompt
-from testbed.run.play import deliver
+from testbed.run.playing.play import deliver
 from testbed.schema.network.node import NODE_KINDS, Emulated, ModelNode, NodeKind
 from testbed.workload.prompts.base import Question
 from testbed.workload.scoring.exact import Exact

@@ -14,7 +14,7 @@ from testbed.host.namespace import Namespace
 from testbed.patterns.participant import ChatMessage, JobError, Prompt
 from testbed.record.directory import RunDirectory
 from testbed.record.recording import Recording
-from testbed.run.play import deliver, play
+from testbed.run.playing.play import deliver, play
 from testbed.workload.prompts.base import Question
 from testbed.workload.schedule import Arrival
 from testbed.workload.scoring.before_comma import BeforeComma

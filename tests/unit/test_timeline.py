@@ -13,7 +13,7 @@ from testbed.analysis.board import NodeBoard
 from testbed.analysis.faults import fault_records
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import SpecError
-from testbed.run.player import Timeline
+from testbed.run.playing.player import Timeline
 
 
 @dataclass

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from testbed.analysis.comparison.bootstrap import SPEED, Resampled, interval
+from testbed.analysis.comparison.settings import Difference, differences
 from testbed.analysis.recorded import INFERENCE, RecordedRun, telling
-from testbed.analysis.settings import Difference, differences
 from testbed.core.errors import SpecError
 from testbed.core.units import readable
 from testbed.schema.metric import Traits
@@ -107,7 +107,7 @@ class Comparison:
     @property
     def differences(self) -> list[Difference]:
         """What the scenarios of the two sides say differently, besides the seed and what is expected."""
-        return differences([run.settings for run in self.base], [run.settings for run in self.new])
+        return differences(*([run.written for run in side] for side in (self.base, self.new)))
 
     @property
     def regressions(self) -> list[Change]:

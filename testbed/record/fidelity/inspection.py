@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Final
 
 from testbed.analysis.verdict.fidelity import Fidelity, Flaw, Mode
-from testbed.record.link_fidelity import Seen, as_figures, judge_links
+from testbed.record.fidelity.links import Seen, as_figures, judge_links
 from testbed.record.recording import Recording
 from testbed.world.network.links.backend import Health
 from testbed.world.network.probe import FULL, QUICK, Effort, measure

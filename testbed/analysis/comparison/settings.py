@@ -1,7 +1,7 @@
 """What the files of two sets of runs say differently, key by key."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,10 +37,11 @@ def settings_of(scenario: Mapping[str, Any]) -> dict[str, str]:
     return dict(_flat("", {**kept, **rest, "links": named}))
 
 
-def differences(base: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> list[Difference]:
-    """The keys whose values are not the same on both sides, in the order of the files."""
-    keys = dict.fromkeys(key for settings in (*base, *new) for key in settings)
-    sides = [(key, _said(key, base), _said(key, new)) for key in keys]
+def differences(base: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> list[Difference]:
+    """The keys whose values are not the same in the scenarios of both sides, in the order of the files."""
+    before, after = ([settings_of(scenario) for scenario in side] for side in (base, new))
+    keys = dict.fromkeys(key for settings in (*before, *after) for key in settings)
+    sides = [(key, _said(key, before), _said(key, after)) for key in keys]
     return [Difference(*side) for side in sides if side[1] != side[2]]
 
 

@@ -12,8 +12,8 @@ from testbed.core.units import DURATION
 from testbed.patterns.participant import JobError, Prompt, Tier
 from testbed.record.answer_checks import Checks
 from testbed.record.recording import SAMPLE_INTERVAL, Recording
-from testbed.run.player import Timeline
-from testbed.run.tending import tend
+from testbed.run.playing.player import Timeline
+from testbed.run.playing.tending import tend
 from testbed.workload.schedule import Arrival
 from testbed.workload.scoring.base import Scorer
 from testbed.workload.scoring.score import score_answer
