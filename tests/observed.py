@@ -94,6 +94,10 @@ def run_of(runner: "subprocess.Popen[str]") -> str | None:
     return next((path.stem for path in held if path.parent == JOURNALS), None)
 
 
+_OF_OTHERS = ("veth", "played", "tbnic")
+"""How interfaces begin that come and go beside a test: Docker's, and those of boards that another test plays."""
+
+
 @dataclass(frozen=True)
 class Remains:
     """What the runs of this session have on the host, and the host's interfaces."""
@@ -121,7 +125,7 @@ class Remains:
         return cls(
             containers=of_ours(container.name for container in containers),
             namespaces=of_ours(namespaces),
-            interfaces=frozenset(name for name in psutil.net_if_addrs() if not name.startswith("veth")),  # Docker's
+            interfaces=frozenset(name for name in psutil.net_if_addrs() if not name.startswith(_OF_OTHERS)),
             processes=processes,
             files=frozenset(str(path) for path in files if path.stem not in foreign),
         )

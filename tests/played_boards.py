@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from testbed.host.interfaces import Interface, interfaces
 
-CONTROL = "169.254.7.2"
-HOST = "169.254.7.1"
+CONTROL = "169.254.8.2"  # not of the board in examples, which another test plays
+HOST = "169.254.8.1"
 
 
 def ip(*arguments: str) -> str:

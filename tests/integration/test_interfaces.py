@@ -18,6 +18,7 @@ from testbed.host.interfaces import interfaces, lendable
 from testbed.host.machine import connect_docker
 from testbed.host.namespace import Namespace
 from testbed.schema.network.link import Direction, Link
+from testbed.schema.scenario import Sampling
 from testbed.world.hardware import device
 from testbed.world.hardware.kinds import Interface
 from testbed.world.hardware.stand_in import StandIn
@@ -49,7 +50,7 @@ def test_a_device_without_the_address_is_told_which(
     monkeypatch.setattr(device, "_ANSWERS", 0.3)
     spec = Interface(kind="interface", interface=board.nic)
     planned = PlannedNode("pi", "10.0.0.9", spec, None, None, {})
-    site = Site(journal, tmp_path, REAL_TIME, connect_docker(), "")
+    site = Site(journal, tmp_path, REAL_TIME, connect_docker(), "", {"pi": "10.0.0.9"}, Sampling(), 1)
     with pytest.raises(WorldError, match=r"on the device: ip address add 10\.0\.0\.9/16 dev INTERFACE"):
         device.start_devices(site, {"pi": planned})
 
@@ -82,8 +83,8 @@ def test_only_its_own_frames_pass(board: PlayedBoard, journal: Journal, tmp_path
     quiet = far.counters()["eth0"].received
     ip("-n", board.space, "neigh flush all")
     assert reaches(HOST)  # control, with its ARP
-    board.do("ping -n -c 1 -W 1 169.254.7.77")  # a broadcast for nobody
-    board.do("ping -n -c 1 -W 1 -I 169.254.7.2 10.0.0.1")  # an address that is not the node's
+    board.do("ping -n -c 1 -W 1 169.254.8.77")  # a broadcast for nobody
+    board.do(f"ping -n -c 1 -W 1 -I {CONTROL} 10.0.0.1")  # an address that is not the node's
     assert far.counters()["eth0"].received == quiet
 
     bridge_filter.deafen(stand_in.namespace, {"10.0.0.1"})
