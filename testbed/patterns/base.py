@@ -55,6 +55,10 @@ class Pattern(Spec):
         del owner
         return None
 
+    def quoted(self, owner: Surroundings) -> int:
+        """The most responses that a chat of ``owner`` quotes, if none fails; each may have as many tokens as a call."""
+        return max((part.quoted(owner) for part in self.parts), default=0)
+
     def owners(self, nodes: Mapping[str, Surroundings]) -> Sequence[str]:
         """The nodes that prompts arrive at, out of all ``nodes`` of the topology."""
         return list(nodes)

@@ -57,6 +57,11 @@ class Debate(PanelPattern):
         count = len(member_names(self.members, owner))
         return (count if self.stop else count * (self.rounds + 1)), count * (self.rounds + 1)
 
+    def quoted(self, owner: Surroundings) -> int:
+        """Those of the panel; a member's own alone where it reads those of its links, which the owner does not know."""
+        panel = len(member_names(self.members, owner)) if self.read == "all" else 1
+        return panel if self.rounds else 0
+
     def load(self, neighbours: Mapping[str, Sequence[str]]) -> Loads | None:
         """One answer and R aggregations for every owner on whose panel a node is; unknown with ``stop``."""
         if self.stop:

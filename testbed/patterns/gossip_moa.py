@@ -72,6 +72,13 @@ class GossipMoa(Pattern):
         count = (self.proposers + 1) * self.layers + self._last_calls
         return count, count
 
+    def quoted(self, owner: Surroundings) -> int:
+        """Those of a layer, or of half of it where that is all that is aggregated."""
+        del owner
+        if self.layers > 1 or (self.layers and self.aggregate == "model"):
+            return self.proposers + 1
+        return (self.proposers + 2) // 2 if self.layers and self.aggregate == "dropout" else 0
+
     def load(self, neighbours: Mapping[str, Sequence[str]]) -> Loads:
         """The calls that every node gets, by role: ``answer`` reads the prompt alone, ``aggregation`` responses, too.
 

@@ -61,6 +61,10 @@ class Hierarchy(Pattern):
         workers, splits = len(self._workers(owner)), int(self.split == "model")
         return (workers if self.split == "none" else 1) + 1 + splits, workers + 1 + splits
 
+    def quoted(self, owner: Surroundings) -> int:
+        """Those of all workers."""
+        return len(self._workers(owner))
+
     def load(self, neighbours: Mapping[str, Sequence[str]]) -> Loads | None:
         """A call for each owner that a node works for, and a merging one of its own; unknown where parts vary."""
         if self.split != "none":

@@ -288,6 +288,19 @@ class Scenario(Spec):
         if SPREAD in possible:
             yield ("workload", "at"), "`spread` is all nodes, and a node has the same name; rename the node"
 
+    def _overflows(
+        self, pattern: Pattern, owners: Sequence[str], surroundings: Mapping[str, Surroundings]
+    ) -> Iterator[str]:
+        """The first owner whose context cannot hold the responses that its pattern quotes, and an answer."""
+        most = self.sampling.max_tokens
+        for name in [name for name in owners if name in surroundings]:
+            quoted, context = pattern.quoted(surroundings[name]), self.topology.agents[name].context
+            if quoted and (tokens := (quoted + 1) * most) > context:
+                whole = f"with its answer, each of up to {most} tokens, they are {tokens}"
+                right = f"its context holds {context}; give it more `context`, or lower `sampling.max_tokens`"
+                yield f"a chat of {name!r} quotes {quoted} responses; {whole}, and {right}"
+                return
+
     def _pattern_mistakes(self) -> Iterator[Mistake]:
         surroundings = self.surroundings
         for name in self.patterns:
@@ -299,6 +312,7 @@ class Scenario(Spec):
         for place, pattern, nodes in placed:
             for loc, message in pattern.mistakes(surroundings, nodes):
                 yield (*place, *loc), message
+            yield from ((place, sentence) for sentence in self._overflows(pattern, nodes, surroundings))
             needed = pattern.peers_needed
             missing = {node: needed - len(surroundings[node].peers) for node in nodes if node in surroundings}
             for node in [node for node, lacking in missing.items() if lacking > 0][:1]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from testbed import cli
+from testbed.core.errors import SpecError
 from testbed.run.checked import load_checked
 
 SCENARIO, TOPOLOGY = "scenario.yaml", "topology.yaml"
@@ -490,3 +491,21 @@ def test_a_name_that_yaml_takes_for_a_value_is_to_be_quoted(written: str, meant:
     outcome = _shell("validate", SCENARIO, cwd=files.directory)
     assert outcome.returncode == 2
     assert f"`{meant}` is no text in YAML, and text is wanted; as a name it needs quotes" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        ("{kind: gossip-moa, layers: 1, proposers: 1}", 170),  # two responses and an answer in 512 tokens
+        ("{kind: gossip-moa, layers: 1, proposers: 1, aggregate: vote}", 512),
+        ("{kind: gossip-moa, layers: 2, proposers: 1, aggregate: vote}", 170),
+        ("{kind: debate}", 170),
+        ("{kind: hierarchy}", 256),
+        ("{kind: vote}", 512),
+    ],
+)
+def test_responses_that_overflow_the_context_are_refused(pattern: str, fits: int, files: Any) -> None:
+    assert files.load(f"pattern={pattern}", f"sampling.max_tokens={fits}").sampling.max_tokens == fits
+    if fits < 512:
+        with pytest.raises(SpecError, match="and its context holds 512; give it more `context`"):
+            files.load(f"pattern={pattern}", f"sampling.max_tokens={fits + 1}")

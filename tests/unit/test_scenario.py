@@ -111,7 +111,7 @@ def _random_scenario(draw: random.Random) -> dict[str, Any]:
                     "model": draw.choice(["zoo/alpha", "path:/tmp/a b.gguf", "hf:o/r/f.gguf"]),
                     "cpus": draw.uniform(0.01, 4),
                     "memory": f"{draw.randrange(1, 2**40)}B",
-                    "context": draw.randint(64, 4096),
+                    "context": draw.randint(600, 4096),  # six responses of 99 tokens fit
                 }
                 for name in names
             },
