@@ -1,6 +1,9 @@
 """The verbs about runs that play, or that were kept."""
 
 import json
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
 from typing import Annotated, Literal
 
 import typer
@@ -101,6 +104,35 @@ def link(
             raise SpecError.of("link", "name the link to change, like a-s1")
         links.change(name, said)
     print_links([wiring.link for wiring in (links.current() if name is None else [links.find(name)])], out)
+
+
+@app.command(epilog="Example: `testbed capture 3fa9c1 a-s1`, and Ctrl-C to end it")
+def capture(
+    run: Annotated[str, typer.Argument(help="A run that plays or was kept: its id or directory.")],
+    name: Annotated[str, typer.Argument(metavar="LINK", help="The link, like a-s1.")],
+    path: Annotated[Path | None, typer.Option("--out", help="The file; LINK.pcapng if left out.")] = None,
+    seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Seconds after which it ends.")] = None,
+    limit: Annotated[str, typer.Option(help="Most bytes of the file; frames that come later are counted.")] = "64MiB",
+) -> None:
+    """Record the frames of a link, both directions, as pcapng until Ctrl-C."""
+    from testbed.core.units import SIZE
+    from testbed.host.machine import require_root
+    from testbed.world.network.capture import Capture
+    from testbed.world.standing import find_standing
+    from testbed.world.world import running_links
+
+    require_root()
+    link, file = running_links(find_standing(run).run).find(name), path or Path(f"{name}.pcapng")
+    try:
+        size = int(SIZE.parse(limit))
+    except ValueError as error:
+        raise SpecError.of("--limit", str(error)) from None
+    try:
+        with suppress(KeyboardInterrupt), Capture(link, file, size) as capturing:
+            Event().wait(seconds)
+    except OSError as error:
+        raise SpecError.of("--out", f"{file} cannot be written: {error.strerror}") from None
+    out.print(f"{file}: {capturing.frames} frames, {capturing.missed} missed", markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: `testbed clean`, or `testbed clean 3fa9c1` for a run that was kept")

@@ -1,6 +1,7 @@
 """``testbed link``: links of a run that goes on are shown, changed, cut and mended from another process."""
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from observed import GOSSIP, PROJECT, run_of, start
+
+from testbed.analysis.eavesdropping import frames
 
 pytestmark = pytest.mark.measures
 
@@ -88,3 +91,19 @@ def test_a_change_during_a_run_is_an_event_of_it(tmp_path: Path) -> None:
     output = process.communicate()[0]
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert [event["down"] for event in events if event["event"] == "link"] == [{"delay": 0.015}], output
+
+
+def test_a_link_is_recorded_by_hand(kept_run: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    runner = start("capture", kept_run, "a-s1", "--out", path)
+    while not path.exists() or path.stat().st_size == 0:  # its beginning is written once it listens
+        assert runner.poll() is None, runner.communicate()[0]
+        time.sleep(0.05)
+    _round_trip(kept_run)
+    runner.send_signal(signal.SIGINT)
+    said, _ = runner.communicate()
+    assert runner.returncode == 0, said
+    pings = [frame for frame in frames(path) if frame[12:14] == b"\x08\x00" and frame[23] == 1]  # IPv4, ICMP
+    assert len(pings) == 10  # five there and five back
+    refused = _testbed("capture", kept_run, "a-x")
+    assert (refused.returncode, refused.stderr.split(";")[0]) == (2, "a-x: there is no such link")

@@ -51,6 +51,7 @@ class Capture:
             self._socket.close()
             raise
         self._size = self._file.write(_beginning(link.link.name))
+        self._file.flush()  # whoever waits for the file knows that frames are recorded from now on
         self._thread.start()
 
     def __enter__(self) -> Self:
