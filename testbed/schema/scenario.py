@@ -292,9 +292,9 @@ class Scenario(Spec):
         self, pattern: Pattern, owners: Sequence[str], surroundings: Mapping[str, Surroundings]
     ) -> Iterator[str]:
         """The first owner whose context cannot hold the responses that its pattern quotes, and an answer."""
-        most = self.sampling.max_tokens
+        most, agents = self.sampling.max_tokens, self.topology.agents
         for name in [name for name in owners if name in surroundings]:
-            quoted, context = pattern.quoted(surroundings[name]), self.topology.agents[name].context
+            quoted, context = pattern.quoted(surroundings[name]), agents[name].context
             if quoted and (tokens := (quoted + 1) * most) > context:
                 whole = f"with its answer, each of up to {most} tokens, they are {tokens}"
                 right = f"its context holds {context}; give it more `context`, or lower `sampling.max_tokens`"

@@ -253,9 +253,10 @@ def _inputs(pattern: Pattern) -> dict[Path, Path]:
 
 def _inside(pattern: Pattern, inputs: Mapping[Path, Path]) -> Pattern:
     """``pattern`` as a node has it, where its files lie elsewhere."""
+    if not inputs:
+        return pattern
     moved = {str(path): str(inside) for inside, path in inputs.items()}
-    written = relocated(pattern.model_dump(mode="json", exclude_none=True), moved)
-    return type(pattern).model_validate(written) if inputs else pattern
+    return type(pattern).model_validate(relocated(pattern.model_dump(mode="json", exclude_none=True), moved))
 
 
 async def _ready(node: NodeHandle) -> None:

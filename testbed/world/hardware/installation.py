@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -53,7 +54,7 @@ class Installation:
         sudo = "" if uid == "0" else "sudo -n "
         return cls(control, directory, PurePosixPath(home), sudo, int(cores), interface, frozenset(present))
 
-    @property
+    @cached_property
     def code(self) -> PurePosixPath:
         """Where the node's code lies."""
         return self.home / _BASE / "code" / digest(contents(NODE_CODE, SOURCES))

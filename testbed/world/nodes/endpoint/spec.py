@@ -57,9 +57,9 @@ class EndpointNode(AgentNode):
     )
     model: str = Field(min_length=1, description="what the server calls the model")
     context: int = Field(8192, ge=64, description="tokens that the model can attend to, by what its provider says")
-    key: (
-        Annotated[str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": f"^{_KEY}$"})] | None
-    ) = Field(None, description="where the server's key is found: env: and the name of a variable, like env:API_KEY")
+    key: KeyReference | None = Field(
+        None, description="where the server's key is found: env: and the name of a variable, like env:API_KEY"
+    )
     budget: Budget | None = Field(None, description="what the run may spend, like 200 requests")
     patience: Duration = Field(60.0, gt=0, description="how long the server may be busy, or say nothing")
     logprobs: bool = Field(False, description="whether the server is asked for log-probabilities, which some refuse")
