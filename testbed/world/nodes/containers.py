@@ -56,18 +56,28 @@ def is_holder(container: str) -> bool:
     return container.endswith(".net")
 
 
-def walls(site: Site) -> dict[str, Any]:
-    """The options of a container in which code is kept from everything but its own."""
-    return {
-        "labels": {LABEL: site.journal.run},
-        "userns_mode": "host",  # it writes, as its user, into a directory of the host
-        "user": f"{NODE_UID}:{NODE_UID}",
-        "init": True,
-        "read_only": True,
-        "tmpfs": {"/tmp": "size=16m"},
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-    }
+def create_container(site: Site, node: str, image: str, memory: int, **options: Any) -> Container:
+    """A container of the run, capped at ``memory`` bytes, in which code is kept from everything but its own.
+
+    Raises WorldError.
+    """
+    try:
+        return site.docker.containers.create(
+            image,
+            labels={LABEL: site.journal.run},
+            userns_mode="host",  # it writes, as its user, into a directory of the host
+            user=f"{NODE_UID}:{NODE_UID}",
+            init=True,
+            read_only=True,
+            tmpfs={"/tmp": "size=16m"},
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            mem_limit=memory,
+            memswap_limit=memory,  # the two together: no swap
+            **options,
+        )
+    except ENGINE_ERRORS as error:
+        raise WorldError(f"node {node!r} did not start: {engine_reason(error)}") from error
 
 
 def _share(site: Site, config: NodeConfig) -> Path:
@@ -85,18 +95,15 @@ def _share(site: Site, config: NodeConfig) -> Path:
 def _create(site: Site, config: NodeConfig, memory: int, files: Mapping[Path, Path], shared: Path) -> Container:
     name, mounts = config.name, [Mount(str(places.SHARED), str(shared), type="bind")]
     mounts += [Mount(str(inside), str(path), type="bind", read_only=True) for inside, path in files.items()]
-    try:
-        return site.docker.containers.create(
-            site.image,
-            name=container_name(site.journal.run, name),
-            hostname=name,
-            extra_hosts=config.neighbours,  # so that `ping b` works in a shell
-            network_mode="none",  # the emulated network is all it gets
-            mem_limit=memory,
-            memswap_limit=memory,  # the two together: no swap
-            pids_limit=128,
-            mounts=mounts,
-            **walls(site),
-        )
-    except ENGINE_ERRORS as error:
-        raise WorldError(f"node {name!r} did not start: {engine_reason(error)}") from error
+    return create_container(
+        site,
+        name,
+        site.image,
+        memory,
+        name=container_name(site.journal.run, name),
+        hostname=name,
+        extra_hosts=config.neighbours,  # so that `ping b` works in a shell
+        network_mode="none",  # the emulated network is all it gets
+        pids_limit=128,
+        mounts=mounts,
+    )

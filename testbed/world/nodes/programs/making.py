@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from docker.models.containers import Container
 from docker.types import DeviceRequest, Mount
@@ -12,9 +12,8 @@ from docker.types import DeviceRequest, Mount
 from testbed.host.cfs import CFS_PERIOD, cap_period
 from testbed.host.image import NODE_UID
 from testbed.node import config as places
-from testbed.world.nodes.capped_container import ENGINE_ERRORS, engine_reason
-from testbed.world.nodes.containers import STARTS_AT_ONCE, container_name, holder_name, walls
-from testbed.world.nodes.handle import PlannedNode, Site, WorldError
+from testbed.world.nodes.containers import STARTS_AT_ONCE, container_name, create_container, holder_name
+from testbed.world.nodes.handle import PlannedNode, Site
 from testbed.world.nodes.programs.needs import SECRET, secrets
 from testbed.world.nodes.programs.node import ProgramNode
 from testbed.world.nodes.programs.spec import ProgramSpec
@@ -57,10 +56,11 @@ def _own_directory(site: Site, name: str) -> Path:
 
 def _hold(site: Site, name: str) -> Container:
     """The container whose network the program joins. It sleeps: the network outlives the program."""
-    return _made(
+    return create_container(
         site,
         name,
         site.image,
+        _HOLDER_MEMORY,
         name=holder_name(site.journal.run, name),
         entrypoint=["sleep"],
         command=["infinity"],
@@ -68,29 +68,26 @@ def _hold(site: Site, name: str) -> Container:
         extra_hosts=dict(site.addresses),  # programs find each other by the nodes' names
         network_mode="none",  # the emulated network is all it gets
         pids_limit=8,
-        mem_limit=_HOLDER_MEMORY,
-        memswap_limit=_HOLDER_MEMORY,
     )
 
 
 def _create(site: Site, planned: PlannedNode, spec: ProgramSpec, own: Path) -> Container:
     assert planned.device is not None
-    name, memory, share = planned.name, planned.device.memory, planned.device.cpus / site.clock.dilation
+    name, share = planned.name, planned.device.cpus / site.clock.dilation
     period = round(_MICROSECONDS * cap_period(share, site.clock.real(CFS_PERIOD)))
     read = {**{str(inside): str(path) for inside, path in planned.files.items()}, **spec.files}
     mounts = [Mount(str(places.SHARED), str(own), type="bind")]
     mounts += [Mount(inside, path, type="bind", read_only=True) for inside, path in read.items()]
     environment = {key: value for key, value in spec.environment.items() if not value.startswith(SECRET)}
-    return _made(
+    return create_container(
         site,
         name,
         spec.image,
+        planned.device.memory,
         name=container_name(site.journal.run, name),
         command=spec.command,
         environment={"HOME": str(places.SHARED), **environment, **secrets(name, spec.environment)},
         network_mode=f"container:{holder_name(site.journal.run, name)}",
-        mem_limit=memory,
-        memswap_limit=memory,  # the two together: no swap
         cpu_period=period,
         cpu_quota=round(period * share),
         pids_limit=spec.processes,
@@ -102,10 +99,3 @@ def _create(site: Site, planned: PlannedNode, spec: ProgramSpec, own: Path) -> C
 def gpu_requests(count: int) -> list[DeviceRequest]:
     """What the engine is asked for, as by ``docker run --gpus COUNT``."""
     return [DeviceRequest(driver="nvidia", count=count, capabilities=[["gpu"]])] if count else []
-
-
-def _made(site: Site, node: str, image: str, **options: Any) -> Container:
-    try:
-        return site.docker.containers.create(image, **walls(site), **options)
-    except ENGINE_ERRORS as error:
-        raise WorldError(f"node {node!r} did not start: {engine_reason(error)}") from error
