@@ -18,6 +18,7 @@ from testbed.core.errors import HostError, SpecError
 from testbed.patterns.participant import JobError, Prompt
 from testbed.schema.network.topology import Topology
 from testbed.schema.scenario import Sampling, Scenario, load_scenario, scenario_text
+from testbed.world.nodes.handle import last_words
 from testbed.world.nodes.kinds import Program
 from testbed.world.nodes.programs.asking import ask_openai
 from testbed.world.nodes.programs.making import gpu_requests
@@ -373,4 +374,4 @@ def test_secrets_stand_in_no_log() -> None:
     node._secrets = {"KEY": "hush"}
     node.spec = SimpleNamespace(environment={"KEY": "env:MY_KEY"})
     assert node.logs() == b"key is env:MY_KEY, really env:MY_KEY\n"
-    assert "hush" not in node.last_words()
+    assert "hush" not in last_words(node.logs())

@@ -81,10 +81,6 @@ class BoardNode:
         """All that the agent printed."""
         return (self.shared / _LOG).read_bytes()
 
-    def last_words(self) -> str:
-        """The last lines that the agent printed."""
-        return "\n".join(self.logs().decode(errors="replace").splitlines()[-5:])
-
     def usage(self) -> Usage | None:
         """Not measured."""
         return None
@@ -140,16 +136,12 @@ class BoardSession(AgentClient):
     """A session with the agent on a board, through the tunnel."""
 
     def __init__(self, node: BoardNode) -> None:
-        self._socket = node.shared / places.SOCKET
-        super().__init__(self._socket, node.feed)
+        super().__init__(node.shared / places.SOCKET, node.feed)
         self._node = node
 
     async def ready(self) -> None:
         """Wait until the agent has its model loaded; raises WorldError if it ends before."""
-        while not (self._socket.exists() and await self.serves()):
-            if (end := self._node.exit()) is not None:
-                raise WorldError(f"node {self._node.name!r} did not start: {end}\n{self._node.last_words()}")
-            await asyncio.sleep(_GLANCE)
+        await self.see_it_start(self._node, _GLANCE)
 
     async def last_events(self) -> Sequence[Event]:
         """All events that are left. Those of an agent that does not answer any more lie in its file."""

@@ -17,7 +17,7 @@ from testbed.faults.api import Condition
 from testbed.host.cfs import CFS_PERIOD, cap_period
 from testbed.world.nodes.cgroups import Cgroup
 from testbed.world.nodes.consumption import Consumption
-from testbed.world.nodes.handle import ClockOffset, Exit, Usage, WorldError
+from testbed.world.nodes.handle import ClockOffset, Exit, Usage, WorldError, last_words
 
 ENGINE_ERRORS: Final = (DockerException, OSError)
 """What the engine's client raises. Errors of its connection are OSErrors."""
@@ -93,10 +93,6 @@ class CappedContainer:
         except ENGINE_ERRORS as error:  # somebody has removed the container, or the engine has ended
             return f"the output is lost: {engine_reason(error)}\n".encode()
         return output
-
-    def last_words(self) -> str:
-        """The last lines that it printed."""
-        return "\n".join(self.logs().decode(errors="replace").splitlines()[-5:])
 
     def usage(self) -> Usage | None:
         """What it has used; None before its start, and once it has ended."""
@@ -249,7 +245,7 @@ class CappedContainer:
         """The error that says how it ended, and what it printed last."""
         self._container.reload()
         code = self._container.attrs["State"]["ExitCode"]
-        return EndedAtOnceError(self.name, code, self.last_words())
+        return EndedAtOnceError(self.name, code, last_words(self.logs()))
 
     def _update_memory(self, cap: int) -> None:
         self._container.update(mem_limit=cap, memswap_limit=cap)  # the two together: no swap

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, UnixConnector
 
 from testbed.patterns.participant import JobError, Prompt, Record
 from testbed.world.nodes.feed import EventFeed
-from testbed.world.nodes.handle import ClockOffset, Event, NodeGoneError
+from testbed.world.nodes.handle import ClockOffset, Event, Exit, NodeGoneError, WorldError, last_words
 
 PATIENCE: Final = 10.0
 """Seconds without an answer after which an agent is asked whether it lives, and within which it must say so."""
@@ -23,6 +23,18 @@ AWAY: Final = 10.0
 _AGAIN: Final = 0.1  # seconds between two attempts to connect
 
 
+class StartedNode(Protocol):
+    """The node of an agent that is about to serve."""
+
+    name: str
+
+    def exit(self) -> Exit | None:
+        """How it ended; None while it runs, or while that is not known."""
+
+    def logs(self) -> bytes:
+        """All that it printed."""
+
+
 class AgentClient:
     """A session with the agent behind the Unix socket ``socket``, which may be away for up to ``away`` seconds.
 
@@ -30,6 +42,7 @@ class AgentClient:
     """
 
     def __init__(self, socket: Path, feed: EventFeed | None = None, away: float = AWAY) -> None:
+        self._socket = socket
         self._away = away
         self._feed = feed or EventFeed(ClockOffset())
         self._session = ClientSession(
@@ -51,6 +64,13 @@ class AgentClient:
         except (ClientError, OSError):
             return False
         return True
+
+    async def see_it_start(self, node: StartedNode, glance: float) -> None:
+        """Look every ``glance`` seconds whether the agent of ``node`` serves; raises WorldError if it ends before."""
+        while not (self._socket.exists() and await self.serves()):
+            if (end := node.exit()) is not None:
+                raise WorldError(f"node {node.name!r} did not start: {end}\n{last_words(node.logs())}")
+            await asyncio.sleep(glance)
 
     async def answer(self, prompt: Prompt) -> str:
         """Hand over a prompt and wait for the answer; raises JobError if there is none, or NodeGoneError.

@@ -14,7 +14,7 @@ from testbed.node.character.traits import AnyTrait, Character
 from testbed.world.nodes.capped_container import GLANCE, CappedContainer
 from testbed.world.nodes.client import AgentClient
 from testbed.world.nodes.feed import EventFeed
-from testbed.world.nodes.handle import Event, NodeGoneError, WorldError
+from testbed.world.nodes.handle import Event, NodeGoneError
 
 
 class ContainerNode(CappedContainer):
@@ -71,8 +71,7 @@ class ContainerSession(AgentClient):
     """A session with the agent in a container."""
 
     def __init__(self, node: ContainerNode) -> None:
-        self._socket = node.shared / places.SOCKET
-        super().__init__(self._socket, node.feed)
+        super().__init__(node.shared / places.SOCKET, node.feed)
         self._node = node
 
     async def ready(self) -> None:
@@ -80,10 +79,7 @@ class ContainerSession(AgentClient):
 
         Without the cap, because to boot Python on a tenth of a core takes ten seconds, for nothing.
         """
-        while not (self._socket.exists() and await self.serves()):
-            if (end := self._node.exit()) is not None:
-                raise WorldError(f"node {self._node.name!r} did not start: {end}\n{self._node.last_words()}")
-            await asyncio.sleep(GLANCE)
+        await self.see_it_start(self._node, GLANCE)
         await asyncio.to_thread(self._node.cap_cpu, self._node.cpus)
 
     async def last_events(self) -> Sequence[Event]:

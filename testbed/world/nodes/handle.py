@@ -52,6 +52,11 @@ class Exit:
         return self.reason
 
 
+def last_words(logs: bytes) -> str:
+    """The last lines of what a node printed."""
+    return "\n".join(logs.decode(errors="replace").splitlines()[-5:])
+
+
 @dataclass(frozen=True)
 class ClockOffset:
     """Seconds by which a node's clock is ahead of the run's, and the largest error of that figure."""

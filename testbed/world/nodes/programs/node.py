@@ -24,7 +24,7 @@ from testbed.faults.api import Condition
 from testbed.host.namespace import Namespace
 from testbed.patterns.participant import JobError, Prompt
 from testbed.world.nodes.capped_container import ENGINE_ERRORS, GLANCE, CappedContainer, EndedAtOnceError, engine_reason
-from testbed.world.nodes.handle import Event, NodeGoneError, PlannedNode, Site, Usage, WorldError
+from testbed.world.nodes.handle import Event, NodeGoneError, PlannedNode, Site, Usage, WorldError, last_words
 from testbed.world.nodes.programs.asking import ask_command, ask_openai
 from testbed.world.nodes.programs.needs import secrets
 from testbed.world.nodes.programs.readiness import answers_well, listening_address, session_inside
@@ -265,7 +265,7 @@ class ProgramSession:
         return await answers_well(self._http, address, port, ready.path or "/")
 
     def _said(self, what: str) -> str:
-        return "\n".join(filter(None, [f"node {self._node.name!r} {what}", self._node.last_words()]))
+        return "\n".join(filter(None, [f"node {self._node.name!r} {what}", last_words(self._node.logs())]))
 
 
 def _copy(source: Path, target: Path) -> None:
