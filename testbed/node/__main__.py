@@ -13,6 +13,7 @@ from testbed.node import config as places
 from testbed.node.agent import Agent
 from testbed.node.api import NodeApi
 from testbed.node.batching import SlotQueue
+from testbed.node.character.conduct import honest
 from testbed.node.character.flooding import Flooder
 from testbed.node.character.traits import CharacterFile
 from testbed.node.config import EndpointOptions, NodeConfig
@@ -80,10 +81,11 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
         neighbourhood_of(config, log, door) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
-        working = tasks.create_task(inference.serve())
-        character = CharacterFile(shared / places.CHARACTER)
-        flooding = tasks.create_task(Flooder(config, client, log, character.traits).serve())
-        agent = Agent(config, inference, log, client, neighbourhood, past, character.traits)
+        beside = [tasks.create_task(inference.serve())]
+        traits = CharacterFile(shared / places.CHARACTER).traits if config.misbehaves else honest
+        if config.misbehaves:  # no other node has to wake up to see whether it floods
+            beside.append(tasks.create_task(Flooder(config, client, log, traits).serve()))
+        agent = Agent(config, inference, log, client, neighbourhood, past, traits)
         api = NodeApi(agent, log)
         log.emit("ready", load_seconds=config.clock.now() - begin)
         if past.began:  # otherwise the host says when the network stands
@@ -95,8 +97,8 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
         ):
             await _told_to_stop()
             agent.stop()
-        flooding.cancel()
-        working.cancel()
+        for task in beside:
+            task.cancel()
     door.refusals.close()
 
 

@@ -99,8 +99,9 @@ class NodeConfig(BaseModel):
     request, by what the links between take, and ``peers`` has what else is known of them, and of the node itself.
     ``endpoint`` is there if its model is a foreign server's. ``pattern_classes`` are by kind, as the node's Python
     finds them, ``module:Name`` or ``FILE.py:Name``: a node has no registry of installed kinds. ``normalisation`` is
-    that of the run's scorer. ``packages`` are the host's versions of the packages whose code runs here. ``decoys`` are
-    what a liar says, by its group and the prompt; no node is told a truth.
+    that of the run's scorer. ``packages`` are the host's versions of the packages whose code runs here. ``misbehaves``
+    says whether any fault of the run changes its character, and ``decoys`` are what a liar says, by its group and the
+    prompt; no node is told a truth.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -128,6 +129,7 @@ class NodeConfig(BaseModel):
     max_tokens: int
     seed: int
     normalisation: Normalisation = "words"
+    misbehaves: bool = False
     decoys: dict[str, dict[str, str]] = Field(default_factory=dict)
     credentials: Credentials | None = None
 

@@ -212,6 +212,7 @@ class World:
             seed=scenario.seed,
             normalisation=scenario.workload.scorer.normalisation,
             credentials=self._credentials[name],
+            misbehaves=any((name, "character") in entry.fault.demands() for entry in scenario.timeline if entry.fault),
             decoys=decoys_of(scenario, name),
         )
 
