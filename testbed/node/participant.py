@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
@@ -24,7 +23,17 @@ from testbed.node.config import NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.membership.neighbourhood import Neighbourhood
 from testbed.node.openai.chats import ChatRequest, ChatResponse
-from testbed.patterns.participant import Call, Claim, Completion, JobError, Peer, Prompt, Record, Verification
+from testbed.patterns.participant import (
+    Call,
+    Claim,
+    Completion,
+    JobError,
+    JobNames,
+    Peer,
+    Prompt,
+    Record,
+    Verification,
+)
 
 CHATS = "/v1/chat/completions"
 VERIFICATIONS = "/v1/verifications"
@@ -75,7 +84,7 @@ class NodeParticipant:
         self._neighbourhood = neighbourhood
         self._log = log
         self._records = records
-        self._used: Counter[str] = Counter()
+        self._names = JobNames(prompt.id)
 
     @property
     def name(self) -> str:
@@ -114,10 +123,10 @@ class NodeParticipant:
             raise JobError(f"{at.name} cannot go on with an answer of {self.name}; only its own model can")
         request = self._request(call)
         if at is None:
-            name = self._job(call, self.name)
+            name = self._names.job(call, self.name)
             completion = await self._within(timeout, name, self._own.complete(request, name))
         else:
-            name = self._job(call, at.name)
+            name = self._names.job(call, at.name)
             response = await self._asker.ask(at.name, CHATS, name, request, ChatResponse, timeout)
             completion = response.completion
         return replace(completion, seconds=loop.time() - begin, by=self.name if at is None else at.name)
@@ -128,7 +137,7 @@ class NodeParticipant:
             count = await self._own.count(ChatRequest(messages=list(call.messages)))
             return max(0, self._config.context - count)
         request = CountRequest(messages=list(call.messages), metadata=self._metadata(call))
-        name = self._repeated(f"{self._prompt.id}.{call.name}.room@{at.name}")
+        name = self._names.repeated(f"{self._prompt.id}.{call.name}.room@{at.name}")
         response = await self._asker.ask(at.name, COUNTS, name, request, CountResponse, timeout)
         return max(0, response.max_model_len - response.count)
 
@@ -141,7 +150,7 @@ class NodeParticipant:
         request = DelegationRequest(
             text=prompt.text, budget=prompt.budget, privacy=prompt.privacy, visited=visited, before=prompt.before
         )
-        name = self._repeated(f"{self._prompt.id}>{at.name}")
+        name = self._names.repeated(f"{self._prompt.id}>{at.name}")
         timeout = prompt.budget.seconds if timeout is None else timeout
         response = await self._asker.ask(at.name, DELEGATIONS, name, request, DelegationResponse, timeout)
         return response.text
@@ -156,7 +165,7 @@ class NodeParticipant:
             vocabulary=await self._own.vocabulary(),
             **_sampling(call),
         )
-        name = self._job(call, at.name)
+        name = self._names.job(call, at.name)
         response = await self._asker.ask(at.name, VERIFICATIONS, name, request, VerificationResponse, timeout)
         return response.verification
 
@@ -230,17 +239,6 @@ class NodeParticipant:
         except asyncio.CancelledError:
             self._own.cancel(name, "cancelled")
             raise
-
-    def _job(self, call: Call, node: str) -> str:
-        """The name of a new job: ``PROMPT.ID@NODE``, and ``PROMPT.ID.2@NODE`` of the second with that id there."""
-        name = f"{self._prompt.id}.{call.name}"
-        self._used[f"{name}@{node}"] += 1
-        number = self._used[f"{name}@{node}"]
-        return f"{name}@{node}" if number == 1 else f"{name}.{number}@{node}"
-
-    def _repeated(self, name: str) -> str:
-        self._used[name] += 1
-        return name if self._used[name] == 1 else f"{name}.{self._used[name]}"
 
     def _metadata(self, call: Call) -> dict[str, str]:
         return {

@@ -3,6 +3,7 @@
 import math
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, Self, TypeVar, get_args
@@ -272,6 +273,29 @@ class Answer:
 
     text: str
     votes: float | None = None
+
+
+class JobNames:
+    """The names of the jobs and requests of the prompt called ``prompt``, each given once."""
+
+    def __init__(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._used: Counter[str] = Counter()
+
+    def job(self, call: Call, node: str) -> str:
+        """The name of a new job: ``PROMPT.ID@NODE``, and ``PROMPT.ID.2@NODE`` of the second with that id there."""
+        name = f"{self._prompt}.{call.name}"
+        number = self._count(f"{name}@{node}")
+        return f"{name}@{node}" if number == 1 else f"{name}.{number}@{node}"
+
+    def repeated(self, name: str) -> str:
+        """``name``, and ``name.2`` at the second time."""
+        number = self._count(name)
+        return name if number == 1 else f"{name}.{number}"
+
+    def _count(self, name: str) -> int:
+        self._used[name] += 1
+        return self._used[name]
 
 
 class Participant(Protocol):

@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
 from testbed.core import seeds
 from testbed.core.errors import SpecError
 from testbed.core.normalisation import normalised
-from testbed.patterns.participant import Call, Claim, Completion, Peer, Prompt, Record, Verification
+from testbed.patterns.participant import Call, Claim, Completion, JobNames, Peer, Prompt, Record, Verification
 from testbed.simulation.calibration import Kind
 from testbed.simulation.exchange import SHORT, Exchange, Place
 from testbed.simulation.node import Job
@@ -24,7 +24,7 @@ class SimulatedParticipant:
         self._prompt = prompt
         self._question = question
         self._stand_in = place.source.stand_in(question)
-        self._used: Counter[str] = Counter()
+        self._names = JobNames(prompt.id)
         self._came: defaultdict[int, list[str]] = defaultdict(list)  # completions by layer
 
     @property
@@ -138,11 +138,7 @@ class SimulatedParticipant:
         self._emit("decision", prompt=self._prompt.id, **names, **judged)
 
     def _job(self, call: Call, node: str) -> Job:
-        """The job of a call, named as a real node names it."""
-        name = f"{self._prompt.id}.{call.name}@{node}"
-        self._used[name] += 1
-        if (number := self._used[name]) > 1:
-            name = f"{self._prompt.id}.{call.name}.{number}@{node}"
+        name = self._names.job(call, node)
         read = self._came.get(call.layer - 1, [])
         kind = Kind(self._place.devices[node], call.role, len(read))
         origin = {"prompt": self._prompt.id, "layer": str(call.layer), "role": call.role, "owner": self.name}
