@@ -7,8 +7,9 @@ that write such files: Shadow (``latency`` and ``jitter`` in ms, ``packetloss`` 
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 from testbed.core.units import DELAY, LINK_BANDWIDTH, SHARE, Quantity
@@ -101,28 +102,19 @@ def great_circle(latitude_a: float, longitude_a: float, latitude_b: float, longi
 def accounted(nodes: Iterable[Attributes], edges: Iterable[Attributes]) -> list[str]:
     """Sentences on which attributes were read, in which unit, and which were not."""
     nodes, edges = list(nodes), list(edges)
+    names = dict.fromkeys(name for edge in edges for name in edge if _small(name) not in _NAMES)
     units: dict[str, str] = {}
-    unread: dict[str, None] = dict.fromkeys(name for edge in edges for name in edge if _small(name) not in _NAMES)
-    for owners, meanings in ((edges, _OF_EDGES), (nodes, _OF_NODES)):
-        for meaning in meanings:
-            for owner in owners:
-                known = meaning.value(owner) is not None
-                units |= {name: meaning.unit for name in meaning.of(owner) if known}
-                unread |= {name: None for name in meaning.of(owner) if not known}
+    unread: set[str] = set()
+    for meaning, owner in [*product(_OF_EDGES, edges), *product(_OF_NODES, nodes)]:
+        known = meaning.value(owner) is not None
+        for name in meaning.of(owner):
+            names[name] = None
+            units |= {name: meaning.unit} if known else {}
+            unread |= set() if known else {name}
     read = [f"`{name}` as {unit}" if unit else f"`{name}`" for name, unit in sorted(units.items())]
-    partly = [f"some values of `{name}`" for name in unread if name in units and _has_unreadable(name, nodes, edges)]
-    left = [*(f"`{name}`" for name in unread if name not in units), *partly]
-    return [f"{verb}: {', '.join(names)}." for verb, names in (("Read", read), ("Not used", left)) if names]
-
-
-def _has_unreadable(name: str, nodes: Collection[Attributes], edges: Collection[Attributes]) -> bool:
-    return any(
-        name in owner and meaning.value(owner) is None
-        for owners, meanings in ((edges, _OF_EDGES), (nodes, _OF_NODES))
-        for meaning in meanings
-        if _small(name) in meaning.names
-        for owner in owners
-    )
+    whole = [f"`{name}`" for name in names if name not in units]
+    left = [*whole, *(f"some values of `{name}`" for name in names if name in units and name in unread)]
+    return [f"{verb}: {', '.join(found)}." for verb, found in (("Read", read), ("Not used", left)) if found]
 
 
 def _small(name: str) -> str:
