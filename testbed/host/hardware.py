@@ -38,7 +38,7 @@ class Part:
 
 
 def parts() -> list[Part]:
-    """All of them."""
+    """The interfaces, boards, power sensors and GPUs of this host, in this order."""
     found = interfaces()
     return [*_interfaces(found), *_boards(found), *_counters(SYS), *_monitors(SYS), *_gpus()]
 

@@ -51,7 +51,7 @@ class Gauge:
         return self._joules
 
     def start(self) -> None:
-        """Begin to read."""
+        """Begin the thread; a gauge is started once."""
         self._thread.start()
 
     def stop(self) -> None:

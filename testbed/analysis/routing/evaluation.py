@@ -53,7 +53,6 @@ class RouterEvaluation:
     operations: Sequence[Operation]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
 
@@ -104,7 +103,6 @@ class OffPolicyEstimate:
     error: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
 

@@ -34,7 +34,6 @@ class Thresholds:
     offload: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
 

@@ -45,7 +45,7 @@ class Plug(PowerSensor):
     @property
     @abstractmethod
     def _path(self) -> str:
-        """What is asked."""
+        """The path and query of the request for the power."""
 
     @abstractmethod
     def _watts(self, told: Mapping[str, Any]) -> Any:

@@ -27,7 +27,7 @@ _KEPT: Final = 32
 
 
 def honest() -> Sequence[AnyTrait]:
-    """No traits."""
+    """The traits of a node that no fault changes: none."""
     return ()
 
 

@@ -140,7 +140,6 @@ class ByBandit(RoutingRule):
 
     @property
     def learns(self) -> bool:
-        """It does."""
         return True
 
     @cached_property
