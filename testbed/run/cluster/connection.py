@@ -1,5 +1,6 @@
 """The connection to a Dask scheduler, which beyond the loopback interface must be encrypted."""
 
+import platform
 import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
@@ -13,7 +14,6 @@ from distributed.security import Security
 
 from testbed.core.errors import HostError, SpecError
 from testbed.run.cluster import remote
-from testbed.run.cluster.remote import Facts
 
 RESOURCE: Final = "testbed"
 """The resource of a worker that may play runs: one of it is one run at a time."""
@@ -31,13 +31,13 @@ class DaskHosts:
     def __init__(self, client: Client) -> None:
         """Raises HostError if there is no worker, or one that cannot play."""
         self._client = client
-        self._facts: dict[str, Facts] = {}
+        self._names: dict[str, str] = {}
         if not self.present():
             raise HostError(f"the cluster has no worker; on each host: sudo {START}")
 
     def present(self) -> Mapping[str, str]:
         """The names of the hosts that have a worker now."""
-        return {worker["host"]: self._known(address).name for address, worker in self._workers().items()}
+        return {worker["host"]: self._name(address) for address, worker in self._workers().items()}
 
     def executor(self, host: str) -> Executor:
         executor: Executor = self._client.get_executor(
@@ -50,25 +50,21 @@ class DaskHosts:
         playing = self._client.run(remote.stop, campaign, on_error="ignore")
         return {hosts[address] for address, plays in playing.items() if plays and address in hosts}
 
-    def facts(self) -> Mapping[str, Facts]:
-        """What the workers say of their hosts, by address."""
-        return {address: self._known(address) for address in self._workers()}
-
     def _workers(self) -> dict[str, Any]:
         if self._client.status != "running":
             raise HostError("the cluster's scheduler does not answer any more; start it and repeat the command")
         workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
         return workers
 
-    def _known(self, address: str) -> Facts:
-        """The facts of a worker; raises HostError if it cannot play."""
-        if address not in self._facts:
+    def _name(self, address: str) -> str:
+        """The name of a worker's host; raises HostError if the worker cannot play."""
+        if address not in self._names:
             worker = self._workers()[address]
             _check_encrypted(address)
             if not worker["resources"].get(RESOURCE):
                 raise HostError(f"the worker {address} has no resource `{RESOURCE}`; start it by: sudo {START}")
-            (self._facts[address],) = self._client.run(remote.describe, workers=[address]).values()
-        return self._facts[address]
+            (self._names[address],) = self._client.run(platform.node, workers=[address]).values()
+        return self._names[address]
 
 
 @contextmanager

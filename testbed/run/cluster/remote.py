@@ -1,7 +1,5 @@
 """What the workers of a cluster execute. A run is a process of its own, which takes signals and has an exit status."""
 
-import os
-import platform
 import signal
 import subprocess
 import sys
@@ -10,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Final
@@ -34,20 +31,6 @@ class Played:
     status: int
     said: str
     directory: bytes | None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a worker says of its host."""
-
-    name: str
-    testbed: str
-    root: bool
-
-
-def describe() -> Facts:
-    """The host of this worker."""
-    return Facts(platform.node(), version("testbed"), os.geteuid() == 0)
 
 
 class _Runners:
