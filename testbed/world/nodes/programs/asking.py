@@ -15,6 +15,8 @@ from aiohttp.http_exceptions import LineTooLong
 
 from testbed.core import seeds
 from testbed.host.namespace import Namespace
+from testbed.node.endpoint.wire import DATA, DONE
+from testbed.node.participant import CHATS
 from testbed.patterns.participant import JobError, Prompt
 from testbed.schema.scenario import Sampling
 from testbed.world.commands import DOCKER
@@ -24,7 +26,6 @@ from testbed.world.nodes.programs.spec import Answers
 _MOST: Final = 2**20
 """Bytes of an answer: more is no answer to a prompt."""
 
-_DATA: Final = b"data:"
 _REASON: Final = 300  # characters of an error that are told
 
 
@@ -81,7 +82,7 @@ async def ask_openai(node: Asked, http: ClientSession, answers: Answers, prompt:
     node.emit("start", job=job)
     streamed = _Streamed()
     try:
-        request = http.post(url(address, answers.openai, "/v1/chat/completions"), json=_request(node, answers, prompt))
+        request = http.post(url(address, answers.openai, CHATS), json=_request(node, answers, prompt))
         async with request as response:
             await _check(response)
             async for chunk in _chunks(response):
@@ -130,7 +131,7 @@ async def _chunks(response: ClientResponse) -> AsyncIterator[dict[str, Any]]:
     """The JSON objects of a stream of events; raises JobError for one that says that the server failed."""
     lines = aiter(response.content)
     while line := await _line(lines):
-        if not line.startswith(_DATA) or (data := line.removeprefix(_DATA).strip()) == b"[DONE]":
+        if not line.startswith(DATA) or (data := line.removeprefix(DATA).strip()) == DONE:
             continue
         chunk = json.loads(data)
         if not isinstance(chunk, dict) or "error" in chunk:
