@@ -2,48 +2,27 @@
 
 import json
 import random
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import Call, caller
 from simulated import write_run
 
-from testbed import cli
 from testbed.cli import console as terminal
 
 STEADY = [0.100 + 0.001 * (number % 7) for number in range(40)]
 SLOWER = [1.3 * seconds for seconds in STEADY]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a call of the command line."""
-
-    code: object
-    out: str
-    err: str
-
-
-Compare = Callable[..., Outcome]
-
-
 @pytest.fixture
-def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Compare:
+def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call ``testbed compare`` in a terminal of 80 columns."""
     monkeypatch.setattr(terminal.out, "width", 80)
 
-    def call(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["testbed", "compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Outcome(end.value.code, *capsys.readouterr())
-
-    return call
+    return caller(monkeypatch, capsys, "compare")
 
 
-def test_equal_runs_end_with_zero_and_slower_ones_with_one(compare: Compare, tmp_path: Path) -> None:
+def test_equal_runs_end_with_zero_and_slower_ones_with_one(compare: Call, tmp_path: Path) -> None:
     base, same, slower = (
         write_run(tmp_path / name, latencies)
         for name, latencies in (("base", STEADY), ("same", random.Random(1).sample(STEADY, 40)), ("new", SLOWER))
@@ -61,7 +40,7 @@ def test_equal_runs_end_with_zero_and_slower_ones_with_one(compare: Compare, tmp
     assert compare(slower, base).code == 0
 
 
-def test_directories_of_runs_are_taken_as_what_they_hold(compare: Compare, tmp_path: Path) -> None:
+def test_directories_of_runs_are_taken_as_what_they_hold(compare: Call, tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         write_run(tmp_path / "base" / f"seed-{seed}", STEADY, seed)
         write_run(tmp_path / "new" / f"seed-{seed}", SLOWER, seed)
@@ -78,7 +57,7 @@ def test_directories_of_runs_are_taken_as_what_they_hold(compare: Compare, tmp_p
     assert comparison["metrics"]["speed.a"]["base"] == pytest.approx(1 / 3)
 
 
-def test_a_margin_makes_changes_too_small_to_matter(compare: Compare, tmp_path: Path) -> None:
+def test_a_margin_makes_changes_too_small_to_matter(compare: Call, tmp_path: Path) -> None:
     base, slower = write_run(tmp_path / "base", STEADY), write_run(tmp_path / "new", SLOWER)
     assert compare(base, slower, "--margin", "25%").code == 1
     assert compare(base, slower, "--margin", "35%").code == 0
@@ -86,14 +65,14 @@ def test_a_margin_makes_changes_too_small_to_matter(compare: Compare, tmp_path: 
     assert (refused.code, refused.err) == (2, "--margin: 'a lot' is not a share; write it like 1%\n")
 
 
-def test_lost_prompts_are_worse(compare: Compare, tmp_path: Path) -> None:
+def test_lost_prompts_are_worse(compare: Call, tmp_path: Path) -> None:
     lossy = [None if number % 2 else seconds for number, seconds in enumerate(STEADY)]
     outcome = compare(write_run(tmp_path / "base", STEADY), write_run(tmp_path / "new", lossy), "--json")
     assert outcome.code == 1
     assert json.loads(outcome.out)[0]["metrics"]["completed"]["verdict"] == "worse"
 
 
-def test_a_busy_host_is_mentioned(compare: Compare, tmp_path: Path) -> None:
+def test_a_busy_host_is_mentioned(compare: Call, tmp_path: Path) -> None:
     base = write_run(tmp_path / "base", STEADY, fidelity="distorted")
     outcome = compare(base, write_run(tmp_path / "new", SLOWER))
     assert (outcome.code, "  1 base runs are distorted" in outcome.out) == (0, True)
@@ -105,7 +84,7 @@ def _renamed(directory: Path, name: str) -> Path:
     return directory
 
 
-def test_what_differs_is_said_first_key_by_key(compare: Compare, tmp_path: Path) -> None:
+def test_what_differs_is_said_first_key_by_key(compare: Call, tmp_path: Path) -> None:
     base, new = write_run(tmp_path / "base", STEADY), write_run(tmp_path / "new", STEADY)
     assert "no key of the scenarios differs" in compare(base, new).out
     written = (
@@ -127,27 +106,27 @@ def test_what_differs_is_said_first_key_by_key(compare: Compare, tmp_path: Path)
     assert compared["differences"]["nodes.a.cpus"] == {"base": "0.3", "new": "0.6"}
 
 
-def test_runs_of_two_names_are_compared(compare: Compare, tmp_path: Path) -> None:
+def test_runs_of_two_names_are_compared(compare: Call, tmp_path: Path) -> None:
     base, new = write_run(tmp_path / "base", STEADY), _renamed(write_run(tmp_path / "new", SLOWER), "slower")
     outcome = compare(base, new)
     assert outcome.code == 1
     assert outcome.out.startswith("simulated → slower")
 
 
-def test_a_metric_that_is_not_tested_shows_its_change_and_says_why(compare: Compare, tmp_path: Path) -> None:
+def test_a_metric_that_is_not_tested_shows_its_change_and_says_why(compare: Call, tmp_path: Path) -> None:
     base, new = write_run(tmp_path / "base", STEADY[:3]), write_run(tmp_path / "new", SLOWER[:3])
     (line,) = [line for line in compare(base, new).out.splitlines() if "latency.mean" in line]
     assert line.split()[-8:] == ["+30", "%", "not", "tested:", "3", "of", "5", "observations"]
 
 
-def _refusal(compare: Compare, *arguments: str | Path) -> str:
+def _refusal(compare: Call, *arguments: str | Path) -> str:
     outcome = compare(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     (sentence,) = outcome.err.splitlines()
     return sentence
 
 
-def test_what_is_no_run_directory_is_refused(compare: Compare, tmp_path: Path) -> None:
+def test_what_is_no_run_directory_is_refused(compare: Call, tmp_path: Path) -> None:
     good = write_run(tmp_path / "good", STEADY)
     assert "nowhere: there is no such directory" in _refusal(compare, good, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -172,7 +151,7 @@ def test_what_is_no_run_directory_is_refused(compare: Compare, tmp_path: Path) -
         ("summary.json", "\udcff"),
     ],
 )
-def test_half_a_run_directory_is_refused(compare: Compare, tmp_path: Path, name: str, content: str | None) -> None:
+def test_half_a_run_directory_is_refused(compare: Call, tmp_path: Path, name: str, content: str | None) -> None:
     broken = write_run(tmp_path / "broken", STEADY)
     if content is None:
         (broken / name).unlink()

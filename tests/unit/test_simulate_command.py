@@ -2,15 +2,12 @@
 
 import json
 import random
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import Call, caller
 from stated import PROJECT, Stated, gossip, measured
 
-from testbed import cli
 from testbed.analysis.recorded import RecordedRun
 from testbed.run.simulating import simulated_run
 from testbed.simulation.calibration import Calibration
@@ -21,27 +18,9 @@ from testbed.simulation.simulation import Course, simulate
 SCENARIO = PROJECT / "scenarios" / "gossip_moa.yaml"
 
 
-@dataclass(frozen=True)
-class Said:
-    """What came of a call of the command line."""
-
-    code: object
-    out: str
-    err: str
-
-
-Call = Callable[..., Said]
-
-
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def call(*arguments: str | Path) -> Said:
-        monkeypatch.setattr(sys, "argv", ["testbed", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Said(end.value.code, *capsys.readouterr())
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 def calibration(handling: float = 0.004) -> Calibration:

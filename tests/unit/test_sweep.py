@@ -3,9 +3,7 @@
 import json
 import math
 import re
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,10 +12,10 @@ from xml.etree import ElementTree
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from commands import Call, Outcome, caller
 from fake_host import FakeHost
 from gossip import Gossip
 
-from testbed import cli
 from testbed.analysis.comparison import visits
 from testbed.analysis.distributions import t_quantile, wilson_interval
 from testbed.analysis.measurements import Measurements
@@ -94,18 +92,6 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     return host
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a call of the command line."""
-
-    code: object
-    out: str
-    err: str
-
-
-Call = Callable[..., Outcome]
-
-
 @pytest.fixture
 def sweep(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call ``testbed sweep`` in a terminal of 80 columns; what it gives goes to ``out`` in the test's directory."""
@@ -115,10 +101,7 @@ def sweep(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     def call(*arguments: str, scenario: str = SCENARIO) -> Outcome:
         path = tmp_path / "scenario.yaml"
         path.write_text(scenario, encoding="utf-8")
-        monkeypatch.setattr(sys, "argv", ["testbed", "sweep", str(path), "--out", str(tmp_path / "out"), *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Outcome(end.value.code, *capsys.readouterr())
+        return caller(monkeypatch, capsys, "sweep")(path, "--out", tmp_path / "out", *arguments)
 
     return call
 
