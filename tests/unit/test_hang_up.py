@@ -7,13 +7,16 @@ import subprocess
 import sys
 
 PROGRAM = """
-import signal, sys
+import signal, socket, sys
 from testbed.cli import app, main
 @app.command()
 def wait():
-    print("waiting", flush=True)
+    told, tells = socket.socketpair()
+    tells.setblocking(False)
+    signal.set_wakeup_fd(tells.fileno())
     try:
-        signal.pause()
+        print("waiting", flush=True)
+        told.recv(1)  # a signal that comes before it waits is not lost, as it is for pause(2)
     except KeyboardInterrupt:
         print("ended", flush=True)
         sys.exit(130)
