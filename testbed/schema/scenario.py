@@ -240,7 +240,7 @@ class Scenario(Spec):
         undilated = [n for n, node in self.topology.nodes.items() if isinstance(node, NodeKind) and not node.dilates]
         for name in undilated[:1] if self.dilation != 1 else []:
             kind = self.topology.nodes[name].kind
-            yield ("dilation",), f"node {name!r} of the kind {kind!r} goes by this host's clock; leave `dilation` out"
+            yield ("dilation",), f"node {name!r} of the kind {kind!r} runs in real time; leave `dilation` out"
         links = [link.name for link in self.topology.resolved_links]
         for number, name in enumerate(self.capture):
             if name not in links:
@@ -278,7 +278,7 @@ class Scenario(Spec):
             if (other := seen.setdefault(sensor, name)) != name:
                 yield where, f"measures {other!r} already, and would count twice; give it to one node"
             if self.dilation != 1:
-                yield where, "goes by this host's clock; leave it out, or leave `dilation` out"
+                yield where, "measures in real time; leave it out, or leave `dilation` out"
 
     def _place_mistakes(self) -> Iterator[Mistake]:
         possible = self._possible_owners

@@ -103,7 +103,6 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     _check_faults(scenario, equipped)
     check_memory(equipped)
     dilation = settle_dilation(scenario, equipped)
-    _check_clocks(scenario.topology, dilation)
     holdings = provide(scenario, models, {name: device.cpus for name, device in equipped.items()}, report)
     backend = choose_backend(links, scenario.topology, _faults(scenario))
     settled = scenario.model_copy(update={"dilation": dilation})
@@ -111,14 +110,6 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
     image = ensure_image(client, report, kinds=[origin for origin in origins if not is_built_in(origin)])
     engine = EngineFacts.of(client, image, scenario.topology)
     return Plan(settled, Clock(dilation), equipped, models, holdings, given, backend, image, client, engine)
-
-
-def _check_clocks(topology: Topology, dilation: float) -> None:
-    """Raise SpecError if time is to run slower in a node that goes by a clock of its own."""
-    real = next((name for name, node in topology.nodes.items() if not node.dilates), None)
-    if dilation != 1 and real is not None:
-        kind = topology.nodes[real].kind
-        raise SpecError.of("dilation", f"is {dilation:g}, and node {real!r} of kind {kind!r} has real time; write 1")
 
 
 def choose_backend(name: str | None, topology: Topology, faults: Sequence[Fault] = ()) -> LinkBackend:

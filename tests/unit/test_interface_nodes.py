@@ -9,8 +9,8 @@ from testbed.host.interfaces import Address, Interface
 from testbed.host.lending import Loan
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import MistakesError
+from testbed.schema.scenario import Scenario
 from testbed.world.hardware import kinds
-from testbed.world.plan import _check_clocks
 
 
 def _topology(device: Any, *links: tuple[str, str]) -> Topology:
@@ -73,7 +73,8 @@ def test_a_board_goes_to_a_switch() -> None:
 
 
 def test_real_time_runs_no_slower() -> None:
-    topology = _topology(BOARD, ("pi", "s1"))
-    _check_clocks(topology, 1.0)
-    with pytest.raises(SpecError, match="is 2, and node 'pi' of kind 'board' has real time; write 1"):
-        _check_clocks(topology, 2.0)
+    written = {"name": "t", "topology": _topology(BOARD, ("pi", "s1")), "dilation": 2.0}
+    written |= {"pattern": {"kind": "alone"}}
+    written |= {"workload": {"prompts": "worldfacts", "arrivals": {"process": "at-once"}, "count": 1}}
+    with pytest.raises(ValueError, match="node 'pi' of the kind 'board' runs in real time; leave `dilation` out"):
+        Scenario.model_validate(written)

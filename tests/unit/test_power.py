@@ -284,5 +284,5 @@ def test_a_sensor_belongs_to_one_node_and_to_real_time(files: Any) -> None:
     one = files.topology.replace("model: zoo/alpha", f"{TASMOTA}, model: zoo/alpha")
     loaded = files.load(topology=one)
     assert [kind.name for kind in loaded.kinds if kind.group == "testbed.sensors"] == ["tasmota"]
-    with pytest.raises(SpecError, match="this host's clock"):
+    with pytest.raises(SpecError, match="measures in real time"):
         files.load("dilation=2.0", topology=one)

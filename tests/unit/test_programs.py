@@ -113,7 +113,7 @@ def test_a_mistake_is_one_sentence_at_its_place(files: Any, part: str, sentence:
 
 
 def test_time_cannot_run_slower_for_a_program(files: Any) -> None:
-    with pytest.raises(SpecError, match="node 'a' of the kind 'image' goes by this host's clock; leave `dilation` out"):
+    with pytest.raises(SpecError, match="node 'a' of the kind 'image' runs in real time; leave `dilation` out"):
         _scenario(files, more="dilation: 2\n")
 
 
