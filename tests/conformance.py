@@ -25,7 +25,8 @@ from pyroute2 import IPRoute
 from testbed.core.clock import REAL_TIME, Clock
 from testbed.core.errors import SpecError
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Link, Loss, Queue
+from testbed.schema.network.direction import Direction, Jitter, Loss, Queue
+from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, LinkBackend
 from testbed.world.network.links.running import RunningLinks

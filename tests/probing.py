@@ -11,7 +11,7 @@ from conformance import EARLY, Laboratory, LinkConformance, undisturbed
 
 from testbed.core.clock import Clock
 from testbed.record.fidelity.links import judge_links
-from testbed.schema.network.link import Direction, Jitter, Loss
+from testbed.schema.network.direction import Direction, Jitter, Loss
 from testbed.world.network.links.backend import LinkBackend, Wiring
 from testbed.world.network.probe import ETHERTYPE, FULL, QUICK, SMALL_FRAME, measure
 

@@ -15,7 +15,7 @@ from link_table.measure import TROUBLES
 from link_table.pairs import BackendBench, Contender
 from link_table.results import CaseResult
 from link_table.tools import ToolError, meet, ping, tcp_rates
-from testbed.schema.network.link import Direction, Jitter
+from testbed.schema.network.direction import Direction, Jitter
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from link_table.pairs import ADDRESSES, BackendBench
 from link_table.tools import meet
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import Direction, Jitter, Queue
+from testbed.schema.network.direction import Direction, Jitter, Queue
 
 CHANGES: Final = 10_000
 

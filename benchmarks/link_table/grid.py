@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from testbed.schema.network.link import Direction, Loss
+from testbed.schema.network.direction import Direction, Loss
 from testbed.schema.network.link_trace import FRAME
 
 BANDWIDTHS: Final = (1e6, 10e6, 50e6, 100e6, 500e6)

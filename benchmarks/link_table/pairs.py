@@ -18,7 +18,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from pyroute2 import IPRoute
 
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import Direction, Link
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import Link
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, LinkBackend, backends
 from testbed.world.network.links.kernel import KERNEL

@@ -7,7 +7,8 @@ from typing import Any
 from testbed.faults.api import Condition, World
 from testbed.node.character.traits import AnyTrait
 from testbed.schema.fault import Effect
-from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Link
+from testbed.schema.network.direction import Direction, Jitter
+from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from itertools import count
 from typing import Final, Protocol
 
 from testbed.core.errors import SpecError
-from testbed.schema.network.link import DIRECTIONS, Direction, Link
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import DIRECTIONS, Link
 from testbed.schema.network.routing import round_trip_nanoseconds
 from testbed.schema.network.topology import Topology
 

@@ -17,7 +17,8 @@ from testbed.core.errors import HostError
 from testbed.host.interfaces import interfaces, lendable
 from testbed.host.machine import connect_docker
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import Direction, Link
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import Link
 from testbed.schema.scenario import Sampling
 from testbed.world.hardware import device
 from testbed.world.hardware.kinds import Interface

@@ -10,7 +10,7 @@ from conformance import Laboratory, LinkConformance, undisturbed
 from played_boards import ip
 
 from testbed.core.clock import Clock
-from testbed.schema.network.link import Direction
+from testbed.schema.network.direction import Direction
 from testbed.world.hardware.stand_in import BRIDGE, StandIn
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End

@@ -5,7 +5,7 @@ from conformance import Laboratory, LinkConformance
 
 from testbed.core.errors import SpecError
 from testbed.faults.degrade import Degrade
-from testbed.schema.network.link import Direction, Queue
+from testbed.schema.network.direction import Direction, Queue
 from testbed.schema.network.topology import Topology
 from testbed.world.network.links.backend import backends
 from testbed.world.network.links.kernel import KERNEL

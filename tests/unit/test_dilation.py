@@ -19,7 +19,8 @@ from testbed.host.devices import Device
 from testbed.host.namespace import Namespace
 from testbed.record.directory import RunDirectory
 from testbed.record.event_log import RunEvents
-from testbed.schema.network.link import Direction, DirectionName, Jitter, Link, Loss, Queue
+from testbed.schema.network.direction import Direction, Jitter, Loss, Queue
+from testbed.schema.network.link import DirectionName, Link
 from testbed.schema.network.link_trace import LinkTrace
 from testbed.schema.scenario import load_scenario
 from testbed.world.network.links.backend import LINK_BACKENDS, End, Health, LinkBackend, Wiring

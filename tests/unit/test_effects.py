@@ -11,7 +11,8 @@ import pytest
 
 from testbed.faults.effects import ActiveEffects, Effect
 from testbed.faults.targets import Condition, LinkTarget, change_link, change_node, deafen
-from testbed.schema.network.link import Direction, Jitter, Link
+from testbed.schema.network.direction import Direction, Jitter
+from testbed.schema.network.link import Link
 
 ORIGINAL = Link("a", "b", up=Direction(bandwidth=1e6, delay=0.02), down=Direction(delay=0.03))
 CONDITION = Condition(cpus=0.3, memory=1000)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from testbed.record.fidelity.links import as_figures, judge_direction, judge_links
-from testbed.schema.network.link import Direction, Jitter, Link, Loss
+from testbed.schema.network.direction import Direction, Jitter, Loss
+from testbed.schema.network.link import Link
 from testbed.schema.network.link_trace import read_trace
 from testbed.world.network.probe import Observation
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.schema.network.link import Direction, Queue
+from testbed.schema.network.direction import Direction, Queue
 from testbed.schema.network.link_trace import LinkTrace
 from testbed.world.network.probe import Train, arrival_rate, train_over
 

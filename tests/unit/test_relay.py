@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.schema.network.link import Direction
+from testbed.schema.network.direction import Direction
 from testbed.schema.network.link_trace import LinkTrace
 from testbed.world.network.links.userspace import Order, OrderKind, UserspaceLinks, WireProperties, trace_files
 

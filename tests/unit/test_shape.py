@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from testbed.core.errors import SpecError
-from testbed.schema.network.link import Direction, Jitter, Loss, Queue
+from testbed.schema.network.direction import Direction, Jitter, Loss, Queue
 from testbed.schema.network.link_trace import FRAME, LinkTrace
 from testbed.schema.network.shape import Shape, TwoWayShape, presets, read_shape, resolve_direction
 

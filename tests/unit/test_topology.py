@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from testbed.patterns.participant import Price
-from testbed.schema.network.link import Direction
+from testbed.schema.network.direction import Direction
 from testbed.schema.network.topology import Topology
 from testbed.world.nodes.kinds import Container
 

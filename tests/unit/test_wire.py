@@ -9,7 +9,7 @@ from statistics import pstdev
 
 import pytest
 
-from testbed.schema.network.link import Direction, Jitter, Loss, Queue
+from testbed.schema.network.direction import Direction, Jitter, Loss, Queue
 from testbed.schema.network.link_trace import FRAME, LinkTrace
 from testbed.world.network.links.relay import library
 from testbed.world.network.links.userspace import WireProperties, nanoseconds

@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 from testbed.analysis.distributions import wilson_interval
 from testbed.analysis.verdict.fidelity import Flaw
 from testbed.core.units import BANDWIDTH
-from testbed.schema.network.link import Direction, DirectionName, Link, Loss
+from testbed.schema.network.direction import Direction, Loss
+from testbed.schema.network.link import DirectionName, Link
 from testbed.world.network.probe import SMALL_FRAME, Observation, train_over
 
 # Beyond the first value a direction is distorted, beyond the second invalid. Both backends keep delays to 0.2 ms and

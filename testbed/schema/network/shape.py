@@ -6,164 +6,21 @@ defaults. The most specific place counts:
     defaults  <  the link's preset  <  the link's own keys  <  the preset and the keys of its `up` or `down`
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from itertools import chain
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    GetJsonSchemaHandler,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from ruamel.yaml import YAML
 
 from testbed.core.errors import Problem, SpecError
-from testbed.core.input_files import input_file
-from testbed.core.spec import Spec
-from testbed.core.units import BANDWIDTH, DURATION, LINK_BANDWIDTH, PACKETS, SIZE, Delay, Quantity, Share
-from testbed.schema.network.link import Direction, DirectionName, Jitter, Loss, Queue
-from testbed.schema.network.link_trace import read_trace
+from testbed.schema.network.direction import Direction, Properties
+from testbed.schema.network.link import DirectionName
 from testbed.schema.reading.document import read_value
 from testbed.schema.reading.explain import dotted, explain
-
-_UNLIMITED = "unlimited"
-
-
-def _read_bandwidth(written: object) -> float:
-    return math.inf if written == _UNLIMITED else LINK_BANDWIDTH.parse(written)
-
-
-def _write_bandwidth(bandwidth: float) -> str:
-    return _UNLIMITED if math.isinf(bandwidth) else BANDWIDTH.format(bandwidth)
-
-
-def _read_queue(written: object) -> Queue:
-    if _has_unit_of(PACKETS, written) and (packets := PACKETS.parse(written)).is_integer():
-        return Queue(packets=int(packets))
-    if _has_unit_of(SIZE, written):
-        return Queue(bytes=round(SIZE.parse(written)))
-    if _has_unit_of(DURATION, written) and (seconds := DURATION.parse(written)) > 0:
-        return Queue(seconds=seconds)
-    examples = ", ".join(quantity.example for quantity in (PACKETS, SIZE, DURATION))
-    raise ValueError(f"{written!r} is no queue; write it in whole packets, bytes or time above zero: {examples}")
-
-
-def _has_unit_of(quantity: Quantity, written: object) -> bool:
-    return any(str(written).strip().endswith(unit) for unit in quantity.units)
-
-
-def _write_queue(queue: Queue) -> str:
-    if queue.packets is not None:
-        return PACKETS.format(queue.packets)
-    return SIZE.format(queue.bytes) if queue.bytes is not None else DURATION.format(queue.seconds or 0.0)
-
-
-class Entry(Spec):
-    """A property with several fields. A value without keys sets the first field."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_word(cls, written: object) -> object:
-        return written if isinstance(written, dict | BaseModel) else {next(iter(cls.model_fields)): written}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), {"type": "string"}]}
-
-
-class JitterEntry(Entry):
-    """Jitter in a file: ``5ms``, or keys and values."""
-
-    deviation: Delay = Field(description="standard deviation of the delay")
-    distribution: Literal["normal", "uniform", "pareto"] = "normal"
-    correlation: Share = Field(0.0, lt=1, description="between the delays of one frame and the next")
-
-    def meant(self) -> Jitter:
-        """The jitter, in seconds."""
-        return Jitter(self.deviation, self.distribution, self.correlation)
-
-
-class LossEntry(Entry):
-    """Loss in a file: ``0.1%``, or a Gilbert-Elliott channel that alternates between a good and a bad state."""
-
-    in_good: Share = Field(0.0, description="share of frames that the good channel loses")
-    in_bad: Share = Field(1.0, description="share of frames that the bad channel loses")
-    to_bad: Share = Field(0.0, description="probability, at each frame, that the good channel turns bad")
-    to_good: Share = Field(1.0, gt=0, description="probability, at each frame, that the bad channel turns good")
-
-    def meant(self) -> Loss:
-        """The loss process that the written values describe."""
-        return Loss(self.to_bad, self.to_good, self.in_good, self.in_bad)
-
-
-class Properties(Spec):
-    """Properties of a link. A property that is None here comes from the next less specific place."""
-
-    bandwidth: (
-        Annotated[
-            float,
-            BeforeValidator(_read_bandwidth),
-            PlainSerializer(_write_bandwidth),
-            WithJsonSchema({"type": "string", "examples": ["10mbit", _UNLIMITED]}),
-        ]
-        | None
-    ) = None
-    delay: Delay | None = None
-    jitter: JitterEntry | None = None
-    loss: LossEntry | None = None
-    duplicate: Share | None = None
-    reorder: Share | None = Field(None, description="share of frames that skip the delay")
-    corrupt: Share | None = Field(None, description="share of frames that arrive with one bit wrong")
-    queue: (
-        Annotated[
-            Queue,
-            BeforeValidator(_read_queue),
-            PlainSerializer(_write_queue),
-            WithJsonSchema({"type": "string", "examples": ["100packets", "64KiB", "50ms"]}),
-        ]
-        | None
-    ) = None
-    trace: Annotated[str, input_file("topology")] | None = Field(
-        None, description="file of delivery opportunities, in place of a bandwidth"
-    )
-
-    @field_validator("trace")
-    @classmethod
-    def _is_trace(cls, trace: str | None) -> str | None:
-        if trace is not None:
-            read_trace(Path(trace))
-        return trace
-
-    @model_validator(mode="after")
-    def _check(self) -> "Properties":
-        if self.bandwidth is not None and self.trace is not None:
-            raise ValueError("`bandwidth` and `trace` exclude each other; leave one out")
-        return self
-
-    def said(self) -> dict[str, Any]:
-        """The properties that are set here, by field of :class:`Direction`."""
-        said = {key: value for key in Properties.model_fields if (value := getattr(self, key)) is not None}
-        for key in said.keys() & {"jitter", "loss"}:
-            said[key] = said[key].meant()
-        if self.trace is not None:
-            said |= {"trace": read_trace(Path(self.trace)), "bandwidth": None}
-        if self.bandwidth is not None:
-            said |= {"bandwidth": None if math.isinf(self.bandwidth) else self.bandwidth, "trace": None}
-        return said
 
 
 class Preset(Properties):

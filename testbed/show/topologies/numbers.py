@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from testbed.core.units import BANDWIDTH, DURATION, SIZE
-from testbed.schema.network.link import Direction, Link, Queue
+from testbed.schema.network.direction import Direction, Queue
+from testbed.schema.network.link import Link
 from testbed.schema.network.node import AgentNode, Emulated, Node
 
 

@@ -6,7 +6,8 @@ from typing import Final
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from testbed.schema.network.link import Direction, Link
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import Link
 from testbed.schema.network.topology import Topology
 from testbed.show.topologies import numbers
 from testbed.topologies.layout import Point, layout

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from testbed.core.units import DURATION
-from testbed.schema.network.link import DIRECTIONS, Direction, Link
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import DIRECTIONS, Link
 from testbed.schema.network.topology import Topology
 
 _NODE = 5.0  # seconds that a node has for answering, and a lost packet for being repeated

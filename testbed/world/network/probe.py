@@ -24,7 +24,8 @@ from statistics import median
 from typing import Final
 
 from testbed.core.clock import REAL_TIME, Clock
-from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Link
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 from testbed.schema.network.link_trace import FRAME
 from testbed.world.network.links.backend import End, Wiring
 

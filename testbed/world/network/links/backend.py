@@ -9,7 +9,8 @@ from testbed.core import seeds
 from testbed.core.errors import TestbedError
 from testbed.core.registry import Registry
 from testbed.host.namespace import Namespace
-from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Link
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
 from testbed.world.journal import Journal
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from testbed.host.namespace import in_throwaway_namespace
-from testbed.schema.network.link import DIRECTIONS, Direction, DirectionName, Jitter, Loss
+from testbed.schema.network.direction import Direction, Jitter, Loss
+from testbed.schema.network.link import DIRECTIONS, DirectionName
 from testbed.schema.network.link_trace import FRAME
 from testbed.world.journal import Journal
 from testbed.world.network.links.backend import End, Health, LinkBackend, Wiring

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from testbed.host.namespace import in_throwaway_namespace
-from testbed.schema.network.link import Direction, DirectionName
+from testbed.schema.network.direction import Direction
+from testbed.schema.network.link import DirectionName
 from testbed.schema.network.link_trace import LinkTrace
 from testbed.world import companion
 from testbed.world.journal import Journal
