@@ -8,7 +8,7 @@ from testbed.faults.base import LinkFault
 from testbed.faults.targets import change_link
 from testbed.schema.fault import Phase
 from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
-from testbed.schema.network.shape import TwoWayShape
+from testbed.schema.network.shape import TABLE_OF_PLAY, TwoWayShape
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import Mistake
 
@@ -22,6 +22,9 @@ class Degrade(LinkFault, TwoWayShape):
         yield from super().mistakes(topology)
         if not any(self.said_of(direction) for direction in DIRECTIONS):
             yield (), "changes no property; name one, like delay: 200ms"
+        if any("table" in said for said in self._said.values()):
+            yield ("trace",), TABLE_OF_PLAY
+            return
         for link in topology.resolved_links:
             if link.name == self.link:
                 yield from (((), message) for message in dict.fromkeys(self._misfits(link)))

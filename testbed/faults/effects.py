@@ -47,6 +47,13 @@ class ActiveEffects:
         targets = dict.fromkeys(effect.target for effect in (*ending, *beginning))
         await self._shielded(asyncio.gather(*map(self._settle, targets)))
 
+    async def refresh(self, effect: Effect[Any]) -> None:
+        """Bring the target of an active effect, which now changes the state differently, into its new state.
+
+        As with :meth:`replace`, cancelling the caller does not cancel the change. Raises TestbedError likewise.
+        """
+        await self._shielded(self._settle(effect.target))
+
     async def take_up(self, effect: Effect[State], found: Callable[[], State | None]) -> None:
         """Take up what somebody else did to a target as a lasting effect, and bring the target into its state.
 

@@ -284,6 +284,8 @@ def _refuse(run: RunFiles) -> None:
         raise SpecError.of(run.path, f"this run was {verdict}; only a run that played to its end calibrates")
     if run.summary["faults"]:
         raise SpecError.of(run.path, "this run had faults, which its times show; name runs without a timeline")
+    if run.topology.tables:
+        raise SpecError.of(run.path, "links of this run follow tables, which its times show; name runs without them")
     if several := [name for name, node in run.topology.agents.items() if node.slots > 1]:
         raise SpecError.of(run.path, f"{several[0]} has several slots, whose times depend on each other; set slots: 1")
     if run.measured.of("computed"):

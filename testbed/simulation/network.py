@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final, Protocol
@@ -57,7 +57,7 @@ class LinkNetwork:
         self._channels = {link.name: (Channel(link.up), Channel(link.down)) for link in topology.resolved_links}
         self._around: defaultdict[str, dict[str, tuple[int, Channel]]] = defaultdict(dict)
         for link in topology.resolved_links:
-            _refuse(link)
+            _refuse(link, topology.tables)
             length, (up, down) = round_trip_nanoseconds(link), self._channels[link.name]
             known, _ = self._around[link.a].get(link.b, (math.inf, None))
             if length < known:  # of several links between two ends, the fastest is used
@@ -109,12 +109,17 @@ class LinkNetwork:
             source = reached[source]
 
 
-def _refuse(link: Link) -> None:
+def _refuse(link: Link, tables: Collection[str]) -> None:
     usual = Direction()
-    for direction in (link.up, link.down):
-        for name in _UNABLE:
-            if getattr(direction, name) != getattr(usual, name):
-                raise SpecError.of(
-                    f"link {link.name}",
-                    f"`{name}` is not simulated; leave it out, or run the scenario with `testbed run`",
-                )
+    unusual = {
+        name
+        for name in _UNABLE
+        for direction in (link.up, link.down)
+        if getattr(direction, name) != getattr(usual, name)
+    }
+    if link.name in tables:
+        unusual.add("trace")
+    for name in sorted(unusual):
+        raise SpecError.of(
+            f"link {link.name}", f"`{name}` is not simulated; leave it out, or run the scenario with `testbed run`"
+        )

@@ -13,6 +13,7 @@ from testbed.patterns.participant import JobError, Prompt, Tier
 from testbed.record.answer_checks import Checks
 from testbed.record.recording import SAMPLE_INTERVAL, Recording
 from testbed.run.playing.player import Timeline
+from testbed.run.playing.tables import follow_tables
 from testbed.run.playing.tending import tend
 from testbed.workload.schedule import Arrival
 from testbed.workload.scoring.base import Scorer
@@ -66,6 +67,7 @@ async def _deliver_all(
             _sample(recording),
             recording.follow(),
             checks.serve(askers),
+            follow_tables(world, recording.zero, timeline.effects, timeline.fail),
             timeline.play(),
             tend(world, timeline.effects, timeline.fail),
         )

@@ -4,10 +4,11 @@ A new property is a field of :class:`Direction` and a field of the same name of 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,7 +25,8 @@ from pydantic_core import CoreSchema
 
 from testbed.core.input_files import input_file
 from testbed.core.spec import Spec
-from testbed.core.units import BANDWIDTH, DURATION, LINK_BANDWIDTH, PACKETS, SIZE, Delay, Quantity, Share
+from testbed.core.units import BANDWIDTH, DELAY, DURATION, LINK_BANDWIDTH, PACKETS, SHARE, SIZE, Delay, Quantity, Share
+from testbed.schema.network.link_table import LinkTable, is_table, read_table
 from testbed.schema.network.link_trace import FRAME, LinkTrace, read_trace
 
 
@@ -164,6 +166,30 @@ def _write_queue(queue: Queue) -> str:
     return SIZE.format(queue.bytes) if queue.bytes is not None else DURATION.format(queue.seconds or 0.0)
 
 
+def _limit(bandwidth: float) -> float | None:
+    """A bandwidth of a file as :class:`Direction` has it."""
+    return None if math.isinf(bandwidth) else bandwidth
+
+
+_COLUMNS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "bandwidth": lambda written: _limit(_read_bandwidth(written)),
+    "delay": DELAY.parse,
+    "loss": lambda written: Loss(in_good=SHARE.parse(written)),
+}
+"""What reads the columns of a table, by field of :class:`Direction`."""
+
+
+@cache
+def read_recording(path: Path) -> LinkTrace | LinkTable:
+    """The trace or the table in a file; raises ValueError that names the wrong line."""
+    if not is_table(path):
+        return read_trace(path)
+    table = read_table(path, _COLUMNS)
+    if "loss" in table.columns and table.at(0)["loss"].mean == 1:
+        raise ValueError(f"{path} begins with a loss of 100%, so nodes could not find each other; let it begin later")
+    return table
+
+
 class Entry(Spec):
     """A property with several fields. A value without keys sets the first field."""
 
@@ -230,29 +256,48 @@ class Properties(Spec):
         | None
     ) = None
     trace: Annotated[str, input_file("topology")] | None = Field(
-        None, description="file of delivery opportunities, in place of a bandwidth"
+        None, description="file of delivery opportunities, in place of a bandwidth, or of a table of properties by time"
     )
 
     @field_validator("trace")
     @classmethod
-    def _is_trace(cls, trace: str | None) -> str | None:
+    def _is_recording(cls, trace: str | None) -> str | None:
         if trace is not None:
-            read_trace(Path(trace))
+            read_recording(Path(trace))
         return trace
 
     @model_validator(mode="after")
     def _check(self) -> "Properties":
-        if self.bandwidth is not None and self.trace is not None:
-            raise ValueError("`bandwidth` and `trace` exclude each other; leave one out")
+        for name in self._recorded().keys() - {"trace", "table"}:
+            if getattr(self, name) is not None:
+                raise ValueError(f"`{name}` and a `trace` that says it exclude each other; leave one out")
         return self
 
     def said(self) -> dict[str, Any]:
-        """The properties that are set here, by field of :class:`Direction`."""
-        said = {key: value for key in Properties.model_fields if (value := getattr(self, key)) is not None}
-        for key in said.keys() & {"jitter", "loss"}:
-            said[key] = said[key].meant()
-        if self.trace is not None:
-            said |= {"trace": read_trace(Path(self.trace)), "bandwidth": None}
+        """The properties that are set here, by field of :class:`Direction`, and a ``table`` that they follow."""
+        names = Properties.model_fields.keys() - {"trace"}
+        said = {name: value for name in names if (value := getattr(self, name)) is not None}
+        for name in said.keys() & {"jitter", "loss"}:
+            said[name] = said[name].meant()
         if self.bandwidth is not None:
-            said |= {"bandwidth": None if math.isinf(self.bandwidth) else self.bandwidth, "trace": None}
-        return said
+            said |= {"bandwidth": _limit(self.bandwidth), "trace": None}
+        return said | self._recorded()
+
+    def _recorded(self) -> dict[str, Any]:
+        """What ``trace`` says; of a table, its first row. A bandwidth and a trace displace each other."""
+        if self.trace is None:
+            return {}
+        recording = read_recording(Path(self.trace))
+        if isinstance(recording, LinkTrace):
+            return {"trace": recording, "bandwidth": None}
+        return {"table": recording, **recording.at(0), **({"trace": None} if "bandwidth" in recording.columns else {})}
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What ``layers`` of properties say. Later ones replace earlier ones, and the columns of an earlier table."""
+    said: dict[str, Any] = {}
+    for layer in layers:
+        if table := said.pop("table", None):
+            said["table"] = table.without(layer.keys())
+        said |= layer
+    return said

@@ -6,21 +6,24 @@ defaults. The most specific place counts:
     defaults  <  the link's preset  <  the link's own keys  <  the preset and the keys of its `up` or `down`
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from ruamel.yaml import YAML
 
 from testbed.core.errors import Problem, SpecError
-from testbed.schema.network.direction import Direction, Properties
+from testbed.schema.network.direction import Direction, Properties, merged
 from testbed.schema.network.link import DirectionName
+from testbed.schema.network.link_table import LinkTable
 from testbed.schema.reading.document import read_value
 from testbed.schema.reading.explain import dotted, explain
+
+TABLE_OF_PLAY: Final = "a link follows a table from the beginning of play; name the table in the topology file"
 
 
 class Preset(Properties):
@@ -50,11 +53,8 @@ class Shape(Properties):
         return preset
 
     def said_of(self, direction: DirectionName) -> dict[str, Any]:
-        """The properties of one direction, by field of :class:`Direction`. Later layers replace earlier ones."""
-        said: dict[str, Any] = {}
-        for layer in self.layers(direction):
-            said |= layer
-        return said
+        """The properties of one direction, by field of :class:`Direction`, and a ``table`` that they follow."""
+        return merged(self.layers(direction))
 
     def layers(self, direction: DirectionName) -> Iterator[dict[str, Any]]:
         """First the preset, then the properties set here."""
@@ -76,21 +76,38 @@ class TwoWayShape(Shape):
 
 
 def resolve_direction(direction: DirectionName, *shapes: Shape) -> Direction:
-    """A direction from ``shapes``, of which later ones take precedence; raises ValueError if properties do not fit."""
-    said: dict[str, Any] = {}
-    for shape in shapes:
-        said |= shape.said_of(direction)
-    return Direction(**said)
+    """A direction from ``shapes``, of which later ones take precedence; raises ValueError if properties do not fit.
+
+    Of a direction that follows a table, the properties of its first row.
+    """
+    said = _said_by(direction, shapes)
+    table = said.pop("table", None)
+    resolved = Direction(**said)
+    for row in table.rows if table else ():
+        resolved.changed(row)
+    return resolved
+
+
+def resolve_table(direction: DirectionName, *shapes: Shape) -> LinkTable | None:
+    """The table that a direction from ``shapes`` follows, without the columns that they say otherwise."""
+    return _said_by(direction, shapes).get("table")
+
+
+def _said_by(direction: DirectionName, shapes: Iterable[Shape]) -> dict[str, Any]:
+    return merged(chain.from_iterable(shape.layers(direction) for shape in shapes))
 
 
 def read_shape(given: Mapping[str, str]) -> Shape:
     """A shape from options of a command line with YAML values; raises SpecError."""
     written = {key: read_value(f"--{key}", text) for key, text in given.items()}
     try:
-        return Shape.model_validate(written)
+        shape = Shape.model_validate(written)
     except ValidationError as error:
         mistakes = chain.from_iterable(explain(detail, Shape) for detail in error.errors())
         raise SpecError([Problem(f"--{dotted(loc[:1]) or 'trace'}", 0, message) for loc, message in mistakes]) from None
+    if "table" in shape.said():
+        raise SpecError.of("--trace", TABLE_OF_PLAY)
+    return shape
 
 
 @cache

@@ -14,10 +14,11 @@ from testbed.core.units import SIZE
 from testbed.schema.kind_fields import OfKind
 from testbed.schema.link_names import numbers
 from testbed.schema.network.device import Profile, profiles
-from testbed.schema.network.link import Link
+from testbed.schema.network.link import DIRECTIONS, DirectionName, Link
+from testbed.schema.network.link_table import LinkTable
 from testbed.schema.network.node import DEFAULT_KIND, NODE_KINDS, AgentNode, Emulated, ModelNode, Node, NodeKind
 from testbed.schema.network.routing import Paths
-from testbed.schema.network.shape import TwoWayShape, resolve_direction
+from testbed.schema.network.shape import TwoWayShape, resolve_direction, resolve_table
 from testbed.schema.reading.explain import Mistake, MistakesError
 
 # A node's name is a hostname. A port of a switch is an interface called `s1-eth42`: Linux limits such names to 15 bytes
@@ -86,6 +87,16 @@ class Topology(Spec):
             Link(a, b, resolve_direction("up", around, entry), resolve_direction("down", around, entry), number)
             for entry, (a, b), number in zip(self.links, ends, numbers(ends), strict=True)
         )
+
+    @cached_property
+    def tables(self) -> dict[str, dict[DirectionName, LinkTable]]:
+        """By link and direction, the tables that their properties follow from the beginning of play."""
+        tables: dict[str, dict[DirectionName, LinkTable]] = {}
+        for entry, link in zip(self.links, self.resolved_links, strict=True):
+            for direction in DIRECTIONS:
+                if table := resolve_table(direction, self.defaults.link, entry):
+                    tables.setdefault(link.name, {})[direction] = table
+        return tables
 
     @cached_property
     def paths(self) -> Paths:
