@@ -256,9 +256,11 @@ def _trust(events: list[Event]) -> dict[str, Any]:
             waits.append(end - begin)
             counts.append(sum(e["event"] == "prompt" and begin <= e["t"] <= end for e in events))
     forgeries = [e["taken"] for e in events if e["event"] == "forged"]
+    foreign = [e["taken"] for e in events if e["event"] == "foreign_model"]
     all_out = liars and len(waits) == len(liars)
     return {
         "forged": sum(forgeries) / len(forgeries) if forgeries else None,
+        "foreign_models": sum(foreign) / len(foreign) if foreign else None,
         "asr": won[True] / won.total() if won else None,
         "exclusion.precision": sum(met) / len(met) if met else None,
         "exclusion.recall": sum((p, n) in told for _, p, n in out) / len(told) if learns and told else None,

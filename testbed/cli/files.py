@@ -42,7 +42,7 @@ def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
             problems += error.problems
         else:
             out.print(f"{path}: valid", markup=False, soft_wrap=True)
-            for model in missing(scenario.topology.model_references):
+            for model in missing(scenario.model_references):
                 out.print(f"  {model}", markup=False, soft_wrap=True)
             try:
                 check_capacity(scenario)

@@ -108,6 +108,6 @@ def tell_missing(*scenarios: "Scenario") -> None:
     """Say which models a run is going to fetch, and on what terms."""
     from testbed.models.resolution import missing
 
-    lines = [str(model) for scenario in scenarios for model in missing(scenario.topology.model_references)]
+    lines = [str(model) for scenario in scenarios for model in missing(scenario.model_references)]
     for line in dict.fromkeys(lines):
         err.print(line, markup=False, soft_wrap=True)

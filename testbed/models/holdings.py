@@ -5,16 +5,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.core.units import SIZE
 from testbed.models.anatomy import dissect
 from testbed.models.chats import check_chat
 from testbed.models.planner import Load, Member, Placement, place
 from testbed.models.resolution import (
+    AGENT_MEMORY,
     Fetching,
     Model,
     ModelError,
     check_node,
     find,
     has_random_weights,
+    mebibytes,
     resolve,
     resolve_models,
     untold,
@@ -23,7 +26,6 @@ from testbed.models.split import split
 from testbed.node import config as places
 from testbed.node.ring.wire.activations import ENCODINGS
 from testbed.patterns.pipeline import Pipeline
-from testbed.schema.network.node import Node
 from testbed.schema.network.topology import Topology
 from testbed.schema.reading.explain import Mistake
 from testbed.schema.scenario import Scenario
@@ -52,15 +54,38 @@ def resolve_all(scenario: Scenario, fetching: Fetching = untold) -> dict[str, Mo
     return models
 
 
-def given_files(nodes: Mapping[str, Node], fetching: Fetching = untold) -> dict[str, dict[Path, Model]]:
-    """By node, the models that it can read, by where they lie inside it; raises ModelError for one in several parts."""
+def given_files(scenario: Scenario, fetching: Fetching = untold) -> dict[str, dict[Path, Model]]:
+    """By node, the models that it has besides its own, by where they lie inside it.
+
+    Raises ModelError for one in several parts, and where a node cannot hold those that faults give it.
+    """
+    nodes, further = scenario.topology.nodes, scenario.further_models
     found = {
         name: {Path(inside): resolve(reference, fetching) for inside, reference in node.given_models.items()}
         for name, node in nodes.items()
     }
+    for name, references in further.items():
+        models = [resolve(reference, fetching) for reference in references]
+        _check_together(name, scenario, models)
+        found[name] = {places.FURTHER / f"{number}.gguf": model for number, model in enumerate(models)}
     for model in [model for models in found.values() for model in models.values() if model.further_parts]:
-        raise ModelError(f"{model.reference} is a model in several parts, which a program cannot be given; join them")
+        raise ModelError(f"{model.reference} is a model in several parts, which a node cannot be given; join them")
     return {name: models for name, models in found.items() if models}
+
+
+def _check_together(name: str, scenario: Scenario, further: Sequence[Model]) -> None:
+    """Raise ModelError if the node cannot hold these models besides its own, or one cannot take its chats."""
+    node, cap = scenario.topology.model_nodes[name], scenario.topology.emulated[name].memory
+    own = find(node.model)
+    for model in further:
+        check_chat(model, scenario.chat.at(name), node.context)
+    needed = AGENT_MEMORY + sum(model.memory_of_model(node.context) for model in (own, *further) if model is not None)
+    if needed > cap:
+        names = " and ".join([node.model, *(model.reference for model in further)])
+        raise ModelError(
+            f"node {name!r} cannot hold {names} at once: {mebibytes(needed)} MiB, and its memory is "
+            f"{SIZE.format(cap)}; give it more or take a smaller model"
+        )
 
 
 def provide(
@@ -93,7 +118,8 @@ def model_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     if isinstance(scenario.pattern, Pipeline):
         yield from _ring_mistakes(scenario, scenario.pattern)
     yield from _given_mistakes(topology)
-    random = [model for model in topology.model_references if has_random_weights(model)]
+    yield from _further_mistakes(scenario)
+    random = [model for model in scenario.model_references if has_random_weights(model)]
     for where, expectation in scenario.placed_expectations:
         if random and "accuracy" in expectation.bounds:
             sentence = f"{random[0]} has random weights, whose answers are neither right nor wrong; leave this out"
@@ -107,6 +133,20 @@ def _given_mistakes(topology: Topology) -> Iterator[Mistake]:
                 find(reference)
             except ModelError as error:
                 yield ("topology", "nodes", name, "models", inside), str(error)
+
+
+def _further_mistakes(scenario: Scenario) -> Iterator[Mistake]:
+    """Models of the timeline that cannot be found or held; a stage of a ring cannot be swapped."""
+    for number, entry in enumerate(scenario.timeline):
+        for name, reference in entry.fault.models.items() if entry.fault else ():
+            if name in _ring(scenario):
+                yield ("timeline", number, entry.kind), f"node {name!r} holds a stage of a ring's model; name another"
+                continue
+            try:
+                if (model := find(reference)) is not None:
+                    _check_together(name, scenario, [model])
+            except ModelError as error:
+                yield ("timeline", number, entry.kind, "model"), str(error)
 
 
 def _mounted(model: Model) -> dict[Path, Path]:

@@ -79,6 +79,10 @@ class Model:
             "scratch": batch * (2 * self.heads * context + 3 * self.inner) * _SCRATCH_BYTES,
         }
 
+    def memory_of_model(self, context: int) -> int:
+        """The bytes that a node needs for the model besides those of its agent."""
+        return sum(self.memory(context).values()) - AGENT_MEMORY
+
     def check_fits(self, node: str, context: int, cap: int, slots: int = 1) -> None:
         """Raises ModelError, with the sum, if the model needs more than ``cap`` bytes at a node."""
         parts = self.memory(context, slots)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,9 @@ from testbed.node.api import NodeApi
 from testbed.node.batching import SlotQueue
 from testbed.node.character.conduct import honest
 from testbed.node.character.flooding import Flooder
-from testbed.node.character.traits import CharacterFile
-from testbed.node.config import EndpointOptions, NodeConfig
+from testbed.node.character.swapping import SwappedModel
+from testbed.node.character.traits import AnyTrait, CharacterFile
+from testbed.node.config import EndpointOptions, NodeConfig, PeerFacts
 from testbed.node.endpoint.queue import EndpointQueue
 from testbed.node.endpoint.server import Server
 from testbed.node.engine.inference import Inference
@@ -34,10 +35,12 @@ from testbed.node.transport.refusals import Traffic
 from testbed.patterns.participant import JobError
 from testbed.patterns.pipeline import Pipeline
 
+Traits = Callable[[], Sequence[AnyTrait]]
+
 
 @asynccontextmanager
 async def inference_of(
-    config: NodeConfig, shared: Path, model: Path, log: EventWriter, door: Door
+    config: NodeConfig, shared: Path, model: Path, log: EventWriter, door: Door, traits: Traits
 ) -> AsyncIterator[Inference]:
     """What completes chats in this node: the model or the stage in the file ``model``, loaded, or a foreign server.
 
@@ -53,17 +56,27 @@ async def inference_of(
         case NodeConfig(pattern=Pipeline(ring=ring) as pattern) if config.name in ring:
             yield join(config, pattern, model, slowness, log, door)
         case _:
-            loaded = load(config, model)
+            own = config.peers.get(config.name, PeerFacts())
+            loaded = load(config, model, own.fingerprint)
             if config.slots > 1:
                 yield SlotQueue(loaded, slowness, log, config.queue)
             else:
-                yield InferenceQueue(SlowedModel(loaded, slowness), log, config.queue)
+                further = config.further_models.items()
+                others = {name: load(config, other.path, other.fingerprint) for name, other in further}
+                swapped = SwappedModel(loaded, others, traits)
+                yield InferenceQueue(SlowedModel(swapped, slowness), log, config.queue)
 
 
-def load(config: NodeConfig, path: Path) -> ChatModel:
+def load(config: NodeConfig, path: Path, fingerprint: str) -> ChatModel:
     """The loaded model, after one inference: the first prompt meets no cold start."""
     model = ChatModel(
-        path, config.context, config.threads, config.chat, slots=config.slots, prefix_cache=config.prefix_cache
+        path,
+        config.context,
+        config.threads,
+        config.chat,
+        slots=config.slots,
+        prefix_cache=config.prefix_cache,
+        fingerprint=fingerprint,
     )
     model.complete([{"role": "user", "content": "Hello"}], Sampling(0.0, 4, seed=0), lambda _: None)
     return model
@@ -74,15 +87,15 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     past = recall(shared / places.EVENTS)
     log = EventWriter(shared / places.EVENTS, config.name, config.clock)
     door = Door.of(config.credentials, partial(_tell, log))
+    traits = CharacterFile(shared / places.CHARACTER).traits if config.misbehaves else honest
     begin = config.clock.now()
     async with (
-        inference_of(config, shared, model_path, log, door) as inference,
+        inference_of(config, shared, model_path, log, door, traits) as inference,
         HttpClient(door) as client,
         neighbourhood_of(config, log, door) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
         beside = [tasks.create_task(inference.serve())]
-        traits = CharacterFile(shared / places.CHARACTER).traits if config.misbehaves else honest
         if config.misbehaves:  # no other node has to wake up to see whether it floods
             beside.append(tasks.create_task(Flooder(config, client, log, traits).serve()))
         agent = Agent(config, inference, log, client, neighbourhood, past, traits)

@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
@@ -59,21 +59,44 @@ DRAFTED = 8
 """Tokens of a draft that are read at once: each needs a row of logits."""
 
 
+FURTHER: Final = Path("/models")
+"""The folder of models that a node has besides its own, each by its number among them."""
+
+
+def fingerprint_of(sha256: str) -> str:
+    """What stands for a model in responses: half of the hash of its file, which is enough to tell models apart."""
+    return sha256[:32]
+
+
+class FurtherModel(BaseModel):
+    """A model that a node has besides its own: its file inside the node, and its fingerprint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    fingerprint: str
+
+
 class PeerFacts(BaseModel):
-    """What the host knows of another node: see :class:`testbed.patterns.participant.Peer`."""
+    """What the host knows of another node: see :class:`testbed.patterns.participant.Peer`.
+
+    ``fingerprint`` is that of the model that the topology says, empty where the host knows none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = ""
+    fingerprint: str = ""
     tier: Tier | None = None
     price: Price | None = None
     linked: bool = True
     links: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, peer: Peer) -> "PeerFacts":
-        """What the host knows of ``peer``."""
-        return cls(model=peer.model, tier=peer.tier, price=peer.price, linked=peer.linked, links=peer.links)
+    def of(cls, peer: Peer, fingerprint: str = "") -> "PeerFacts":
+        """What the host knows of ``peer``, whose model has this ``fingerprint``."""
+        facts = {"model": peer.model, "tier": peer.tier, "price": peer.price, "linked": peer.linked}
+        return cls(**facts, links=peer.links, fingerprint=fingerprint)
 
     def peer(self, name: str) -> Peer:
         """The peer called ``name``, taken as present."""
@@ -100,8 +123,9 @@ class NodeConfig(BaseModel):
     ``endpoint`` is there if its model is a foreign server's. ``pattern_classes`` are by kind, as the node's Python
     finds them, ``module:Name`` or ``FILE.py:Name``: a node has no registry of installed kinds. ``normalisation`` is
     that of the run's scorer. ``packages`` are the host's versions of the packages whose code runs here. ``misbehaves``
-    says whether any fault of the run changes its character, and ``decoys`` are what a liar says, by its group and the
-    prompt; no node is told a truth.
+    says whether any fault of the run changes its character, ``decoys`` are what a liar says, by its group and the
+    prompt, and ``further_models`` what can take its model's place; no node is told a truth. ``models`` says whether
+    responses by another model than the topology says are refused.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,6 +155,8 @@ class NodeConfig(BaseModel):
     normalisation: Normalisation = "words"
     misbehaves: bool = False
     decoys: dict[str, dict[str, str]] = Field(default_factory=dict)
+    further_models: dict[str, FurtherModel] = Field(default_factory=dict)
+    models: Literal["any", "pinned"] = "any"
     credentials: Credentials | None = None
 
     @field_validator("packages")

@@ -92,7 +92,8 @@ def _outcome(end: dict[str, Any]) -> Outcome:
         return Verification(end["accepted"], end["next"], end["prompt_tokens"])
     logprobs = end.get("logprobs")
     summary = LogProbabilities(**logprobs) if logprobs else None
-    return Completion(end["text"], end["prompt_tokens"], end["tokens"], end["stopped"], summary)
+    written = end["text"], end["prompt_tokens"], end["tokens"], end["stopped"]
+    return Completion(*written, summary, model=end.get("model", ""))
 
 
 def _said_instead(outcome: Outcome | JobError, text: str) -> Outcome | JobError:

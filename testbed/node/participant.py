@@ -129,6 +129,7 @@ class NodeParticipant:
             name = self._names.job(call, at.name)
             response = await self._asker.ask(at.name, CHATS, name, request, ChatResponse, timeout)
             completion = response.completion
+            self._check_model(at, name, completion)
         return replace(completion, seconds=loop.time() - begin, by=self.name if at is None else at.name)
 
     async def room(self, call: Call, at: Peer | None = None, timeout: float | None = None) -> int:
@@ -223,6 +224,17 @@ class NodeParticipant:
         return kind(
             messages=self._prompt.chat(call.messages), metadata=self._metadata(call), **begun, **_sampling(call)
         )
+
+    def _check_model(self, peer: Peer, job: str, completion: Completion) -> None:
+        """Record that another model than that of ``peer`` has written; raises JobError if models are pinned."""
+        expected = self._config.peers[peer.name].fingerprint if peer.name in self._config.peers else ""
+        if not expected or completion.model == expected:
+            return
+        taken = self._config.models == "any"
+        named = {"prompt": root(self._prompt.id), "job": job, "peer": peer.name}
+        self._log.emit("foreign_model", **named, model=completion.model, expected=expected, taken=taken)
+        if not taken:
+            raise JobError(f"{peer.name} answered with another model than {peer.model}, and models are pinned")
 
     def _described(self, name: str) -> Peer:
         facts = self._config.peers

@@ -190,8 +190,9 @@ class Completion:
 
     ``prompt_tokens`` were read and ``tokens`` written. ``stopped`` says that the model ended by itself; otherwise it
     reached its limit of tokens. ``seconds`` is the time from the call to its completion, for whoever called: queueing
-    and network included. ``by`` is the node that was called. ``token_ids`` are the tokens written, and known of a
-    node's own model alone; so are ``token_logprobs``, where they were asked for.
+    and network included. ``by`` is the node that was called. ``model`` is the fingerprint of the model that wrote, as
+    that node says, and empty where nobody says. ``token_ids`` are the tokens written, and known of a node's own model
+    alone; so are ``token_logprobs``, where they were asked for.
     """
 
     text: str
@@ -203,6 +204,7 @@ class Completion:
     token_logprobs: tuple[TokenLogProbability, ...] = field(default=(), compare=False)
     seconds: float = field(default=0.0, compare=False)
     by: str = field(default="", compare=False)
+    model: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

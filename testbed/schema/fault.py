@@ -3,7 +3,7 @@
 import math
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -89,6 +89,11 @@ class Fault(Spec):
         A scenario is refused if the node's kind cannot suffer that.
         """
         yield from ()
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """By node, the reference of a model that the node needs besides its own."""
+        return {}
 
     @abstractmethod
     def phases(self, topology: Topology) -> Iterator[Phase]:

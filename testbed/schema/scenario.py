@@ -60,6 +60,7 @@ Dilation = Annotated[
 """The factor by which the nodes' time is slower than the host's; ``auto`` is the smallest that the host allows."""
 
 
+Models = Literal["any", "pinned"]
 Security = Literal["none", "signed", "mutual-tls"]
 
 
@@ -94,6 +95,7 @@ class Scenario(Spec):
     security: Annotated[Security, BeforeValidator(_read_security)] = Field(
         "none", description="whether nodes prove to each other who they are, and whether requests are encrypted"
     )
+    models: Models = Field("any", description="whether answers by another model than the topology says are refused")
     capture: list[str] = Field(default_factory=list, description="links whose frames are recorded as pcapng")
     sampling: Sampling = Sampling()
     workload: Workload
@@ -149,6 +151,21 @@ class Scenario(Spec):
         return [self.peer(name, other) for other in self.neighbours(name)]
 
     @property
+    def further_models(self) -> dict[str, list[str]]:
+        """By node, the references of the models that faults give it besides its own, each once."""
+        found: dict[str, list[str]] = {}
+        for entry in self.timeline:
+            for name, reference in entry.fault.models.items() if entry.fault else ():
+                found[name] = list(dict.fromkeys([*found.get(name, []), reference]))
+        return found
+
+    @property
+    def model_references(self) -> list[str]:
+        """The models whose files the testbed provides, each once."""
+        further = (reference for references in self.further_models.values() for reference in references)
+        return list(dict.fromkeys([*self.topology.model_references, *further]))
+
+    @property
     def kinds(self) -> list[UsedKind]:
         """Every kind that the files name, each once."""
         workload = self.workload
@@ -159,7 +176,7 @@ class Scenario(Spec):
             *(SCORERS.used(scorer.scorer) for scorer in workload.scorers),
             *(FAULTS.used(entry.kind) for entry in self.timeline if entry.fault),
             *map(NODE_KINDS.used, dict.fromkeys(node.kind for node in self.topology.nodes.values())),
-            *map(MODEL_SOURCES.used, dict.fromkeys(map(scheme, self.topology.model_references))),
+            *map(MODEL_SOURCES.used, dict.fromkeys(map(scheme, self.model_references))),
             *(SENSORS.used(node.power_sensor.kind) for node in self.topology.nodes.values() if node.power_sensor),
             *(METRICS.used(name) for name in self.metric_files),
         ]

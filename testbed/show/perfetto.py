@@ -45,7 +45,7 @@ _INSTANTS: Final = (
     ),
     *("neighbour_suspected", "neighbour_lost", "neighbour_back"),
     *("ring_closed", "ring_broken", "taken_over", "tuned", "frame_rejected"),
-    *("unauthenticated", "impersonated"),
+    *("unauthenticated", "impersonated", "foreign_model"),
 )
 """Further events that are shown of a node; docs/results.md explains them."""
 

@@ -96,7 +96,7 @@ def prepare(scenario: Scenario, links: str | None, report: Callable[[str], None]
             node.check_host(name, client)
         if node.power_sensor is not None:
             node.power_sensor.open()
-    models, given = resolve_all(scenario, fetching), given_files(scenario.topology.nodes, fetching)
+    models, given = resolve_all(scenario, fetching), given_files(scenario, fetching)
     if any(node.cpus is None for node in scenario.topology.emulated.values()):
         report("measuring how fast this host runs the models")
     equipped = devices(scenario.topology, models, core_speed)

@@ -19,7 +19,7 @@ from testbed.host.capacity import threads
 from testbed.host.image import packages_of, reference_inside
 from testbed.host.namespace import Namespace
 from testbed.node import config as places
-from testbed.node.config import NodeConfig, PeerFacts
+from testbed.node.config import FurtherModel, NodeConfig, PeerFacts, fingerprint_of
 from testbed.patterns.base import PATTERNS, Pattern, patterns_in
 from testbed.schema.network.link import DirectionName, Link
 from testbed.schema.network.node import NODE_KINDS, AgentNode, ModelNode, Node
@@ -194,7 +194,7 @@ class World:
             clock=self.clock,
             neighbours={other: address[other] for other in scenario.neighbours(name)},
             patience={other: self.plan.patience[name][other] for other in scenario.neighbours(name)},
-            peers={other: PeerFacts.of(scenario.peer(name, other)) for other in (name, *scenario.neighbours(name))},
+            peers={other: self._facts(name, other) for other in (name, *scenario.neighbours(name))},
             packages={name: version for origin in origins.values() for name, version in packages_of(origin).items()},
             pattern_classes={kind: reference_inside(origin) for kind, origin in origins.items()},
             pattern=_inside(pattern, inputs),
@@ -214,7 +214,19 @@ class World:
             credentials=self._credentials[name],
             misbehaves=any((name, "character") in entry.fault.demands() for entry in scenario.timeline if entry.fault),
             decoys=decoys_of(scenario, name),
+            further_models={
+                model.reference: FurtherModel(path=inside, fingerprint=fingerprint_of(model.sha256))
+                for inside, model in self.plan.given.get(name, {}).items()
+            },
+            models=scenario.models,
         )
+
+    def _facts(self, name: str, other: str) -> PeerFacts:
+        """What the node ``name`` is told of ``other``. Stages of a ring have no fingerprint."""
+        holding = self.plan.holdings.get(other)
+        whole = holding is not None and not holding.reason
+        fingerprint = fingerprint_of(self.plan.models[other].sha256) if whole else ""
+        return PeerFacts.of(self.plan.scenario.peer(name, other), fingerprint)
 
     def _start_metronome(self, journal: Journal) -> "subprocess.Popen[bytes] | None":
         """Start a metronome on the cores that nodes may run on; None if this kernel needs none."""

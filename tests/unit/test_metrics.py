@@ -124,6 +124,7 @@ def test_the_metrics_of_a_small_run(run: Measurements) -> None:
         **{f"exclusion.{name}": None for name in ("precision", "recall", "time", "prompts")},
         "asr": None,  # nobody lied
         "forged": None,
+        "foreign_models": None,  # nor swapped a model
     }
 
 

@@ -29,6 +29,7 @@ ENTRIES = {
     "resend": "resend: a",
     "impersonate": "impersonate: {node: a, victim: b, rate: 2/s}",
     "flood": "flood: {node: a, rate: 20/s, to: [b]}",
+    "swap": "swap: {node: a, model: zoo/beta}",
 }
 
 

@@ -53,6 +53,13 @@ def forged(part: Part) -> float | None:
     return fmean(taken) if taken else None
 
 
+@metric("%", "lower", counted=True, rank=60)
+def foreign_models(part: Part) -> float | None:
+    """Share of answers by another model than the topology says that were taken from the node that sent them."""
+    taken = [event["taken"] for event in part.of("foreign_model")]
+    return fmean(taken) if taken else None
+
+
 def _until_excluded(part: Part, length: Callable[[float, float], float]) -> float | None:
     """The largest ``length`` of the times from a liar's first lie until its first exclusion after that."""
     found = []

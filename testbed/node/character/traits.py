@@ -70,7 +70,16 @@ class Impersonating(Asking):
     victim: str
 
 
-AnyTrait = Annotated[Lying | Garbling | Injecting | Resending | Flooding | Impersonating, Field(discriminator="kind")]
+class Swapping(Trait):
+    """The node answers with ``model``, which the host gave it at its start, in place of its own."""
+
+    kind: Literal["swap"] = "swap"
+    model: str
+
+
+AnyTrait = Annotated[
+    Lying | Garbling | Injecting | Resending | Flooding | Impersonating | Swapping, Field(discriminator="kind")
+]
 
 
 class Character(BaseModel):

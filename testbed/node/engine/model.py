@@ -82,6 +82,7 @@ class Answer:
     sampling: Sampling
     limit: int
     sampler: Sampler
+    model: str = ""
     drawn: list[Drawn] = field(default_factory=list)
     ended: bool = False
 
@@ -112,6 +113,7 @@ class Answer:
             LogProbabilities.of([drawn.logprob for drawn in self.drawn]),
             tuple(drawn.token for drawn in self.drawn),
             told,
+            model=self.model,
         )
 
     def _told(self, drawn: Drawn) -> TokenLogProbability:
@@ -124,7 +126,7 @@ class ChatModel:
 
     It is used by one thread at a time. With ``prefix_cache`` a slot keeps the beginning of its last chat that the next
     one shares; without, each job is computed from its first token on: kept prefixes make its time, and by rounding its
-    text, depend on the job before it.
+    text, depend on the job before it. Its completions carry the ``fingerprint``.
     """
 
     def __init__(
@@ -135,7 +137,9 @@ class ChatModel:
         chat: ChatOptions = DEFAULTS,
         slots: int = 1,
         prefix_cache: bool = False,
+        fingerprint: str = "",
     ) -> None:
+        self.fingerprint = fingerprint
         self.batch = min(BATCH, context)
         self.slots = slots
         limits = Limits(context, slots, max(self.batch, slots), threads)
@@ -205,7 +209,7 @@ class ChatModel:
         """An answer without any token; raises JobError. Its sampler is to be closed."""
         prompt = [*self._chat.tokenize(messages), *sampling.begun]
         limit = min(sampling.max_tokens, self._room(prompt))
-        return Answer(self._chat, prompt, sampling, limit, self._sampler(sampling))
+        return Answer(self._chat, prompt, sampling, limit, self._sampler(sampling), self.fingerprint)
 
     def clear(self, slot: int, prompt: Sequence[int]) -> int:
         """Make a slot ready for a prompt; returns how many of its tokens the slot holds already."""

@@ -150,7 +150,7 @@ class JobQueue(ABC):
         match outcome:
             case JobError():
                 self._log.emit("job_failed", job=task.job, reason=str(outcome))
-            case Completion(text, prompt_tokens, tokens, stopped, logprobs):
+            case Completion(text, prompt_tokens, tokens, stopped, logprobs, model=model):
                 self._log.emit(
                     "end",
                     job=task.job,
@@ -158,6 +158,7 @@ class JobQueue(ABC):
                     tokens=tokens,
                     text=text,
                     stopped=stopped,
+                    model=model,
                     logprobs=asdict(logprobs) if logprobs is not None else None,
                 )
             case Verification(accepted, following, prompt_tokens):

@@ -153,7 +153,7 @@ class ChatResponse(BaseModel):
     """The answer to a :class:`ChatRequest`.
 
     ``logprobs_summary`` is the testbed's own, of a single choice. The API's ``logprobs`` is a list with an entry for
-    each token, many times as long as the answer.
+    each token, many times as long as the answer. ``system_fingerprint`` is that of the model that answered.
     """
 
     id: str
@@ -162,6 +162,7 @@ class ChatResponse(BaseModel):
     model: str
     choices: list[Choice] = Field(min_length=1)
     usage: Usage
+    system_fingerprint: str | None = None
     logprobs_summary: LogProbabilities | None = None
 
     @classmethod
@@ -174,6 +175,7 @@ class ChatResponse(BaseModel):
             model=model,
             choices=[Choice.of(index, completion, wanted) for index, completion in enumerate(completions)],
             usage=Usage.of(completions, len(completions)),
+            system_fingerprint=completions[0].model or None,
             logprobs_summary=completions[0].logprobs if len(completions) == 1 else None,
         )
 
@@ -187,6 +189,7 @@ class ChatResponse(BaseModel):
             usage.completion_tokens,
             choice.finish_reason == "stop",
             self.logprobs_summary,
+            model=self.system_fingerprint or "",
         )
 
 
