@@ -70,6 +70,11 @@ _LONGITUDES: Final = {"longitude", "lon", "long", "lng"}
 _NAMES: Final = {"id", "key", "label", "name", "source", "target"}
 
 
+def label(node: Attributes) -> Any:
+    """What the file calls a node; None if it has no name but its key."""
+    return next((node[name] for wanted in ("label", "name") for name in node if _small(name) == wanted), None)
+
+
 def place(node: Attributes) -> tuple[float, float] | None:
     """Latitude and longitude of a node in degrees; None if the file lacks one. ``pos`` has the longitude first."""
     found = [
@@ -102,7 +107,8 @@ def great_circle(latitude_a: float, longitude_a: float, latitude_b: float, longi
 def accounted(nodes: Iterable[Attributes], edges: Iterable[Attributes]) -> list[str]:
     """Sentences on which attributes were read, in which unit, and which were not."""
     nodes, edges = list(nodes), list(edges)
-    names = dict.fromkeys(name for edge in edges for name in edge if _small(name) not in _NAMES)
+    expected = _NAMES | _LATITUDES | _LONGITUDES | {"pos"}
+    names = dict.fromkeys(name for owner in (*edges, *nodes) for name in owner if _small(name) not in expected)
     units: dict[str, str] = {}
     unread: set[str] = set()
     for meaning, owner in [*product(_OF_EDGES, edges), *product(_OF_NODES, nodes)]:

@@ -43,7 +43,9 @@ class _Import:
         self._graph = graph
         kept = max(networkx.connected_components(graph.to_undirected(as_view=True)), key=len)
         nodes = [(node, data) for node, data in graph.nodes(data=True) if node in kept]
-        self._names = _names({node: data.get("label", data.get("name", node)) for node, data in nodes})
+        self._names = _names(
+            {node: node if (label := attributes.label(data)) is None else label for node, data in nodes}
+        )
         self._edges = [(a, b, data) for a, b, data in graph.edges(data=True) if a in kept]
         self._cables = [self._between(*ends, *edges) for ends, edges in self._pairs.items()]
 

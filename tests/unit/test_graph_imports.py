@@ -66,6 +66,17 @@ def test_what_is_not_used_is_named(tmp_path: Path) -> None:
     assert "The bandwidth of 2 links is not known" in comment
 
 
+def test_what_nodes_have_is_used_or_named(tmp_path: Path) -> None:
+    graph = networkx.Graph()
+    graph.add_node(0, Name="Bergen", Lat=60.4, lon=5.3)
+    graph.add_node(1, NAME="Oslo", Lat=59.9, lon=10.8, packetloss=0.01, Country="Norway")
+    graph.add_edge(0, 1)
+    draft = _draft(tmp_path, graph)
+    assert draft.nodes == ["bergen", "oslo"]
+    assert draft.links[0].up.delay == pytest.approx(0.0015, rel=0.1)
+    assert "Not used: `packetloss`, `Country`." in draft.comment
+
+
 def test_what_nodes_send_and_take_in_bounds_the_directions(tmp_path: Path) -> None:
     graph = networkx.Graph()
     graph.add_node("a", bandwidthup=100, bandwidthdown=800)  # KiB/s
