@@ -14,6 +14,7 @@ ROUTES = (
     "/v1/verifications",
     "/v1/delegations",
     "/v1/calls/p1",
+    "/tokenize",
     "/v1/models",
     "/v1/models/zoo/alpha",
     "/health",
