@@ -47,5 +47,5 @@ def test_a_recorded_link_is_waited_for_through_its_longest_outage(tmp_path: Path
 def test_losses_are_waited_for_longer_and_the_slowest_link_is_named() -> None:
     links = (_link("a s1", delay="2s", loss="50%"), _link("b s1", delay="3s"))
     topology = _topology(*links, switches="s1")
-    assert patience(topology)["a"]["b"] == pytest.approx(5 + 8 * 2 * 4 + 8 * 3)
+    assert patience(topology)["a"]["b"] == pytest.approx((5 + 8 * 2 + 8 * 3) * 4)
     assert "a-s1" in slowest(topology, "b", "a")

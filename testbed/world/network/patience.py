@@ -1,7 +1,8 @@
 """How long nodes have for reaching each other, by what their links can carry."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from testbed.core.units import DURATION
 from testbed.schema.network.direction import Direction
@@ -22,10 +23,9 @@ def patience(topology: Topology) -> Patience:
         (node, other): topology.route(node, other) for node in topology.nodes for other in topology.neighbours(node)
     }
     crossings = Counter(link.name for links in routes.values() for link in links)
-    seconds = {link.name: _seconds(link, crossings[link.name]) for link in topology.resolved_links}
     return {
         node: {
-            other: _NODE + sum(seconds[link.name] for link in routes[node, other])
+            other: (_NODE + _seconds(routes[node, other], crossings)) / _kept(routes[node, other])
             for other in topology.neighbours(node)
         }
         for node in topology.nodes
@@ -34,16 +34,19 @@ def patience(topology: Topology) -> Patience:
 
 def slowest(topology: Topology, source: str, target: str) -> str:
     """The link on the path between two nodes on which an exchange takes longest, as a clause with its figure."""
-    link, seconds = max(((link, _seconds(link, 1)) for link in topology.route(source, target)), key=lambda of: of[1])
+    alone = ((link, _seconds([link], {link.name: 1}) / _kept([link])) for link in topology.route(source, target))
+    link, seconds = max(alone, key=lambda of: of[1])
     return f"the slowest link between them is {link.name}, which delays an exchange by {DURATION.readable(seconds)}"
 
 
-def _seconds(link: Link, exchanges: int) -> float:
-    """What a link adds to each of some exchanges that cross it at once."""
-    directions = [link.direction(name) for name in DIRECTIONS]
-    ideal = sum(_crossing(direction, exchanges) for direction in directions)
-    kept = (1 - directions[0].loss.mean) * (1 - directions[1].loss.mean)
-    return ideal / max(kept, 0.1)
+def _seconds(path: Sequence[Link], exchanges: Mapping[str, int]) -> float:
+    """What links without losses add to an exchange while so many cross each of them at once."""
+    return sum(_crossing(link.direction(name), exchanges[link.name]) for link in path for name in DIRECTIONS)
+
+
+def _kept(path: Sequence[Link]) -> float:
+    """The share of round trips that no link loses, at least a tenth; a lost one begins anew on all links."""
+    return max(math.prod((1 - link.up.loss.mean) * (1 - link.down.loss.mean) for link in path), 0.1)
 
 
 def _crossing(direction: Direction, exchanges: int) -> float:
