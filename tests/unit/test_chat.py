@@ -163,6 +163,8 @@ def test_a_role_that_the_template_refuses_is_named(write: Write) -> None:
         ("{% if %}", "", "does not parse: Expected an expression"),
         ("{{ ''.__class__.__mro__ }}", "", "refuses messages of user: access to attribute '__class__'"),
         (None, "", "has no chat template"),
+        ("", "", "leaves out what the user says"),
+        ("<|user|>{{ messages[0].role }}<|bot|>", "", "leaves out what the user says"),
         ("word " * 90 + "<|bot|>", "", "no room for a message of one word"),
         ("ok", "chat: {template: nothing}", "has no place for the chat"),
         ("ok", "chat: {nodes: {a: {template: '{{ x'}}}", "does not parse"),

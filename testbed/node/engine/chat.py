@@ -15,7 +15,7 @@ from typing import Final
 
 from llama_cpp import Llama, llama_chat_format, llama_cpp
 
-from testbed.node.engine.template import ChatTemplate, jinja
+from testbed.node.engine.template import ChatTemplate, TemplateError, jinja
 from testbed.patterns.participant import ChatMessage, JobError, PlainText
 from testbed.patterns.protocol import ChatOptions
 
@@ -88,6 +88,8 @@ class Chat:
         if (tokens := self.count([_HELLO], context)) >= context:
             overflow = ContextOverflowError.of(tokens, context)
             raise ContextOverflowError(f"it has no room for a message of one word: {overflow}")
+        if _HELLO["content"] not in self._template.render(self._complete([_HELLO])):
+            raise TemplateError("its chat template leaves out what the user says")
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for: none for a control token."""
