@@ -157,13 +157,16 @@ class World:
 
     def _start_nodes(self, journal: Journal) -> dict[str, NodeHandle]:
         scenario = self.plan.scenario
+        address = addresses(scenario.topology)
+        self._directory.mkdir(parents=True)
         site = Site(
             journal=journal,
             directory=self._directory,
             clock=self.clock,
             docker=self.plan.docker,
             image=self.plan.image,
-            addresses=addresses(scenario.topology),
+            addresses=address,
+            hosts=_hosts_file(self._directory, address),
             sampling=scenario.sampling,
             seed=scenario.seed,
         )
@@ -257,6 +260,15 @@ def explained(what: str) -> Iterator[None]:
         yield
     except (DockerException, NetlinkError, OSError, RuntimeError) as error:
         raise WorldError(f"{what}: {error}") from error
+
+
+def _hosts_file(directory: Path, addresses: Mapping[str, str]) -> Path:
+    """A new file in the form of hosts(5), which every user may read, as names are looked up in a node."""
+    file = directory / "hosts"
+    lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
+    file.write_text("\n".join(lines) + "\n")
+    file.chmod(0o444)
+    return file
 
 
 def _inputs(pattern: Pattern) -> dict[Path, Path]:

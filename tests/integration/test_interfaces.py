@@ -51,7 +51,8 @@ def test_a_device_without_the_address_is_told_which(
     monkeypatch.setattr(device, "_ANSWERS", 0.3)
     spec = Interface(kind="interface", interface=board.nic)
     planned = PlannedNode("pi", "10.0.0.9", spec, None, None, {})
-    site = Site(journal, tmp_path, REAL_TIME, connect_docker(), "", {"pi": "10.0.0.9"}, Sampling(), 1)
+    hosts = tmp_path / "hosts"
+    site = Site(journal, tmp_path, REAL_TIME, connect_docker(), "", {"pi": "10.0.0.9"}, hosts, Sampling(), 1)
     with pytest.raises(WorldError, match=r"on the device: ip address add 10\.0\.0\.9/16 dev INTERFACE"):
         device.start_devices(site, {"pi": planned})
 

@@ -187,7 +187,7 @@ class TestKept:
         assert host["CapDrop"] == ["ALL"]
         assert host["ReadonlyRootfs"]
         assert host["SecurityOpt"] == ["no-new-privileges"]
-        assert host["NetworkMode"] == "none"
+        assert (host["NetworkMode"], configuration["NetworkSettings"]["SandboxKey"]) == ("none", "")
         assert host["Init"]
         assert configuration["Config"]["User"].split(":")[0] not in ("", "0", "root")
 
@@ -205,13 +205,13 @@ class TestKept:
     def test_a_shell_opens_in_a_node(self, kept: str) -> None:
         shell = subprocess.run(
             [sys.executable, "-m", "testbed", "shell", "b", "--run", kept],
-            input="hostname; id -u; ls /sys/class/net\n",
+            input="hostname; id -u; ls /sys/class/net; cut -d' ' -f2 /etc/hosts\n",
             capture_output=True,
             text=True,
             check=False,
             cwd=PROJECT,
         )
-        assert shell.stdout.split() == ["b", "1000", "eth0", "lo"]
+        assert shell.stdout.split() == ["b", "1000", "eth0", "lo", "localhost", "a", "b", "c", "d"]
 
     def test_it_is_listed_and_found_by_its_directory(self, kept: str) -> None:
         (standing,) = [one for one in json.loads(start("ps", "--json").communicate()[0]) if one["run"] == kept]

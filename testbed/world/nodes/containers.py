@@ -1,7 +1,7 @@
 """How the containers of a run are made."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -56,10 +56,20 @@ def is_holder(container: str) -> bool:
     return container.endswith(".net")
 
 
-def create_container(site: Site, node: str, image: str, memory: int, **options: Any) -> Container:
+NO_NETWORK: Final[Mapping[str, Any]] = {"network_mode": "none", "network_disabled": True}
+"""Options of a container whose only network is the emulated one.
+
+With the second, the engine makes no sandbox for a network that is not there: containers start in half the time, and a
+deadlock of Docker 20.10 between containers that end at the same time cannot occur.
+"""
+
+
+def create_container(
+    site: Site, node: str, image: str, memory: int, mounts: Sequence[Mount] = (), **options: Any
+) -> Container:
     """A container of the run, capped at ``memory`` bytes, in which code is kept from everything but its own.
 
-    Raises WorldError.
+    It knows all nodes by name. Raises WorldError.
     """
     try:
         return site.docker.containers.create(
@@ -74,6 +84,7 @@ def create_container(site: Site, node: str, image: str, memory: int, **options: 
             security_opt=["no-new-privileges"],
             mem_limit=memory,
             memswap_limit=memory,  # the two together: no swap
+            mounts=[*mounts, Mount("/etc/hosts", str(site.hosts), type="bind", read_only=True)],
             **options,
         )
     except ENGINE_ERRORS as error:
@@ -100,10 +111,9 @@ def _create(site: Site, config: NodeConfig, memory: int, files: Mapping[Path, Pa
         name,
         site.image,
         memory,
+        mounts,
         name=container_name(site.journal.run, name),
         hostname=name,
-        extra_hosts=config.neighbours,  # so that `ping b` works in a shell
-        network_mode="none",  # the emulated network is all it gets
         pids_limit=128,
-        mounts=mounts,
+        **NO_NETWORK,
     )

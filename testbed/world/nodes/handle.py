@@ -222,7 +222,8 @@ class PlannedNode:
 class Site:
     """Where the nodes of a run are started, and what is the same for all of them.
 
-    ``directory`` is the run's own, which its journal removes; ``addresses`` are those of all nodes, by name.
+    ``directory`` is the run's own, which its journal removes; ``addresses`` are those of all nodes, by name, and
+    ``hosts`` is a file with them in the form of hosts(5).
     """
 
     journal: Journal
@@ -231,5 +232,6 @@ class Site:
     docker: docker.DockerClient
     image: str
     addresses: Mapping[str, str]
+    hosts: Path
     sampling: Sampling
     seed: int

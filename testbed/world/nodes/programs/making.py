@@ -12,7 +12,7 @@ from docker.types import DeviceRequest, Mount
 from testbed.host.cfs import CFS_PERIOD, cap_period
 from testbed.host.image import NODE_UID
 from testbed.node import config as places
-from testbed.world.nodes.containers import STARTS_AT_ONCE, container_name, create_container, holder_name
+from testbed.world.nodes.containers import NO_NETWORK, STARTS_AT_ONCE, container_name, create_container, holder_name
 from testbed.world.nodes.handle import PlannedNode, Site
 from testbed.world.nodes.programs.needs import SECRET, secrets
 from testbed.world.nodes.programs.node import ProgramNode
@@ -65,9 +65,8 @@ def _hold(site: Site, name: str) -> Container:
         entrypoint=["sleep"],
         command=["infinity"],
         hostname=name,
-        extra_hosts=dict(site.addresses),  # programs find each other by the nodes' names
-        network_mode="none",  # the emulated network is all it gets
         pids_limit=8,
+        **NO_NETWORK,
     )
 
 
@@ -84,6 +83,7 @@ def _create(site: Site, planned: PlannedNode, spec: ProgramSpec, own: Path) -> C
         name,
         spec.image,
         planned.device.memory,
+        mounts,
         name=container_name(site.journal.run, name),
         command=spec.command,
         environment={"HOME": str(places.SHARED), **environment, **secrets(name, spec.environment)},
@@ -91,7 +91,6 @@ def _create(site: Site, planned: PlannedNode, spec: ProgramSpec, own: Path) -> C
         cpu_period=period,
         cpu_quota=round(period * share),
         pids_limit=spec.processes,
-        mounts=mounts,
         device_requests=gpu_requests(spec.gpu),
     )
 
