@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -92,12 +93,13 @@ async def run(config: NodeConfig, shared: Path, model_path: Path) -> None:
     async with (
         inference_of(config, shared, model_path, log, door, traits) as inference,
         HttpClient(door) as client,
+        HttpClient(replace(door, messages=None)) as unsigned,
         neighbourhood_of(config, log, door) as neighbourhood,
         asyncio.TaskGroup() as tasks,
     ):
         beside = [tasks.create_task(inference.serve())]
         if config.misbehaves:  # no other node has to wake up to see whether it floods
-            beside.append(tasks.create_task(Flooder(config, client, log, traits).serve()))
+            beside.append(tasks.create_task(Flooder(config, client, unsigned, log, traits).serve()))
         agent = Agent(config, inference, log, client, neighbourhood, past, traits)
         api = NodeApi(agent, log)
         log.emit("ready", load_seconds=config.clock.now() - begin)

@@ -202,7 +202,7 @@ def test_a_flood_is_sent_while_the_node_has_the_trait(make_trace: MakeTrace, mon
     async def play() -> None:
         client: Any = Client()
         task = asyncio.create_task(
-            Flooder(configured("a", {"b": "10.0.0.2"}), client, make_trace("a").trace, lambda: traits).serve()
+            Flooder(configured("a", {"b": "10.0.0.2"}), client, client, make_trace("a").trace, lambda: traits).serve()
         )
         async with asyncio.timeout(30):
             await client.until(lambda: client.sent == flooding._UNANSWERED)
@@ -227,7 +227,7 @@ def test_requests_in_another_name_say_so_and_whether_they_were_taken(make_trace:
 
     async def play() -> None:
         client: Any = Client()
-        flooder = Flooder(configured("a", {"b": "10.0.0.2"}), client, trace.trace, lambda: [trait])
+        flooder = Flooder(configured("a", {"b": "10.0.0.2"}), client, client, trace.trace, lambda: [trait])
         with trace.trace.heard_by(forged.set):
             task = asyncio.create_task(flooder.serve())
             async with asyncio.timeout(30):

@@ -47,7 +47,7 @@ def test_datagrams_come_to_one_address() -> None:
     async def scenario() -> None:
         port = loopback.free_port(socket.SOCK_DGRAM)
         received, came = list[bytes](), asyncio.Event()
-        node = Datagrams(lambda data: (received.append(data), came.set())[0], Door())
+        node = Datagrams(lambda data, _: (received.append(data), came.set())[0], Door())
         await node.open(OWN, port)
         with socket.socket(type=socket.SOCK_DGRAM) as client:
             client.sendto(b"to another", (OTHER, port))

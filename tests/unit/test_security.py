@@ -214,7 +214,7 @@ class TestSignatures:
         a, b, c = (made[name].datagrams for name in "abc")
         assert a is not None and b is not None and c is not None
         datagram = datagrams.signed(b"ping", a, "b")
-        assert datagrams.opened(datagram, b) == b"ping"
+        assert datagrams.opened(datagram, b) == ("a", b"ping")
         for receiver in (a, c):
             with pytest.raises(UnauthenticatedError):
                 datagrams.opened(datagrams.signed(b"ping", a, "b"), receiver)

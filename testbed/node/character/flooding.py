@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from testbed.core import seeds
@@ -11,7 +11,10 @@ from testbed.node.config import PORT, NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.openai.chats import ChatRequest
 from testbed.node.participant import CHATS
+from testbed.node.transport.door import signer_of
 from testbed.node.transport.http import HttpClient
+from testbed.node.transport.signed_http import HEADER, sign_request
+from testbed.node.transport.signing import Signer
 
 Traits = Callable[[], Sequence[AnyTrait]]
 
@@ -23,16 +26,23 @@ _UNANSWERED: Final = 64
 
 
 class Flooder:
-    """Sends what the node's ``traits`` say. Its requests have no name and serve no prompt."""
+    """Sends what the node's ``traits`` say. Its requests have no name and serve no prompt.
 
-    def __init__(self, config: NodeConfig, client: HttpClient, log: EventWriter, traits: Traits) -> None:
+    Those in another's name go out by ``unsigned``, which neither signs nor checks: they are signed here.
+    """
+
+    def __init__(
+        self, config: NodeConfig, client: HttpClient, unsigned: HttpClient, log: EventWriter, traits: Traits
+    ) -> None:
         self._config = config
         self._log = log
         self._client = client
+        self._unsigned = unsigned
         self._traits = traits
         self._requests: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
         self._due: dict[Asking, float] = {}
+        self._signers: dict[str, Signer] = {}  # by victim
 
     async def serve(self) -> None:
         """Send requests while the node floods, until cancelled."""
@@ -71,9 +81,21 @@ class Flooder:
         request = ChatRequest.model_validate({"messages": [{"role": "user", "content": f"{word:x}?"}], **owner})
         body = request.model_dump_json(exclude_defaults=True).encode()
         headers = {"Content-Type": "application/json"}
+        client = self._client
+        if isinstance(flood, Impersonating):
+            headers |= self._forged(flood.victim, target, headers, body)
+            client = self._unsigned
         try:
-            reply = await self._client.request("POST", self._config.neighbours[target], PORT, CHATS, body, headers)
+            reply = await client.request("POST", self._config.neighbours[target], PORT, CHATS, body, headers)
         except OSError:
             return  # the target is away; the next request comes all the same
         if isinstance(flood, Impersonating):
             self._log.emit("forged", peer=target, victim=flood.victim, taken=reply.status == 200)
+
+    def _forged(self, victim: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        """The best that the node can do for a signature of ``victim``, where requests are signed."""
+        credentials = self._config.credentials
+        if credentials is None or credentials.scheme != "signed":
+            return {}
+        signer = self._signers.setdefault(victim, signer_of(credentials, victim))
+        return {HEADER: sign_request(signer, target, "POST", CHATS, headers, body).header(victim)}

@@ -58,10 +58,13 @@ class Heartbeats:
         """Wait until a neighbour counts as lost."""
         await self._losses[neighbour].wait()
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes, sender: str | None) -> None:
         try:
             message = Heartbeat.model_validate_json(data)
         except ValidationError:
+            return
+        if sender not in (None, message.source):
+            self._log.emit("impersonated", peer=sender, said=message.source)
             return
         self._carry_out(self._membership.receive(message, self._loop.time()))
 

@@ -12,10 +12,14 @@ from testbed.node.transport.sockets import bound
 _USE = b"datagram"
 
 
-class Datagrams(asyncio.DatagramProtocol):
-    """One UDP socket. ``receive`` is called with the content of every datagram that ``door`` lets in."""
+Receive = Callable[[bytes, str | None], None]
+"""Takes the content of a datagram, and its sender's name, None where nothing proves it."""
 
-    def __init__(self, receive: Callable[[bytes], None], door: Door) -> None:
+
+class Datagrams(asyncio.DatagramProtocol):
+    """One UDP socket. ``receive`` is called with every datagram that ``door`` lets in."""
+
+    def __init__(self, receive: Receive, door: Door) -> None:
         self._receive = receive
         self._door = door
         self._transport: asyncio.DatagramTransport | None = None
@@ -43,14 +47,14 @@ class Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | int, int]) -> None:  # noqa: ARG002
         """Called by asyncio."""
         if self._door.datagrams is None:
-            self._receive(data)
+            self._receive(data, None)
             return
         try:
-            content = opened(data, self._door.datagrams)
+            sender, content = opened(data, self._door.datagrams)
         except UnauthenticatedError as error:
             self._door.refusals.note("datagrams", str(error))
         else:
-            self._receive(content)
+            self._receive(content, sender)
 
 
 def signed(data: bytes, signer: Signer, peer: str) -> bytes:
@@ -59,12 +63,12 @@ def signed(data: bytes, signer: Signer, peer: str) -> bytes:
     return bytes([len(name)]) + name + stamp + signer.sign(peer, _USE, stamp, data) + data
 
 
-def opened(datagram: bytes, signer: Signer) -> bytes:
-    """The content of a signed datagram; raises UnauthenticatedError."""
+def opened(datagram: bytes, signer: Signer) -> tuple[str, bytes]:
+    """The sender and the content of a signed datagram; raises UnauthenticatedError."""
     length = datagram[0] if datagram else 0
     name, rest = datagram[1 : 1 + length], datagram[1 + length :]
     stamp, tag, data = rest[:STAMP_BYTES], rest[STAMP_BYTES:][:TAG_BYTES], rest[STAMP_BYTES + TAG_BYTES :]
     sender = name.decode(errors="replace")
     signer.check(sender, tag, _USE, stamp, data)
     signer.admit(sender, stamp)
-    return data
+    return sender, data

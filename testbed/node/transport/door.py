@@ -14,6 +14,11 @@ def _ignore(*_: object) -> None:
     pass
 
 
+def signer_of(credentials: Credentials, name: str) -> Signer:
+    """What signs in the name of ``name`` with the keys in ``credentials``, which are that node's own or are not."""
+    return Signer(name, {peer: bytes.fromhex(member.key) for peer, member in credentials.members.items()})
+
+
 @dataclass(frozen=True)
 class Door:
     """What secures each kind of traffic; nothing by default.
@@ -36,7 +41,7 @@ class Door:
             return cls(refusals)
         members = credentials.members
         names = {member.address: name for name, member in members.items()}
-        signer = Signer(credentials.name, {name: bytes.fromhex(member.key) for name, member in members.items()})
+        signer = signer_of(credentials, credentials.name)
         if credentials.scheme == "signed":
             return cls(refusals, names, messages=signer, datagrams=signer)
         tls = Tls(credentials, lambda reason: refusals.note("handshakes", reason))

@@ -300,4 +300,6 @@ def _check_body(request: web.Request, body: bytes) -> None:
 def _refused(door: Door, error: UnauthenticatedError) -> web.HTTPException:
     door.refusals.note("requests", str(error))
     text = f"this node answers the nodes of its run alone: {error}"
-    return web.HTTPUnauthorized(text=text, headers={"Connection": "close"})
+    refusal = web.HTTPUnauthorized(text=text)
+    refusal.force_close()  # a header of that name alone would keep the connection open
+    return refusal
