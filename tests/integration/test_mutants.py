@@ -42,3 +42,26 @@ def test_nodes_that_lose_the_responses_that_they_get(mutant: Mutant) -> None:
     read = '        message = message_name(name, "response", attempt)\n'
     copy = mutant("testbed/node/calls/asking.py", read, f"        await asyncio.sleep(3600)\n{read}")
     assert "latency.p95" in _run(copy, "gossip_moa.yaml").failed
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_nodes_that_check_no_signature(mutant: Mutant) -> None:
+    """Whoever signs as another node is answered."""
+    check = "if not hmac.compare_digest(tag(key, *parts), signature):"
+    copy = mutant("testbed/node/transport/signing.py", check, "if False:")
+    assert _run(copy, "impersonation.yaml").failed == ["forged"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_nodes_that_weigh_no_liar_down(mutant: Mutant) -> None:
+    """Its confident lies win votes to the end."""
+    weight = "weight=ballot.weight * trust_in(owner.record(ballot.by))"
+    copy = mutant("testbed/patterns/horizontal/trust.py", weight, "weight=ballot.weight")
+    assert "asr" in _run(copy, "liar.yaml").failed
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_nodes_that_mask_no_secret(mutant: Mutant) -> None:
+    """Numbers leave the tier as they are."""
+    copy = mutant("testbed/patterns/vertical/privacy.py", "text = re.sub(pattern,", "re.sub(pattern,")
+    assert _run(copy, "private.yaml").failed == ["exposures"]
