@@ -485,12 +485,21 @@ def test_an_unknown_option_or_verb_ends_with_code_2(tmp_path: Path) -> None:
         assert "Traceback" not in outcome.stderr
 
 
-@pytest.mark.parametrize(("written", "meant"), [("1", "1"), ("1.5", "1.5"), ("true", "true")])
-def test_a_name_that_yaml_takes_for_a_value_is_to_be_quoted(written: str, meant: str, files: Any) -> None:
+IS_NO_TEXT = "`{}` is no text in YAML, and text is wanted; as a name it needs quotes"
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        *((name, IS_NO_TEXT.format(name)) for name in ("1", "1.5", "true", "2024-01-01")),
+        ("null", "nothing is here, and text is wanted; the name `null` needs quotes"),
+    ],
+)
+def test_a_name_that_yaml_takes_for_a_value_is_to_be_quoted(written: str, sentence: str, files: Any) -> None:
     files.write(topology=files.topology.replace("a: {", f"{written}: {{", 1))
     outcome = _shell("validate", SCENARIO, cwd=files.directory)
     assert outcome.returncode == 2
-    assert f"`{meant}` is no text in YAML, and text is wanted; as a name it needs quotes" in outcome.stderr
+    assert sentence in outcome.stderr
 
 
 @pytest.mark.parametrize(

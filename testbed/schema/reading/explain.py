@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel
@@ -55,13 +56,15 @@ def _explain(error: ErrorDetails, loc: Loc, around: Schema) -> Mistake:
     given = error["input"]
     if error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return loc, "must hold keys and values"
-    if error["type"] == "string_type" and isinstance(given, bool | int | float):
+    if error["type"] == "string_type" and given is None:
+        return loc, "nothing is here, and text is wanted; the name `null` needs quotes"
+    if error["type"] == "string_type" and isinstance(given, bool | int | float | date):
         return loc, f"`{_as_written(given)}` is no text in YAML, and text is wanted; as a name it needs quotes"
     subject = "this" if isinstance(given, dict | list) else f"`{'' if given is None else given}`"
     return loc, f"{subject} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _as_written(given: bool | int | float) -> str:
+def _as_written(given: bool | int | float | date) -> str:
     return str(given).lower() if isinstance(given, bool) else str(given)
 
 
