@@ -12,14 +12,16 @@ from testbed.schema.network.link import DirectionName, Link
 class Condition:
     """The state of a node.
 
-    ``cpus`` (cores) and ``memory`` (bytes) are its caps; those of a node that is not emulated are 0. ``paused`` freezes
-    all of its processes, ``hanging`` stops the agent alone. ``slowness`` is the factor by which its model takes longer
-    for a token. Packets of the nodes in ``deaf_to`` are dropped where they arrive. ``character`` is what its agent does
-    that it should not, in the order in which these faults began.
+    ``cpus`` (cores) and ``memory`` (bytes) are its caps; those of a node that is not emulated are 0. ``powered``
+    is whether its smart plug is on. ``paused`` freezes all of its processes, ``hanging`` stops the agent alone.
+    ``slowness`` is the factor by which its model takes longer for a token. Packets of the nodes in ``deaf_to`` are
+    dropped where they arrive. ``character`` is what its agent does that it should not, in the order in which these
+    faults began.
     """
 
     cpus: float = 0.0
     memory: int = 0
+    powered: bool = True
     running: bool = True
     paused: bool = False
     hanging: bool = False

@@ -27,6 +27,7 @@ from pyroute2 import NetlinkError, netns
 from testbed.core.errors import TestbedError
 from testbed.host.lending import Loan, take_back
 from testbed.host.machine import connect_docker
+from testbed.schema.network.sensor import SENSORS, PowerSwitch
 
 JOURNALS: Final = Path("/var/lib/testbed/runs")
 """Not under /run: containers outlive a reboot of the host, so their records must, too."""
@@ -260,6 +261,12 @@ def _end_process(name: str) -> None:
         return
 
 
+def _give_power(written: str) -> None:
+    plug = SENSORS.get(json.loads(written)["kind"]).model_validate_json(written)
+    assert isinstance(plug, PowerSwitch)
+    plug.switch(on=True)
+
+
 def _start_time(pid: int) -> str:
     """Clock ticks from boot to a process's start (proc(5), field 22 of stat). Setting the clock does not change it."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
@@ -273,6 +280,7 @@ _UNDO: Final[dict[str, Callable[[str], None]]] = {
     "directory": _remove_directory,
     "process": _end_process,
     "created": lambda _: None,
+    "power failure": _give_power,
     "kept": lambda _: None,
     "results": lambda _: None,
 }

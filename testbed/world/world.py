@@ -23,6 +23,7 @@ from testbed.node.config import FurtherModel, NodeConfig, PeerFacts, fingerprint
 from testbed.patterns.base import PATTERNS, Pattern, patterns_in
 from testbed.schema.network.link import DirectionName, Link
 from testbed.schema.network.node import NODE_KINDS, AgentNode, ModelNode, Node
+from testbed.schema.network.sensor import PowerSwitch
 from testbed.world import companion
 from testbed.world.authority import issue
 from testbed.world.decoys import decoys_of
@@ -71,6 +72,7 @@ class World:
         """Start all nodes, and make the network while they load their models; raises WorldError."""
         self.plan = plan
         self.clock = plan.clock
+        self._journal = journal
         self._directory = SHARED / journal.run
         journal.record("directory", str(self._directory))
         self._credentials = issue(plan.scenario.security, addresses(plan.scenario.topology))
@@ -135,6 +137,8 @@ class World:
         A node that ended by itself, for example out of memory, stays as it is.
         """
         node = self.nodes[name]
+        if after.powered != before.powered:
+            self._switch(name, after.powered)
         if after.running and not before.running:
             self._restart(node)
             # Its caps after a restart are unknown, and all other changes went with its processes and its network.
@@ -142,6 +146,14 @@ class World:
         if after.running and not node.ended and after.deaf_to != before.deaf_to:
             self.network.deafen(name, before.deaf_to, after.deaf_to)
         node.change(before, after)
+
+    def _switch(self, name: str, on: bool) -> None:
+        """Switch the plug of a node; raises OSError."""
+        plug = self.plan.scenario.topology.nodes[name].power_sensor
+        assert isinstance(plug, PowerSwitch)  # else `validate` refuses the fault
+        if not on:
+            self._journal.record("power failure", plug.model_dump_json())
+        plug.switch(on)
 
     def _restart(self, node: NodeHandle) -> None:
         """Start a node that has ended, with the interfaces, address and routes that it had; raises WorldError."""

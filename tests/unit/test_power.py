@@ -3,6 +3,7 @@
 import http.server
 import json
 import math
+import re
 import shutil
 import subprocess
 import threading
@@ -17,14 +18,17 @@ import pytest
 from testbed.analysis.measurements import Measurements, Part, Scope
 from testbed.analysis.metrics.energy import joules, joules_per_prompt, joules_per_token
 from testbed.core.errors import SpecError
+from testbed.faults.api import Condition
 from testbed.host.sensors.hwmon import Hwmon
 from testbed.host.sensors.nvml import Nvml
-from testbed.host.sensors.plugs import Shelly, Tasmota
+from testbed.host.sensors.plugs import Plug, Shelly, Tasmota
 from testbed.host.sensors.rapl import Rapl
 from testbed.record import power
 from testbed.record.power import Gauge, Meter
 from testbed.record.samples import SCHEMA
 from testbed.schema.network.sensor import Draw, Energy, PowerSensor, Read, SensorError
+from testbed.world import journal as journals
+from testbed.world.journal import Journal
 
 SECONDS = 12
 PERIOD = 1.7
@@ -88,12 +92,19 @@ def test_power_on_a_board_is_integrated(tmp_path: Path, form: str) -> None:
 
 class _Plug(http.server.BaseHTTPRequestHandler):
     watts: ClassVar[float] = 0.0
+    on: ClassVar[bool] = True
 
     def do_GET(self) -> None:
+        switched = re.fullmatch(r"/(cm\?cmnd=Power%20|relay/0\?turn=|rpc/Switch.Set\?id=0&on=)(\w+)", self.path)
+        if switched:
+            _Plug.on = switched[2].lower() in ("on", "true")
         answers = {
             "/cm?cmnd=Status%2010": {"StatusSNS": {"ENERGY": {"Power": round(self.watts), "Total": 1.0}}},
             "/rpc/Switch.GetStatus?id=0": {"id": 0, "apower": round(self.watts, 1), "aenergy": {"total": 1.0}},
             "/meter/0": {"power": round(self.watts, 2), "is_valid": True, "total": 1},
+            f"/cm?cmnd=Power%20{'On' if _Plug.on else 'Off'}": {"POWER": "ON" if _Plug.on else "OFF"},
+            f"/relay/0?turn={'on' if _Plug.on else 'off'}": {"ison": _Plug.on, "source": "http"},
+            f"/rpc/Switch.Set?id=0&on={'true' if _Plug.on else 'false'}": {"was_on": not _Plug.on},
         }
         body = json.dumps(answers.get(self.path, {})).encode()
         self.send_response(200)
@@ -115,7 +126,7 @@ def plug() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.parametrize(
+every_plug = pytest.mark.parametrize(
     "kind",
     [
         lambda address: Tasmota(kind="tasmota", address=address),
@@ -124,6 +135,9 @@ def plug() -> Iterator[str]:
     ],
     ids=["tasmota", "shelly", "shelly 1"],
 )
+
+
+@every_plug
 def test_a_plug_is_asked_once_a_second(plug: str, kind: Callable[[str], PowerSensor]) -> None:
     def play(t: float) -> None:
         _Plug.watts = _watts(t)
@@ -131,6 +145,42 @@ def test_a_plug_is_asked_once_a_second(plug: str, kind: Callable[[str], PowerSen
     sensor = kind(plug)
     assert sensor.every == 1.0
     assert _measured(sensor.open(), play, sensor.every) == pytest.approx(_true_joules(SECONDS), rel=0.05)
+
+
+@every_plug
+def test_a_plug_takes_the_power_and_a_dead_run_gives_it_back(
+    plug: str, kind: Callable[[str], Plug], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "JOURNALS", tmp_path)
+    sensor = kind(plug)
+    sensor.switch(on=False)
+    assert not _Plug.on
+    journal = Journal.begin()
+    journal.record("power failure", sensor.model_dump_json())
+    journal.undo()
+    journal.close()
+    assert _Plug.on
+
+
+def test_a_plug_that_does_not_switch_says_so(plug: str) -> None:
+    with pytest.raises(OSError, match=r"shelly at .* does not switch off"):
+        Shelly(kind="shelly", address=plug, channel=3).switch(on=False)
+
+
+INTERFACE = "{interface: enx1, power_sensor: %s}"
+
+
+def test_the_power_goes_where_there_is_a_plug(files: Any) -> None:
+    scenario = files.scenario + "timeline: [{at: 1s, unplug: pi, for: 2s}]\n"
+    topology = files.topology.replace("switches:", "  pi: %s\nswitches:") + "  - endpoints: [pi, s1]\n"
+    with pytest.raises(SpecError, match="node 'pi' has no smart plug; name one as its `power_sensor`"):
+        files.load(scenario=scenario, topology=topology % (INTERFACE % "rapl"))
+    with pytest.raises(SpecError, match="node 'a' is of kind 'container', which cannot suffer `unplug`"):
+        plugged = files.topology.replace("a: {", "a: {power_sensor: {kind: shelly, address: 192.0.2.7}, ")
+        files.load(scenario=scenario.replace("pi", "a"), topology=plugged)
+    loaded = files.load(scenario=scenario, topology=topology % (INTERFACE % "{kind: shelly, address: 192.0.2.7}"))
+    (phase,) = loaded.timeline[0].fault.phases(loaded.topology)
+    assert [effect.change(Condition()) for effect in phase.effects] == [Condition(powered=False)]
 
 
 def test_what_is_no_plug_is_refused(plug: str) -> None:

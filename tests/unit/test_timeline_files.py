@@ -30,7 +30,9 @@ ENTRIES = {
     "impersonate": "impersonate: {node: a, victim: b, rate: 2/s}",
     "flood": "flood: {node: a, rate: 20/s, to: [b]}",
     "swap": "swap: {node: a, model: zoo/beta}",
+    "unplug": "unplug: pi",
 }
+PLUGGED = "  pi: {interface: enx1, power_sensor: {kind: tasmota, address: 192.0.2.7}}\nswitches:"
 
 
 def _with(files: Any, *entries: str) -> str:
@@ -44,7 +46,8 @@ def test_every_kind_of_fault_is_tried_here() -> None:
 @pytest.mark.parametrize("kind", ENTRIES)
 def test_each_fault_is_read_named_and_survives_being_resolved(files: Any, kind: str) -> None:
     scenario = files.load(
-        scenario=_with(files, f"in: {{layer: 1}}, {ENTRIES[kind]}", f"at: 2s, name: mine, {ENTRIES[kind]}")
+        scenario=_with(files, f"in: {{layer: 1}}, {ENTRIES[kind]}", f"at: 2s, name: mine, {ENTRIES[kind]}"),
+        topology=files.topology.replace("switches:", PLUGGED) + "  - endpoints: [pi, s1]\n",
     )
     assert [entry.label for entry in scenario.timeline] == [f"{kind}-1", "mine"]
     assert all(type(entry.fault) is FAULTS.get(kind) for entry in scenario.timeline)

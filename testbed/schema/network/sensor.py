@@ -49,4 +49,12 @@ class PowerSensor(Spec):
         """Find the sensor, and return what reads it; raises SensorError."""
 
 
+class PowerSwitch(PowerSensor):
+    """A sensor that can also take away the power that it measures."""
+
+    @abstractmethod
+    def switch(self, on: bool) -> None:
+        """Give power or take it away; raises OSError where the switch does not do it."""
+
+
 SENSORS: Final[Registry[type[PowerSensor]]] = Registry("testbed.sensors", "power sensor", PowerSensor)

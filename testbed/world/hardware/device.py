@@ -68,7 +68,7 @@ class DeviceNode:
         return None
 
     def change(self, before: Condition, after: Condition) -> None:
-        """Do nothing: the network sees to deafness, which is all that such a node suffers."""
+        """Do nothing: the world sees to power and deafness, which are all that such a node suffers."""
 
     def start_again(self) -> int | None:
         """Faults do not end such a node."""

@@ -10,7 +10,7 @@ from testbed.world.hardware.entries import Cabled, Controlled
 class Interface(NodeKind, Cabled):
     """A device behind a network interface of this host. It runs what its owner put there, and no agent."""
 
-    suffers: ClassVar[frozenset[str]] = frozenset({"deaf_to"})
+    suffers: ClassVar[frozenset[str]] = frozenset({"powered", "deaf_to"})
 
     @classmethod
     def start(cls, site: Any, nodes: Mapping[str, Any]) -> Mapping[str, Any]:

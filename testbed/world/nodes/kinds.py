@@ -60,7 +60,9 @@ class Endpoint(NodeKind, EndpointNode):
     A companion on this host forwards to that server, and to nothing else.
     """
 
-    suffers: ClassVar[frozenset[str]] = frozenset({"running", "paused", "hanging", "slowness", "deaf_to", "character"})
+    suffers: ClassVar[frozenset[str]] = frozenset(
+        {"powered", "running", "paused", "hanging", "slowness", "deaf_to", "character"}
+    )
 
     def check_host(self, name: str, engine: Any) -> None:
         """Raise SpecError if the server's key is not in the environment."""
