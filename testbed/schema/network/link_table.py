@@ -80,7 +80,7 @@ def _rows(reader: Iterator[list[str]], parsers: Parsers) -> Iterator[tuple[float
     units, before = _header(next(reader), parsers), -math.inf
     for cells in filter(None, reader):
         if len(cells) != len(units):
-            raise ValueError(f"{len(cells)} cells under a header of {len(units)}")
+            raise ValueError(f"the header has {len(units)} columns, and this row has {len(cells)}")
         row = {
             name: _value(name, f"{cell.strip()}{units[name]}", parsers) for name, cell in zip(units, cells, strict=True)
         }
