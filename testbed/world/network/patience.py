@@ -11,6 +11,7 @@ from testbed.schema.network.topology import Topology
 
 _NODE = 5.0  # seconds that a node has for answering, and a lost packet for being repeated
 _ROUND_TRIPS = 4  # ARP, the opening of a connection, the request; one to spare
+_LEAST_KEPT = 0.1  # share of round trips; what loses more is not waited for any longer
 _BYTES = 2000  # of one exchange in each direction, with headers and repetitions
 
 Patience = Mapping[str, Mapping[str, float]]
@@ -23,30 +24,36 @@ def patience(topology: Topology) -> Patience:
         (node, other): topology.route(node, other) for node in topology.nodes for other in topology.neighbours(node)
     }
     crossings = Counter(link.name for links in routes.values() for link in links)
+    seconds = {link.name: _seconds(link, crossings[link.name]) for link in topology.resolved_links}
+    kept = {link.name: _kept(link) for link in topology.resolved_links}
+
+    def of_route(links: Sequence[Link]) -> float:
+        """What one link loses is sent again over all of them."""
+        whole = max(math.prod(kept[link.name] for link in links), _LEAST_KEPT)
+        return (_NODE + sum(seconds[link.name] for link in links)) / whole
+
     return {
-        node: {
-            other: (_NODE + _seconds(routes[node, other], crossings)) / _kept(routes[node, other])
-            for other in topology.neighbours(node)
-        }
-        for node in topology.nodes
+        node: {other: of_route(routes[node, other]) for other in topology.neighbours(node)} for node in topology.nodes
     }
 
 
 def slowest(topology: Topology, source: str, target: str) -> str:
     """The link on the path between two nodes on which an exchange takes longest, as a clause with its figure."""
-    alone = ((link, _seconds([link], {link.name: 1}) / _kept([link])) for link in topology.route(source, target))
-    link, seconds = max(alone, key=lambda of: of[1])
+    route = topology.route(source, target)
+    link, seconds = max(
+        ((link, _seconds(link, 1) / max(_kept(link), _LEAST_KEPT)) for link in route), key=lambda of: of[1]
+    )
     return f"the slowest link between them is {link.name}, which delays an exchange by {DURATION.readable(seconds)}"
 
 
-def _seconds(path: Sequence[Link], exchanges: Mapping[str, int]) -> float:
-    """What links without losses add to an exchange while so many cross each of them at once."""
-    return sum(_crossing(link.direction(name), exchanges[link.name]) for link in path for name in DIRECTIONS)
+def _seconds(link: Link, exchanges: int) -> float:
+    """What a link adds to each of some exchanges that cross it at once, none of which it loses."""
+    return sum(_crossing(link.direction(name), exchanges) for name in DIRECTIONS)
 
 
-def _kept(path: Sequence[Link]) -> float:
-    """The share of round trips that no link loses, at least a tenth; a lost one begins anew on all links."""
-    return max(math.prod((1 - link.up.loss.mean) * (1 - link.down.loss.mean) for link in path), 0.1)
+def _kept(link: Link) -> float:
+    """The share of round trips that a link does not lose."""
+    return (1 - link.up.loss.mean) * (1 - link.down.loss.mean)
 
 
 def _crossing(direction: Direction, exchanges: int) -> float:
