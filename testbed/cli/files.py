@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from testbed.cli.console import out
 from testbed.cli.options import AsJson, Assignments, Scenarios
 from testbed.core.errors import HostError, SpecError
+
+if TYPE_CHECKING:
+    from testbed.world.hosts.placement import Placement
 
 app = typer.Typer()
 
@@ -25,33 +28,53 @@ def init(
 
 
 @app.command(epilog="Example: `testbed validate scenarios/*.yaml`")
-def validate(scenarios: Scenarios, assignments: Assignments = None) -> None:
+def validate(
+    scenarios: Scenarios,
+    assignments: Assignments = None,
+    hosts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Hosts to place the nodes on, instead of this one.")
+    ] = None,
+) -> None:
     """Check scenario files and their topologies. Every mistake is printed with its line.
 
-    Exit code 3: the files are valid, and ask for more CPU or memory than this host has.
+    Exit code 3: the files are valid, and ask for more CPU or memory than this host has, or than the hosts of --hosts.
     """
     from testbed.host.capacity import check_capacity
     from testbed.models.resolution import missing
     from testbed.run.checked import load_checked
+    from testbed.schema.hosts import load_hosts
+    from testbed.world.hosts.placement import place
 
     problems, too_large = [], []
     for path in scenarios:
         try:
             scenario = load_checked(path, assignments or [])
-        except SpecError as error:
-            problems += error.problems
-        else:
             out.print(f"{path}: valid", markup=False, soft_wrap=True)
             for model in missing(scenario.model_references):
                 out.print(f"  {model}", markup=False, soft_wrap=True)
-            try:
+            if hosts is None:
                 check_capacity(scenario)
-            except HostError as error:
-                too_large.append(f"{path}: {error}")
+            else:
+                _print_placement(place(scenario, load_hosts(hosts, scenario.topology)))
+        except SpecError as error:
+            problems += error.problems
+        except HostError as error:
+            too_large.append(f"{path}: {error}")
     if problems:
         raise SpecError(problems)
     if too_large:
         raise HostError("\n".join(too_large))
+
+
+def _print_placement(placement: "Placement") -> None:
+    from testbed.core.units import SIZE
+
+    for host, demand in placement.demands.items():
+        names = ", ".join(placement.on(host)) or "nothing"
+        asked = f"{demand.cpus:.4g} CPUs, {SIZE.readable(demand.memory)}"
+        out.print(f"  {host}: {names} ({asked})", markup=False, soft_wrap=True)
+    crossing = ", ".join(link.name for link in placement.crossing) or "none"
+    out.print(f"  links between hosts: {crossing}", markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: `testbed topology geometric:nodes=20,radius=0.3,seed=7 --yaml my.yaml`")

@@ -1,0 +1,1 @@
+"""One world on several engine hosts: which node stands where."""
