@@ -7,6 +7,7 @@ result is improved until no move and no swap of two blocks saves a link, and the
 """
 
 import math
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,7 +73,7 @@ def place(scenario: Scenario, hosts: EngineHosts) -> Placement:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Block:
     """Nodes and switches that no link with a delay separates, and the host that the file chooses for them."""
 
@@ -200,19 +201,30 @@ class _Search:
         )
 
     def _improved(self, chosen: _Chosen) -> _Chosen:
-        while better := next(self._better(chosen), None):
-            chosen = better
+        while self._improve(chosen):
+            pass
         return chosen
 
-    def _better(self, chosen: _Chosen) -> Iterator[_Chosen]:
-        """The placements one move or swap away that have fewer crossing links, and fit."""
-        crossing = self._crossing(chosen)
+    def _improve(self, chosen: _Chosen) -> bool:
+        """Make every move and swap that saves links and fits, in one pass; returns whether there was one."""
+        improved = False
         for change in self._changes(chosen):
-            changed = {**chosen, **change}
-            if self._crossing(changed) < crossing and self._fits(changed):
-                yield changed
+            if self._saved(change, chosen) > 0 and self._fits({**chosen, **change}):
+                chosen.update(change)
+                improved = True
+        return improved
+
+    def _saved(self, change: _Chosen, chosen: _Chosen) -> int:
+        """How many crossing links fewer a move or swap leaves."""
+        after = ChainMap(change, chosen)
+        return sum(
+            links * ((chosen[block] != chosen[other]) - (after[block] != after[other]))
+            for block in change
+            for other, links in self._ties[block].items()
+        )
 
     def _changes(self, chosen: _Chosen) -> Iterator[_Chosen]:
+        """All moves and swaps. ``chosen`` may change between two of them."""
         free = [block for block in self.blocks if block.host is None]
         yield from ({block: host} for block in free for host in self.hosts if host != chosen[block])
         yield from ({a: chosen[b], b: chosen[a]} for a, b in combinations(free, 2) if chosen[a] != chosen[b])
