@@ -4,6 +4,7 @@ Patterns, prompt sources, arrival processes, scorers and faults bring schemas of
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -133,7 +134,7 @@ class Scenario(Spec):
         """The pattern that ``node`` runs."""
         return self.patterns.get(node, self.pattern)
 
-    @property
+    @cached_property
     def surroundings(self) -> dict[str, Surroundings]:
         """By node, what is known of it and of the nodes that it may call."""
         return {

@@ -114,31 +114,25 @@ class Topology(Spec):
 
     def linked(self, node: str) -> list[str]:
         """The other nodes that ``node`` reaches without passing a third one, in the order of the file."""
-        reached, ends = {node}, [node]
-        for end in ends:
-            beyond = self._around.get(end, set()) - reached
-            ends += [other for other in beyond if other in self._switches]
-            reached |= beyond
-        return sorted((reached - {node}) & self._places.keys(), key=self._places.__getitem__)
+        return self._linked[node]
 
     @cached_property
-    def _around(self) -> dict[str, set[str]]:
-        """By node and switch, the ends that its links lead to."""
-        around: dict[str, set[str]] = {}
+    def _linked(self) -> dict[str, list[str]]:
+        around = dict[str, set[str]]()
         for entry in self.links:
             a, b = entry.endpoints
             around.setdefault(a, set()).add(b)
             around.setdefault(b, set()).add(a)
-        return around
-
-    @cached_property
-    def _switches(self) -> frozenset[str]:
-        return frozenset(self.switches)
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        """The place of each node in the file."""
-        return {name: place for place, name in enumerate(self.nodes)}
+        switches, places = frozenset(self.switches), {name: place for place, name in enumerate(self.nodes)}
+        linked = {}
+        for node in self.nodes:
+            reached, ends = {node}, [node]
+            for end in ends:
+                beyond = around.get(end, set()) - reached
+                ends += beyond & switches
+                reached |= beyond
+            linked[node] = sorted((reached - {node}) & places.keys(), key=places.__getitem__)
+        return linked
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:
