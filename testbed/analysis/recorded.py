@@ -8,8 +8,9 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
@@ -30,6 +31,9 @@ from testbed.schema.reading.document import Document
 
 FORMAT: Final = 1
 """The version of the layout of run directories, which ``manifest.json`` has under ``format``."""
+
+RUNS: Final = "runs"
+"""The directory below the working directory in which runs are recorded where no other is named."""
 
 SUMMARY: Final = "summary.json"
 MANIFEST: Final = "manifest.json"
@@ -180,6 +184,17 @@ def load_runs(paths: Iterable[Path]) -> list[RecordedRun]:
 def telling(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
     """The runs that were played to their end on an emulation that was not invalid."""
     return [run for run in runs if run.verdict in ("passed", "failed")]
+
+
+def find_run(written: str) -> Path:
+    """A directory by its path, or the directory of a run under ``runs/`` by the run's id; raises SpecError."""
+    if Path(written).is_dir():
+        return Path(written)
+    for manifest in chain(*(Path(RUNS).glob(f"{depth}{MANIFEST}") for depth in ("*/", "*/*/", "*/*/*/"))):
+        with suppress(OSError, ValueError, AttributeError):
+            if json.loads(manifest.read_text(encoding="utf-8")).get("run") == written:
+                return manifest.parent
+    raise SpecError.of(written, f"there is no such directory, and no run of this id in ./{RUNS}")
 
 
 def run_directories(path: Path) -> list[Path]:

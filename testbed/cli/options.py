@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+
+def recorded(written: str) -> Path:
+    """The directory that is meant by its path, or by the id of a run; raises SpecError."""
+    from testbed.analysis.recorded import find_run
+
+    return find_run(written)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Scenarios = Annotated[list[Path], typer.Argument(help="Scenario files.", show_default=False)]
 Assignments = Annotated[
@@ -19,4 +27,23 @@ On = Annotated[
 ]
 LinkBackend = Annotated[
     str | None, typer.Option(help="Link backend: kernel or userspace. Without it the host is probed.")
+]
+
+RecordedRuns = Annotated[
+    list[Path],
+    typer.Argument(
+        parser=recorded,
+        metavar="RUN…",
+        help="Runs in ./runs by their ids, run directories, or directories that hold some.",
+        show_default=False,
+    ),
+]
+RecordedRun = Annotated[
+    Path,
+    typer.Argument(
+        parser=recorded,
+        metavar="RUN",
+        help="A run in ./runs by its id, a run directory, or a directory that holds some.",
+        show_default=False,
+    ),
 ]

@@ -7,17 +7,40 @@ from typing import Annotated
 import typer
 
 from testbed.cli.console import out
-from testbed.cli.options import AsJson
+from testbed.cli.options import AsJson, RecordedRun, RecordedRuns, recorded
 from testbed.core.errors import SpecError
 
 app = typer.Typer()
 
 
+@app.command(epilog="Example: `testbed inspect 3fa9c1`")
+def inspect(
+    run: RecordedRun,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print every number, also those that are 0.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the verdict and the numbers of a run that is over; with --json, its directory and its summary.json."""
+    from testbed.analysis.recorded import RunFiles, run_directories, whole_run
+    from testbed.show.terminal import print_recorded
+
+    for directory in run_directories(run):
+        with whole_run(directory):
+            files = RunFiles.load(directory)
+            if as_json:
+                out.print_json(json.dumps({"directory": str(directory), **files.summary}))
+            else:
+                print_recorded(files, out, verbose)
+
+
 @app.command(epilog="Example: `testbed compare runs/main runs/mine`, each a directory of `run --repeat 5 --out DIR`")
 def compare(
-    base: Annotated[Path, typer.Argument(help="A run directory, or a directory that holds some.", show_default=False)],
-    new: Annotated[list[Path], typer.Argument(help="The same for the other side, one or more.", show_default=False)],
-    more: Annotated[list[Path] | None, typer.Option("--base", help="A further directory beside BASE.")] = None,
+    base: RecordedRun,
+    new: RecordedRuns,
+    more: Annotated[
+        list[Path] | None, typer.Option("--base", parser=recorded, metavar="RUN", help="Another beside BASE.")
+    ] = None,
     margin: Annotated[
         str, typer.Option(help="Share of the base's value by which a metric must change to count.")
     ] = "5%",
@@ -44,9 +67,7 @@ def compare(
 
 @app.command(epilog="Example: `testbed report runs/mine`, or `testbed report runs/main runs/mine` to compare")
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run directories, or directories that hold some.", show_default=False)
-    ],
+    runs: RecordedRuns,
     page: Annotated[Path | None, typer.Option("--out", help="File of the comparison of several runs.")] = None,
 ) -> None:
     """Write the page and the trace of a run again, or one page that compares several runs with the first."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from testbed.cli.console import err, out
-from testbed.cli.options import AsJson
+from testbed.cli.options import AsJson, recorded
 from testbed.core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -17,7 +17,12 @@ app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True)
 
 Runs = Annotated[
     list[Path],
-    typer.Argument(help="Run directories, or directories that hold some, of `policy: all`.", show_default=False),
+    typer.Argument(
+        parser=recorded,
+        metavar="RUN…",
+        help="Runs of `policy: all`: ids, run directories, or directories that hold some.",
+        show_default=False,
+    ),
 ]
 
 
@@ -94,7 +99,10 @@ def evaluate(
 def estimate(
     file: Annotated[Path, typer.Argument(metavar="ROUTER", help="A file of `router fit`.", show_default=False)],
     runs: Annotated[
-        list[Path], typer.Argument(help="Runs of a route in which chance had a share.", show_default=False)
+        list[Path],
+        typer.Argument(
+            parser=recorded, metavar="RUN…", help="Runs of a route in which chance had a share.", show_default=False
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from testbed.cli.console import out
-from testbed.cli.options import AsJson, Assignments
+from testbed.cli.options import AsJson, Assignments, recorded
 
 app = typer.Typer()
 
@@ -18,7 +18,10 @@ def simulate(
     runs: Annotated[
         list[Path],
         typer.Option(
-            "--from", metavar="RUN", help="A valid run that calibrates it, or a directory of some; repeatable."
+            "--from",
+            parser=recorded,
+            metavar="RUN",
+            help="A valid run that calibrates it, or a directory of some; repeatable.",
         ),
     ],
     topology: Annotated[

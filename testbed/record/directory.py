@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from testbed.analysis.junit import write_junit
+from testbed.analysis.recorded import RUNS
 from testbed.analysis.summary import Summary
 from testbed.core.errors import SpecError
 from testbed.record.inputs import Input, copy_inputs, relocated
@@ -24,7 +25,7 @@ from testbed.world.nodes.handle import LeavesFiles, NodeHandle
 
 def default_path(scenario: Scenario) -> Path:
     """A path under ``runs/`` with the scenario's name and the time."""
-    return Path("runs") / f"{scenario.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    return Path(RUNS) / f"{scenario.name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 def shared_path(scenario: Scenario, path: Path | None) -> Path:

@@ -8,6 +8,7 @@ from shutil import rmtree
 
 from testbed.analysis.comparison.tradeoff import cost_curve
 from testbed.analysis.comparison.visits import Outcome, Visited, write_table
+from testbed.analysis.recorded import RUNS
 from testbed.core.errors import SpecError, TestbedError
 from testbed.run.campaign import Baseline
 from testbed.run.checked import load_checked
@@ -72,7 +73,7 @@ class Sweep:
         points = points or base.sweep or ()
         if not points:
             raise SpecError.of("--grid", f"is missing, and {path} has no `sweep`; write it like --grid layers=0,1,2")
-        self.directory = out or Path("runs") / f"{base.name}-sweep"
+        self.directory = out or Path(RUNS) / f"{base.name}-sweep"
         self._runs = [
             Planned(point, scenario.model_copy(update={"seed": seed, "sweep": None}), directory / f"seed-{seed}")
             for point, scenario in zip(points, _scenarios(path, assignments, points), strict=True)

@@ -2,19 +2,24 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.faults import FaultRecord
+from testbed.analysis.measurements import Measurements, Metrics
+from testbed.analysis.metrics.groups import GroupAccuracy
 from testbed.analysis.nodes import DeviceSpeed
 from testbed.analysis.queues.figures import QueueFigures
+from testbed.analysis.recorded import RunFiles, host_of
 from testbed.analysis.summary import Summary
+from testbed.analysis.verdict.exits import outcome
 from testbed.analysis.verdict.fidelity import Fidelity
+from testbed.analysis.verdict.judgement import Judgement
 from testbed.core.units import SIZE, readable
 from testbed.host.doctor import Finding
 from testbed.host.hardware import Part
@@ -51,8 +56,9 @@ def print_summary(summary: Summary, console: Console, verbose: bool = False) -> 
         console.print(Text(f"  metric {name} has no value: {reason}", "yellow"))
     if summary.synthetic:
         console.print(Text(f"  random weights in {', '.join(summary.synthetic)}: no answer is judged", "yellow"))
-    console.print(_metrics(summary, verbose), _nodes(summary))
-    for line in _accuracies(summary):
+    details = _details(summary.accuracy_interval, summary.measurements)
+    console.print(_metrics(summary.metrics, summary.unit, details, verbose), _nodes(summary.nodes))
+    for line in _accuracies(summary.accuracy_by):
         console.print(Text(f"  {line}", "dim"), soft_wrap=True)
     if summary.queues and verbose:
         console.print(_queues(summary.queues))
@@ -63,6 +69,36 @@ def print_summary(summary: Summary, console: Console, verbose: bool = False) -> 
         console.print(Text(f"  {stages}", "dim"))
     console.print(Text(f"  {summary.directory / REPORT}", "dim"), soft_wrap=True)
     console.print(_verdict(summary))
+
+
+def print_recorded(run: RunFiles, console: Console, verbose: bool = False) -> None:
+    """Print what the files of a run say of it, as it was said when the run ended."""
+    told, traits = run.summary, run.traits
+    judgements = [Judgement(**one) for one in told["expectations"]]
+    ended = outcome(told["verdict"], bool(judgements) or told["baseline"] is not None)
+    on = f" on {host}" if (host := host_of(run.manifest)) else ""
+    about = f"  run {told['run']}, seed {run.manifest['seed']}, played {run.manifest['play_began'][:16]}{on}"
+    console.print(
+        Text.assemble((told["scenario"], "bold"), " ", (ended, VERDICT_STYLES[told["verdict"]]), (about, "dim"))
+    )
+    for judgement in judgements:
+        console.print(Text(f"  {'✓' if judgement.held else '✗'} {judgement}", "green" if judgement.held else "red"))
+    said = {str(judgement) for judgement in judgements} | set(told["fidelity"]["reasons"])
+    for reason in (reason for reason in told["reasons"] if reason not in said):
+        console.print(Text(f"  ✗ {reason}", "red"))
+    _print_fidelity(Fidelity.of(told["fidelity"]), console)
+    for fault in run.faults:
+        console.print(_fault(fault))
+    for line in _unanswered(told["failures"]):
+        console.print(Text(f"  {line}", "red"))
+    metrics = {name: told["metrics"][name] for name in traits if name in told["metrics"]}
+    details = _details(told["metrics"]["accuracy.interval"], run.measured)
+    unit = {name: one.unit for name, one in traits.items()}.__getitem__
+    console.print(_metrics(metrics, unit, details, verbose), _nodes(told["nodes"]))
+    groups = told["accuracy_by"].items()
+    for line in _accuracies({name: {k: GroupAccuracy(**v) for k, v in group.items()} for name, group in groups}):
+        console.print(Text(f"  {line}", "dim"), soft_wrap=True)
+    console.print(Text(f"  {run.path / REPORT}", "dim"), soft_wrap=True)
 
 
 def _verdict(summary: Summary) -> Text:
@@ -135,37 +171,35 @@ _SAID_BY_OTHERS: Final = frozenset(
 """Metrics that the table leaves out, because others are close to them."""
 
 
-def _metrics(summary: Summary, verbose: bool) -> Table:
+def _metrics(metrics: Metrics, unit: Callable[[str], str], details: Mapping[str, str], verbose: bool) -> Table:
     """The metrics; those that are 0, or that others say as well, with ``verbose`` alone."""
     table = Table("metric", "value", box=None, padding=(0, 2, 0, 2), header_style="dim")
-    for name, value in summary.metrics.items():
+    for name, value in metrics.items():
         if verbose or (value not in (0, None) and name not in _SAID_BY_OTHERS):
-            said = "–" if value is None else readable(value, summary.unit(name))
-            table.add_row(name, said + _detail(name, summary))
+            said = "–" if value is None else readable(value, unit(name))
+            table.add_row(name, said + details.get(name, ""))
     return table
 
 
-def _detail(name: str, summary: Summary) -> str:
-    if name == "accuracy" and (interval := summary.accuracy_interval):
-        return "  (95 % interval: {:.3g} to {:.3g} %)".format(*(100 * end for end in interval))
-    if name == "completed":
-        return f"  ({len(summary.measurements.answers)} of {len(summary.measurements.prompts)} prompts)"
-    return ""
+def _details(accuracy: Sequence[float] | None, measured: Measurements) -> dict[str, str]:
+    """What stands behind metrics: the 95 % interval of the ``accuracy``, and the counts of prompts."""
+    interval = "  (95 % interval: {:.3g} to {:.3g} %)".format(*(100 * end for end in accuracy)) if accuracy else ""
+    return {"accuracy": interval, "completed": f"  ({len(measured.answers)} of {len(measured.prompts)} prompts)"}
 
 
-def _accuracies(summary: Summary) -> Iterator[str]:
+def _accuracies(groups: Mapping[str, Mapping[str, GroupAccuracy]]) -> Iterator[str]:
     """The accuracy of each label, and of each scorer, where there are several."""
-    for group, accuracies in summary.accuracy_by.items():
+    for group, accuracies in groups.items():
         if len(accuracies) > 1:
             said = (f"{name} {readable(one.mean, '%')} of {one.judged}" for name, one in accuracies.items())
             yield f"accuracy by {group}: {', '.join(said)}"
 
 
-def _nodes(summary: Summary) -> Table:
+def _nodes(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table("node", "state", "inferences", "queue mean", "max", "memory peak", box=None, padding=(0, 2, 0, 2))
     table.header_style = "dim"
-    for name in sorted(summary.nodes, key=_natural):
-        node = summary.nodes[name]
+    for name in sorted(nodes, key=_natural):
+        node = nodes[name]
         peak, queue = node["memory"]["peak"], node["queue"]
         held = "–" if peak is None else readable(peak, "B")
         table.add_row(name, node["state"], str(node["inferences"]), f"{queue['mean']:.2f}", str(queue["max"]), held)
