@@ -92,6 +92,13 @@ def test_linked_are_those_with_no_further_node_between() -> None:
     assert [halls.linked(node) for node in "abcd"] == [["b"], ["a", "c"], ["b", "d"], ["c"]]
 
 
+def test_a_copy_with_other_links_has_other_neighbours() -> None:
+    line, triangle = _topology("a b c", "", "a b", "b c"), _topology("a b c", "", "a b", "b c", "c a")
+    assert line.linked("a") == ["b"]
+    copy = line.model_copy(update={"links": triangle.links})
+    assert (copy.linked("a"), len(copy.resolved_links)) == (["b", "c"], 3)
+
+
 def test_a_node_alone_needs_no_link() -> None:
     assert _topology("a", "").neighbours("a") == []
 
