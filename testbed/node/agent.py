@@ -119,7 +119,7 @@ class Agent:
         """The answer of the node's own pattern to a delegated prompt, once for each ``name``; raises JobError."""
         if self.config.name in request.visited:
             raise JobError(f"{self.config.name} delegated this prompt itself ({' → '.join(request.visited)})")
-        prompt = Prompt(name, request.text, request.budget, request.privacy, request.visited, before=request.before)
+        prompt = request.prompt(name)
         content = _digest(request.model_dump_json())
 
         async def accept() -> str | JobError:

@@ -13,8 +13,9 @@ On the emulated network, for other nodes and any client of the OpenAI API:
 
 On the Unix socket, for the host, these and:
 
-    POST /prompts                {"id": …, "text": …, "label": …, "before": …, "privacy": …}: the pattern's answer,
-                                 worked out once for each id; "before" is the chat that leads to the question
+    POST /prompts                {"id": …, "text": …, "label": …, "before": …, "privacy": …, "allowed": …}: the
+                                 pattern's answer, worked out once for each id; "before" is the chat that leads to the
+                                 question, and "allowed" has the only answers that a model may give, if any
     POST /feedback               {"prompt": …, "reward": …}: how right the answer to a prompt was, from 0 to 1
     PUT  /records                {"records": {NODE: {"right": …, "wrong": …}}}: how checked answers came out so far
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
@@ -82,11 +83,14 @@ class _PromptRequest(BaseModel):
     label: str = ""
     before: tuple[ChatMessage, ...] = ()
     privacy: Tier | None = None
+    allowed: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> Prompt:
         """The prompt that is handed over."""
-        return Prompt(self.id, self.text, privacy=self.privacy, label=self.label, before=self.before)
+        return Prompt(
+            self.id, self.text, privacy=self.privacy, label=self.label, before=self.before, allowed=self.allowed
+        )
 
 
 class _FeedbackRequest(BaseModel):

@@ -73,18 +73,21 @@ def as_arrival(prompt: Prompt) -> dict[str, Any]:
         written["before"] = prompt.before
     if prompt.privacy:
         written["privacy"] = prompt.privacy
+    if prompt.allowed:
+        written["allowed"] = prompt.allowed
     return written
 
 
 def content_of(prompt: Prompt) -> str:
     """Equal strings for prompts that ask the same."""
-    return json.dumps([*prompt.before, prompt.text]) if prompt.before else prompt.text
+    told = [*prompt.before, prompt.text, *prompt.allowed]
+    return json.dumps(told) if len(told) > 1 else prompt.text
 
 
 def _arrived(arrival: dict[str, Any]) -> Prompt:
-    before = tuple(arrival.get("before", ()))
+    before, allowed = tuple(arrival.get("before", ())), tuple(arrival.get("allowed", ()))
     label, privacy = arrival.get("label", ""), arrival.get("privacy")
-    return Prompt(arrival["prompt"], arrival["text"], privacy=privacy, label=label, before=before)
+    return Prompt(arrival["prompt"], arrival["text"], privacy=privacy, label=label, before=before, allowed=allowed)
 
 
 def _outcome(end: dict[str, Any]) -> Outcome:

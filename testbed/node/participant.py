@@ -23,7 +23,9 @@ from testbed.node.config import NodeConfig
 from testbed.node.event_log import EventWriter
 from testbed.node.membership.neighbourhood import Neighbourhood
 from testbed.node.openai.chats import ChatRequest, ChatResponse
+from testbed.node.openai.formats import ChoicesFormat
 from testbed.patterns.participant import (
+    ANSWERING,
     Call,
     Claim,
     Completion,
@@ -149,7 +151,12 @@ class NodeParticipant:
             raise JobError(f"{at.name} delegated this prompt itself ({' → '.join(visited)}), so it cannot take it over")
         prompt = prompt.within(self._prompt)
         request = DelegationRequest(
-            text=prompt.text, budget=prompt.budget, privacy=prompt.privacy, visited=visited, before=prompt.before
+            text=prompt.text,
+            budget=prompt.budget,
+            privacy=prompt.privacy,
+            visited=visited,
+            before=prompt.before,
+            allowed=prompt.allowed,
         )
         name = self._names.repeated(f"{self._prompt.id}>{at.name}")
         timeout = prompt.budget.seconds if timeout is None else timeout
@@ -222,8 +229,18 @@ class NodeParticipant:
         begun: dict[str, Any] = {"begun": list(call.begun)} if call.begun else {}
         kind = ContinuationRequest if call.begun else ChatRequest
         return kind(
-            messages=self._prompt.chat(call.messages), metadata=self._metadata(call), **begun, **_sampling(call)
+            messages=self._prompt.chat(call.messages),
+            metadata=self._metadata(call),
+            response_format=self._format(call),
+            **begun,
+            **_sampling(call),
         )
+
+    def _format(self, call: Call) -> ChoicesFormat | None:
+        """What holds an answer to those that the prompt allows."""
+        if not self._prompt.allowed or call.role not in ANSWERING:
+            return None
+        return ChoicesFormat(type="choices", choices=list(self._prompt.allowed))
 
     def _check_model(self, peer: Peer, job: str, completion: Completion) -> None:
         """Record that another model than that of ``peer`` has written; raises JobError if models are pinned."""

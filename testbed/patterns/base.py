@@ -33,6 +33,11 @@ class Pattern(Spec):
         return ()
 
     @property
+    def constrains(self) -> bool:
+        """Whether the answers of its calls can be held to the choices of a question."""
+        return True
+
+    @property
     def peers_needed(self) -> int:
         """How many neighbours every node must have."""
         return 0

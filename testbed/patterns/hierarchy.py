@@ -52,6 +52,11 @@ class Hierarchy(Pattern):
         return reach_of(self.workers)
 
     @property
+    def constrains(self) -> bool:
+        """A part of a question has no choices."""
+        return self.split == "none"
+
+    @property
     def last_layer(self) -> int:
         """The layer in which the leader merges: layer 1 is the split of a model."""
         return self._first_layer + 1

@@ -20,6 +20,9 @@ _Number = TypeVar("_Number", int, float)
 
 _DECIMALS: Final = 6  # logits have 32 bits, so further ones mean nothing, and cost bytes on the links
 
+ANSWERING: Final = ("answer", "aggregation")
+"""The roles of calls that ask for an answer to the prompt."""
+
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -74,7 +77,7 @@ class Prompt:
     ``before`` is the chat that leads to the question: a system message, examples, earlier turns. Every call that the
     prompt needs begins with it, without the pattern's doing. ``privacy`` is the farthest tier that may read the prompt,
     None if every tier may. ``visited`` names the nodes that delegated it, the owner first. ``label`` is the subject of
-    the question, such as ``private``.
+    the question, such as ``private``. ``allowed`` are the only answers that a model may give, if any.
     """
 
     id: str
@@ -84,6 +87,7 @@ class Prompt:
     visited: tuple[str, ...] = ()
     label: str = ""
     before: tuple[ChatMessage, ...] = ()
+    allowed: tuple[str, ...] = ()
 
     def chat(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         """``messages`` of a call after the chat that leads to the question; two system messages become one."""

@@ -45,6 +45,11 @@ class Pipeline(Pattern):
     patience: Duration = Field(30.0, description="how long samples wait for a lost stage before they are given up")
 
     @property
+    def constrains(self) -> bool:
+        """A ring holds no answer to a grammar."""
+        return False
+
+    @property
     def places(self) -> tuple[int, int]:
         """The number of groups of samples, and the number of places in each."""
         match self.schedule:

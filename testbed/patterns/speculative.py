@@ -26,6 +26,11 @@ class Speculative(Vertical):
 
     draft: int = Field(4, ge=1, le=64, description="tokens that are drafted in each round, γ")
 
+    @property
+    def constrains(self) -> bool:
+        """A grammar holds whole answers, and no drafts."""
+        return False
+
     def calls(self, owner: Surroundings) -> tuple[int, int]:
         """A draft and its verification in each round; every round brings a token at least."""
         return 1, 2 * owner.most_tokens + 1

@@ -2,15 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 from testbed.analysis.events import HOST, Event
 from testbed.core.normalisation import normalised
+from testbed.patterns.participant import ANSWERING
 from testbed.workload.prompts.base import Question
 from testbed.workload.scoring.base import Scorer
 from testbed.workload.scoring.score import score_answer
-
-_ANSWERING: Final = ("answer", "aggregation")  # roles of calls that ask for an answer to the prompt
 
 
 def opinions(events: Sequence[Event], questions: Mapping[str, Question], scorer: Scorer) -> Iterator[Event]:
@@ -64,4 +62,4 @@ def attacks(events: Sequence[Event], scorer: Scorer) -> Iterator[Event]:
 
 
 def _asks(event: Event) -> bool:
-    return "prompt" in event and event.get("role") in _ANSWERING
+    return "prompt" in event and event.get("role") in ANSWERING

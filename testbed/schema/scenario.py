@@ -270,6 +270,8 @@ class Scenario(Spec):
             yield ("pattern",), "no node is left at which prompts could arrive"
             return
         yield from self._place_mistakes()
+        for loc, message in self.workload.constraint_mistakes(self.topology.nodes, self.all_patterns, self.seed):
+            yield ("workload", *loc), message
         if wrong := list(self.workload.arrivals.mistakes(self.workload.count, self.owners)):
             yield from ((("workload", "arrivals", *loc), message) for loc, message in wrong)
             return

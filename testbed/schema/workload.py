@@ -1,15 +1,18 @@
 """The workload of a scenario: which prompts arrive where and when, and who judges the answers."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from testbed.core.spec import Spec
+from testbed.patterns.base import Pattern
 from testbed.schema.kind_fields import OfKind
-from testbed.schema.reading.explain import Loc, MistakesError
+from testbed.schema.network.node import AgentNode, Node
+from testbed.schema.reading.explain import Loc, Mistake, MistakesError
 from testbed.workload.arrivals.base import ARRIVALS, ArrivalProcess
-from testbed.workload.prompts.base import PROMPTS, PromptSource
+from testbed.workload.prompts.base import PROMPTS, PromptSource, Question
 from testbed.workload.schedule import Arrival, schedule
 from testbed.workload.scoring.base import SCORERS, Scorer
 
@@ -45,6 +48,10 @@ class Workload(Spec):
         default_factory=list, description="judge the answers, too; `accuracy` is by `scorer` alone"
     )
 
+    constrain: Literal["choices"] | None = Field(
+        None, description="choices: a grammar holds answers to the letters of a question's choices"
+    )
+
     at: str | dict[str, str] = Field(
         SPREAD, description="where prompts arrive: spread over all nodes that own any, one node, or {LABEL: NODE}"
     )
@@ -75,12 +82,34 @@ class Workload(Spec):
                 raise MistakesError([(("scorer",), f"{question.place}: {reasons[0]}, as `{self.scorer.scorer}` needs")])
         return self
 
+    def constraint_mistakes(
+        self, nodes: Mapping[str, Node], patterns: Sequence[Pattern], seed: int
+    ) -> Iterator[Mistake]:
+        """Questions, nodes and patterns whose answers cannot be constrained, though they should be."""
+        if self.constrain is None:
+            return
+        for question in self._looked_at(seed):
+            if not question.choices:
+                place = question.place or f"the question {question.text!r}"
+                yield ("constrain",), f"{place} has no choices; name them in `prompts`, or leave `constrain` out"
+                break
+        for name, node in nodes.items():
+            if (isinstance(node, AgentNode) or node.takes_prompts) and not node.constrains:
+                yield ("constrain",), f"node {name!r} ({node.kind}) holds no answer to a grammar; leave `constrain` out"
+        for kind in dict.fromkeys(pattern.kind for pattern in patterns if not pattern.constrains):
+            yield ("constrain",), f"the pattern {kind!r} holds no answer to choices; leave `constrain` out"
+
     def has_truths(self, seed: int) -> bool:
         """Whether the right answer to any question is known."""
-        known = self.prompts.known() or self.prompts.questions(min(self.count, _LOOKED_AT), seed)
-        return any(question.truths for question in known)
+        return any(question.truths for question in self._looked_at(seed))
+
+    def _looked_at(self, seed: int) -> Sequence[Question]:
+        return self.prompts.known() or self.prompts.questions(min(self.count, _LOOKED_AT), seed)
 
     def schedule(self, owners: Sequence[str], seed: int) -> list[Arrival]:
         """Every arrival at ``owners``, in order of time."""
         by_label = self.at if isinstance(self.at, dict) else {}
-        return schedule(self.prompts, self.arrivals, self.count, owners, seed, by_label)
+        arrivals = schedule(self.prompts, self.arrivals, self.count, owners, seed, by_label)
+        if self.constrain is None:
+            return arrivals
+        return [replace(arrival, question=arrival.question.constrained()) for arrival in arrivals]

@@ -168,7 +168,14 @@ class _Play:
         self._emit(turn.node, "arrival", prompt=turn.prompt, text=question.text)
         self.course.questions[turn.prompt] = question
         privacy: Tier | None = "device" if question.secret else None
-        prompt = Prompt(turn.prompt, question.text, privacy=privacy, label=question.label, before=question.before)
+        prompt = Prompt(
+            turn.prompt,
+            question.text,
+            privacy=privacy,
+            label=question.label,
+            before=question.before,
+            allowed=question.allowed,
+        )
         try:
             text = await self._scenario.pattern_of(turn.node).answer(
                 prompt, SimulatedParticipant(place, prompt, question)

@@ -10,7 +10,7 @@ from rings import CONTEXT, whole
 
 from testbed.models import zoo
 from testbed.node.engine.model import ChatModel, Sampling
-from testbed.node.openai.formats import JsonFormat, Schema
+from testbed.node.openai.formats import ChoicesFormat, JsonFormat, Schema
 from testbed.patterns.participant import ChatMessage, PlainText
 
 PATH = zoo.path("alpha")
@@ -63,6 +63,13 @@ def test_a_schema_holds_an_answer(model: ChatModel, seed: int) -> None:
 def test_an_answer_can_be_any_json_object(model: ChatModel) -> None:
     completion, _ = _ask(model, grammar=JsonFormat(type="json_object").grammar, max_tokens=200)
     assert isinstance(json.loads(completion.text), dict)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_answer_is_one_of_the_choices(model: ChatModel, seed: int) -> None:
+    choices = ["A", 'say "B"', "Ç"]
+    completion, _ = _ask(model, seed=seed, grammar=ChoicesFormat(type="choices", choices=choices).grammar)
+    assert (completion.text in choices, completion.stopped) == (True, True)
 
 
 def test_log_probabilities_are_those_of_the_models_own_logits(model: ChatModel) -> None:

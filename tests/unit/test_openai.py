@@ -223,6 +223,8 @@ IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": 
         ({"seed": 2**64}, "seed"),
         ({"extra_body": {"metadata": {"k": "x" * 513}}}, "metadata"),
         ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "choices", "choices": []}}, "choices: List should have at least 1 item"),
+        ({"response_format": {"type": "choices", "choices": ["A\n"]}}, r"'A\n' is no choice"),
         *(
             ({"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}}, message)
             for schema, message in [

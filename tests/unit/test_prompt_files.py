@@ -23,6 +23,8 @@ SUMS = [
     for n in range(8)
 ]
 
+ENDPOINT = "{endpoint: https://api.example/v1, model: theirs}"
+
 Load = Callable[..., Scenario]
 
 
@@ -30,12 +32,12 @@ Load = Callable[..., Scenario]
 def load(files: Any) -> Load:
     """Loads a scenario whose prompts have the options given."""
 
-    def load(scorer: str | None = None, **prompts: Any) -> Scenario:
+    def load(scorer: str | None = None, *assignments: str, **prompts: Any) -> Scenario:
         written = json.dumps({"source": "file", **prompts})
         text = files.scenario.replace("prompts: worldfacts", f"prompts: {written}")
         if scorer:
             text = text.replace("  count: 6", f"  count: 6\n  scorer: {scorer}")
-        return files.load(scenario=text)  # type: ignore[no-any-return]
+        return files.load(*assignments, scenario=text)  # type: ignore[no-any-return]
 
     return load
 
@@ -80,6 +82,37 @@ def test_quoted_lines_of_csv_survive_and_choices_have_letters(load: Load, tmp_pa
     scorer = scenario.workload.scorer
     answers = ["The answer is B.", "two 2", "A", "b"]
     assert [scorer.score(first, answer) for answer in answers] == [1.0, 1.0, 0.0, 1.0]
+
+
+def test_answers_are_constrained_to_the_letters_of_choices(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "quiz.csv").write_text("q,a,b,right\nWhich?,one,two,B\n", encoding="utf-8")
+    options = {"path": "quiz.csv", "input": "q", "choices": ["a", "b"], "target": "right"}
+    for assignments, allowed in [((), ()), (("workload.constrain=choices",), ("A", "B"))]:
+        scenario = load(None, *assignments, **options)
+        questions = [arrival.question for arrival in scenario.workload.schedule(scenario.owners, scenario.seed)]
+        assert {question.allowed for question in questions} == {allowed}
+
+
+@pytest.mark.parametrize(
+    ("choices", "assignments", "message"),
+    [
+        (None, [], "quiz.csv:2 has no choices; name them in `prompts`, or leave `constrain` out"),
+        (
+            ["a", "b"],
+            ["pattern={kind: hierarchy, split: sentences}"],
+            "the pattern 'hierarchy' holds no answer",
+        ),
+        (["a", "b"], [f"topology.nodes.b={ENDPOINT}"], "node 'b' (endpoint) holds no answer to a grammar"),
+    ],
+)
+def test_what_cannot_be_constrained_is_refused_by_name(
+    load: Load, tmp_path: Path, choices: list[str] | None, assignments: list[str], message: str
+) -> None:
+    (tmp_path / "quiz.csv").write_text("q,a,b,right\nWhich?,one,two,B\n", encoding="utf-8")
+    options = {"choices": choices} if choices else {}
+    with pytest.raises(SpecError) as error:
+        load(None, "workload.constrain=choices", *assignments, path="quiz.csv", input="q", **options)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(("right", "truth"), [(1, "B"), ("green", "B"), ("c", "C")])

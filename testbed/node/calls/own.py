@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, model_validator
 
 from testbed.node.openai.chats import ChatRequest
-from testbed.patterns.participant import Budget, ChatMessage, Tier, Verification
+from testbed.patterns.participant import Budget, ChatMessage, Prompt, Tier, Verification
 
 _Token = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -66,7 +66,7 @@ class CountResponse(BaseModel):
 class DelegationRequest(BaseModel):
     """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern.
 
-    ``before`` is the chat that leads to ``text``.
+    ``before`` is the chat that leads to ``text``, and ``allowed`` are the only answers that a model may give, if any.
     """
 
     text: str
@@ -74,6 +74,19 @@ class DelegationRequest(BaseModel):
     privacy: Tier | None = None
     visited: tuple[str, ...] = Field(min_length=1)
     before: tuple[ChatMessage, ...] = ()
+    allowed: tuple[str, ...] = ()
+
+    def prompt(self, name: str) -> Prompt:
+        """The prompt that is delegated under ``name``."""
+        return Prompt(
+            name,
+            self.text,
+            self.budget,
+            self.privacy,
+            self.visited,
+            before=self.before,
+            allowed=self.allowed,
+        )
 
 
 class DelegationResponse(BaseModel):

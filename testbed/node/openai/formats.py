@@ -1,4 +1,4 @@
-"""``response_format``: answers that a grammar holds to JSON, or to a JSON schema.
+"""``response_format``: answers that a grammar holds to JSON, to a JSON schema, or to one of several texts.
 
 A schema is bounded in size and depth before it becomes a grammar, and a keyword that the grammar would not hold is
 refused. Nothing is fetched.
@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from llama_cpp.llama_grammar import JSON_GBNF, json_schema_to_gbnf
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 _LARGEST: Final = 2**14  # bytes of a schema as JSON
 _DEEPEST: Final = 16
 _MOST_REPEATED: Final = 256
 _LARGEST_GRAMMAR: Final = 2**16
+_MOST_CHOICES: Final = 256
 _REPEATING: Final = ("minItems", "maxItems", "minLength", "maxLength")
 _STRING_FORMATS: Final = ("date", "time", "date-time", "uuid")
 _NOTES: Final = ("title", "description", "default", "examples", "$schema", "$id", "$comment")
@@ -94,7 +95,27 @@ class SchemaFormat(_Format):
         return self.json_schema.grammar
 
 
-ResponseFormat = Annotated[TextFormat | JsonFormat | SchemaFormat, Field(discriminator="type")]
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r} is no choice; its characters must be printable")
+    return text
+
+
+class ChoicesFormat(_Format):
+    """One of several texts. The format is the testbed's own: OpenAI's API has none like it."""
+
+    type: Literal["choices"]
+    choices: list[Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]] = Field(
+        min_length=1, max_length=_MOST_CHOICES
+    )
+
+    @property
+    def grammar(self) -> str:
+        """Any of the texts. A space may lead it: many vocabularies have words with a leading space alone."""
+        return f'root ::= " "? ({" | ".join(json.dumps(text, ensure_ascii=False) for text in self.choices)})'
+
+
+ResponseFormat = Annotated[TextFormat | JsonFormat | SchemaFormat | ChoicesFormat, Field(discriminator="type")]
 
 
 def _problems(schema: Any, depth: int) -> Iterator[str]:

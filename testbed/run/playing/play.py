@@ -139,7 +139,14 @@ async def _answer(turn: Arrival, session: Session, recording: Recording, limit: 
     question, over = turn.question, _over(recording, limit)
     recording.emit("prompt", prompt=turn.prompt, owner=turn.node, **question.recorded())
     privacy: Tier | None = "device" if question.secret else None
-    prompt = Prompt(turn.prompt, question.text, privacy=privacy, label=question.label, before=question.before)
+    prompt = Prompt(
+        turn.prompt,
+        question.text,
+        privacy=privacy,
+        label=question.label,
+        before=question.before,
+        allowed=question.allowed,
+    )
     try:
         if asyncio.get_running_loop().time() >= over:
             raise TimeoutError

@@ -36,6 +36,9 @@ class Node(Spec):
     dilates: ClassVar[bool] = True
     """Whether its time can run slower than the host's."""
 
+    constrains: ClassVar[bool] = False
+    """Whether a grammar can hold the answers of its model."""
+
     kind: str = Field(description="kind of node; `testbed kinds` lists them")
     tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")
     price: Price | None = Field(None, description="what it asks for a million tokens, like {input: 0.15, output: 0.6}")
@@ -99,6 +102,8 @@ def anchored_model(model: str, info: ValidationInfo) -> str:
 
 class ModelNode(AgentNode):
     """A node whose agent runs a model from files that the testbed provides."""
+
+    constrains: ClassVar[bool] = True
 
     model: Annotated[ModelName, AfterValidator(anchored_model)] = Field(description=_MODELS)
     prefix_cache: bool = Field(

@@ -25,7 +25,8 @@ class Question:
     multiple-choice question, whose truth is a letter. A ``secret`` question stays on its owner's device.
 
     ``before`` is the chat that leads to the question, and ``turns`` are what the user says after its answer, in their
-    order. ``place`` is the file and line that it stands in. ``unjudged`` says why a question has lost its truth.
+    order. ``allowed`` are the only answers that a model may give, if any. ``place`` is the file and line that it
+    stands in. ``unjudged`` says why a question has lost its truth.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Question:
     secret: bool = False
     before: tuple[ChatMessage, ...] = ()
     turns: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
     place: str = field(default="", compare=False)
     unjudged: str = ""
 
@@ -44,6 +46,10 @@ class Question:
     def truths(self) -> tuple[str, ...]:
         """Every correct answer."""
         return () if self.truth is None else (self.truth, *self.accepted)
+
+    def constrained(self) -> "Question":
+        """The question whose answer must be the letter of a choice."""
+        return replace(self, allowed=tuple(LETTERS[: len(self.choices)]))
 
     def without_truth(self, reason: str) -> "Question":
         """The question where no answer means anything, for ``reason``."""
@@ -61,7 +67,7 @@ class Question:
 
     def recorded(self) -> dict[str, Any]:
         """The fields of the event ``prompt``: all that is known of the question."""
-        optional = ("label", "accepted", "id", "choices", "secret", "before")
+        optional = ("label", "accepted", "id", "choices", "secret", "before", "allowed")
         known = {name: getattr(self, name) for name in optional if getattr(self, name)}
         return {"text": self.text, "truth": self.truth, **known}
 
