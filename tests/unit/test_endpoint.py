@@ -311,6 +311,7 @@ def test_log_probabilities_are_asked_of_servers_that_tell_them(path: Any) -> Non
 REFUSED = {
     "tokens to go on from": (Sampling(0, 8, 1, begun=(1, 2)), "cannot continue from given tokens"),
     "a grammar": (Sampling(0, 8, 1, grammar='root ::= "x"'), "takes no grammar"),
+    "an answer without an end": (Sampling(0, 8, 1, ignore_eos=True), "leave out ignore_eos"),
     "log-probabilities": (Sampling(0, 8, 1, top_logprobs=0), "logprobs: true"),
 }
 

@@ -181,9 +181,14 @@ def test_fields_reach_the_model(ask: Ask, model: Any) -> None:
     assert model.roles == ["system", "user"]
     assert (sampling.stop, sampling.temperature, sampling.max_tokens) == (("\n", "###"), 0, 7)
     _chat(ask, stop="END", seed=2**32 - 1)
-    assert model.samplings[-1].stop == ("END",)
+    assert (model.samplings[-1].stop, model.samplings[-1].ignore_eos) == (("END",), False)
     assert all(0 <= sampling.seed < 2**32 - 1 for sampling in model.samplings)
     assert len({sampling.seed for sampling in model.samplings}) == 2
+
+
+def test_an_answer_can_ignore_its_end(ask: Ask, model: Any) -> None:
+    _chat(ask, extra_body={"ignore_eos": True})
+    assert model.samplings[-1].ignore_eos
 
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -222,6 +227,11 @@ IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": 
         ({"stop": "x" * 257}, "stop"),
         ({"seed": 2**64}, "seed"),
         ({"extra_body": {"metadata": {"k": "x" * 513}}}, "metadata"),
+        ({"extra_body": {"ignore_eos": True}, "stop": "x"}, "ignore_eos: not with stop"),
+        (
+            {"extra_body": {"ignore_eos": True}, "response_format": {"type": "json_object"}},
+            "not with ignore_eos: its grammar ends the answer",
+        ),
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "choices", "choices": []}}, "choices: List should have at least 1 item"),
         ({"response_format": {"type": "choices", "choices": ["A\n"]}}, r"'A\n' is no choice"),

@@ -125,6 +125,16 @@ def test_a_grammar_holds_the_answer(alone: ChatModel) -> None:
     assert (held.text in {"407", "417", "427"}, held.stopped) == (True, True)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_an_answer_that_ignores_its_end_has_all_tokens(alone: ChatModel, temperature: float) -> None:
+    plain = alone.complete(_chat(QUESTIONS[0]), Sampling(temperature, 60, seed=3), _ignore)
+    longer = alone.complete(_chat(QUESTIONS[0]), Sampling(temperature, 60, seed=3, ignore_eos=True), _ignore)
+    assert (plain.stopped, longer.stopped) == (True, False)
+    assert plain.tokens < longer.tokens == 60
+    if temperature == 0:
+        assert longer.text.startswith(plain.text)
+
+
 def test_a_grammar_that_is_too_large_is_refused(alone: ChatModel) -> None:
     with pytest.raises(JobError, match=r"the grammar has 70\d\d\d bytes; 65536 are allowed"):
         alone.complete(_chat("Hi"), Sampling(0.0, 4, seed=0, grammar=f'root ::= "{"a" * 70_000}"'), _ignore)

@@ -107,6 +107,8 @@ class EndpointQueue(JobQueue):
             raise JobError("a foreign server cannot continue from given tokens")
         if sampling.grammar is not None:
             raise JobError("a foreign server takes no grammar; leave out response_format")
+        if sampling.ignore_eos:
+            raise JobError("a foreign server ends an answer where its model does; leave out ignore_eos")
         if sampling.top_logprobs is not None and not self._logprobs:
             raise JobError("log-probabilities are asked of this server only with `logprobs: true` of the node")
         return RemoteRequest(

@@ -111,6 +111,11 @@ class Chat:
         return bool(llama_cpp.llama_vocab_is_eog(self._vocabulary, token))
 
     @cached_property
+    def ending(self) -> Sequence[int]:
+        """The tokens that end an answer."""
+        return [token for token in self._tokens if self.ends(token)]
+
+    @cached_property
     def vocabulary(self) -> str:
         """SHA-256 over the texts of all tokens in their order: equal where two models number the same tokens alike."""
         digest = hashlib.sha256()

@@ -43,6 +43,8 @@ class Sampling:
     """How many of the most likely tokens to tell beside each drawn one; None tells no token's log-probability."""
     grammar: str | None = None
     """What the answer must be, in GBNF."""
+    ignore_eos: bool = False
+    """Whether tokens that end an answer are never drawn, so that it has ``max_tokens`` where the context has room."""
     begun: tuple[int, ...] = ()
     """Tokens that the answer begins with. The completion is what comes after them."""
 
@@ -271,6 +273,7 @@ class ChatModel:
             sampling.seed,
             sampling.top_logprobs or 0,
             sampling.grammar,
+            self._chat.ending if sampling.ignore_eos else (),
         )
 
     def _room(self, tokens: Sequence[int]) -> int:

@@ -75,6 +75,13 @@ class ChatRequest(GenerationRequest):
         """The grammar of the response format."""
         return None if self.response_format is None else self.response_format.grammar
 
+    @field_validator("response_format")
+    @classmethod
+    def _check_format(cls, wanted: ResponseFormat | None, info: ValidationInfo) -> ResponseFormat | None:
+        if wanted is not None and wanted.grammar is not None and info.data.get("ignore_eos"):
+            raise ValueError("not with ignore_eos: its grammar ends the answer")
+        return wanted
+
     @field_validator("top_logprobs")
     @classmethod
     def _check_alternatives(cls, alternatives: int | None, info: ValidationInfo) -> int | None:

@@ -63,6 +63,7 @@ class GenerationRequest(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)
     n: int | None = Field(None, ge=1, le=MOST_CHOICES)
     stop: _StopText | Annotated[list[_StopText], Field(max_length=16)] | None = None
+    ignore_eos: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: Annotated[_Metadata, Field(max_length=16)] | None = None
@@ -115,6 +116,13 @@ class GenerationRequest(BaseModel):
             for name, value in written.items()
             if name in cls.model_fields or not (name in _NAMES or value in _ASKING_NOTHING.get(name, ()))
         }
+
+    @field_validator("ignore_eos")
+    @classmethod
+    def _check_ignored(cls, ignored: bool | None, info: ValidationInfo) -> bool | None:
+        if ignored and info.data.get("stop"):
+            raise ValueError("not with stop, which ends the answer")
+        return ignored
 
     @field_validator("stream_options")
     @classmethod

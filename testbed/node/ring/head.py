@@ -152,6 +152,8 @@ class Head(JobQueue):
             raise ContextOverflowError.of(len(prompt), context)
         if task.sampling.grammar is not None or task.sampling.top_logprobs:
             raise JobError("a ring holds no answer to a grammar, and tells the log-probabilities of drawn tokens alone")
+        if task.sampling.ignore_eos:
+            raise JobError("a ring ends an answer where the model does; leave out ignore_eos")
         drawing = Drawing(task.sampling.seed, task.sampling.temperature, task.sampling.top_p)
         writer = Writer(self._front.piece, task.sampling.stop)
         sample = self._schedule.begin(next(self._numbers), prompt)

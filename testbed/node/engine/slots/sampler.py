@@ -2,7 +2,7 @@
 
 import ctypes
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,12 +38,23 @@ class Sampler:
     """Draws the tokens of one answer."""
 
     def __init__(
-        self, vocabulary: Any, temperature: float, top_p: float, seed: int, alternatives: int, grammar: str | None
+        self,
+        vocabulary: Any,
+        temperature: float,
+        top_p: float,
+        seed: int,
+        alternatives: int,
+        grammar: str | None,
+        never: Sequence[int] = (),
     ) -> None:
-        """``alternatives`` are told beside each token; ``grammar`` is GBNF. Raises JobError."""
+        """``alternatives`` are told beside each token; ``grammar`` is GBNF; ``never`` are tokens that are not drawn.
+
+        Raises JobError.
+        """
         if not 0 <= seed < RANDOM_SEED:
             raise JobError(f"the seed must be from 0 to {RANDOM_SEED - 1}, not {seed}")
         self._alternatives = alternatives
+        self._never = np.array(never, np.intp)
         self._grammar = None if grammar is None else _Grammar(vocabulary, grammar)
         self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
         for sampler in _chained(temperature, top_p, seed):
@@ -51,13 +62,14 @@ class Sampler:
 
     def draw(self, logits: Logits) -> Drawn:
         """The next token; raises JobError if the grammar allows none."""
-        if self._grammar is None:
-            token: int = api.llama_sampler_sample(self._chain, logits.context, logits.row)
-            return self._drawn(token, logits.values)
-        raw = logits.values.copy()
-        self._grammar.mask(logits)
-        token = api.llama_sampler_sample(self._chain, logits.context, logits.row)
-        self._grammar.accept(token)
+        masked = self._grammar is not None or len(self._never) > 0
+        raw = logits.values.copy() if masked else logits.values
+        logits.values[self._never] = -np.inf
+        if self._grammar is not None:
+            self._grammar.mask(logits)
+        token: int = api.llama_sampler_sample(self._chain, logits.context, logits.row)
+        if self._grammar is not None:
+            self._grammar.accept(token)
         return self._drawn(token, raw)
 
     def close(self) -> None:
