@@ -13,9 +13,10 @@ On the emulated network, for other nodes and any client of the OpenAI API:
 
 On the Unix socket, for the host, these and:
 
-    POST /prompts                {"id": …, "text": …, "label": …, "before": …, "privacy": …, "allowed": …}: the
-                                 pattern's answer, worked out once for each id; "before" is the chat that leads to the
-                                 question, and "allowed" has the only answers that a model may give, if any
+    POST /prompts                {"id": …, "text": …, "label": …, "before": …, "privacy": …, "allowed": …,
+                                 "tokens": …}: the pattern's answer, worked out once for each id; "before" is the chat
+                                 that leads to the question, "allowed" has the only answers that a model may give, if
+                                 any, and "tokens" is how many an answer has, if that is said
     POST /feedback               {"prompt": …, "reward": …}: how right the answer to a prompt was, from 0 to 1
     PUT  /records                {"records": {NODE: {"right": …, "wrong": …}}}: how checked answers came out so far
     GET  /neighbours             seconds that a request to each neighbour takes, null where it fails
@@ -84,12 +85,19 @@ class _PromptRequest(BaseModel):
     before: tuple[ChatMessage, ...] = ()
     privacy: Tier | None = None
     allowed: tuple[str, ...] = ()
+    tokens: int | None = None
 
     @property
     def prompt(self) -> Prompt:
         """The prompt that is handed over."""
         return Prompt(
-            self.id, self.text, privacy=self.privacy, label=self.label, before=self.before, allowed=self.allowed
+            self.id,
+            self.text,
+            privacy=self.privacy,
+            label=self.label,
+            before=self.before,
+            allowed=self.allowed,
+            tokens=self.tokens,
         )
 
 

@@ -75,6 +75,8 @@ def as_arrival(prompt: Prompt) -> dict[str, Any]:
         written["privacy"] = prompt.privacy
     if prompt.allowed:
         written["allowed"] = prompt.allowed
+    if prompt.tokens:
+        written["tokens"] = prompt.tokens
     return written
 
 
@@ -87,7 +89,15 @@ def content_of(prompt: Prompt) -> str:
 def _arrived(arrival: dict[str, Any]) -> Prompt:
     before, allowed = tuple(arrival.get("before", ())), tuple(arrival.get("allowed", ()))
     label, privacy = arrival.get("label", ""), arrival.get("privacy")
-    return Prompt(arrival["prompt"], arrival["text"], privacy=privacy, label=label, before=before, allowed=allowed)
+    return Prompt(
+        arrival["prompt"],
+        arrival["text"],
+        privacy=privacy,
+        label=label,
+        before=before,
+        allowed=allowed,
+        tokens=arrival.get("tokens"),
+    )
 
 
 def _outcome(end: dict[str, Any]) -> Outcome:

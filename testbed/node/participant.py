@@ -106,8 +106,8 @@ class NodeParticipant:
 
     @property
     def most_tokens(self) -> int:
-        """The scenario's `sampling.max_tokens`."""
-        return self._config.max_tokens
+        """Those that the prompt's answer has, else the scenario's `sampling.max_tokens`."""
+        return self._prompt.tokens or self._config.max_tokens
 
     def random(self, *names: object) -> random.Random:
         """A generator for the subject ``names``, derived from the run's seed."""
@@ -157,6 +157,7 @@ class NodeParticipant:
             visited=visited,
             before=prompt.before,
             allowed=prompt.allowed,
+            tokens=prompt.tokens,
         )
         name = self._names.repeated(f"{self._prompt.id}>{at.name}")
         timeout = prompt.budget.seconds if timeout is None else timeout
@@ -233,8 +234,14 @@ class NodeParticipant:
             metadata=self._metadata(call),
             response_format=self._format(call),
             **begun,
-            **_sampling(call),
+            **(_sampling(call) | self._length(call)),
         )
+
+    def _length(self, call: Call) -> dict[str, int]:
+        """What makes an answer as long as the prompt says."""
+        if self._prompt.tokens is None or call.role not in ANSWERING:
+            return {}
+        return {"max_tokens": self._prompt.tokens, "ignore_eos": True}
 
     def _format(self, call: Call) -> ChoicesFormat | None:
         """What holds an answer to those that the prompt allows."""

@@ -34,7 +34,7 @@ class Pattern(Spec):
 
     @property
     def constrains(self) -> bool:
-        """Whether the answers of its calls can be held to the choices of a question."""
+        """Whether the answers of its calls can be held to the choices of a question, or to a length."""
         return True
 
     @property

@@ -53,7 +53,7 @@ class Hierarchy(Pattern):
 
     @property
     def constrains(self) -> bool:
-        """A part of a question has no choices."""
+        """A part of a question has neither its choices nor its length."""
         return self.split == "none"
 
     @property

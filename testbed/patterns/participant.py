@@ -77,7 +77,8 @@ class Prompt:
     ``before`` is the chat that leads to the question: a system message, examples, earlier turns. Every call that the
     prompt needs begins with it, without the pattern's doing. ``privacy`` is the farthest tier that may read the prompt,
     None if every tier may. ``visited`` names the nodes that delegated it, the owner first. ``label`` is the subject of
-    the question, such as ``private``. ``allowed`` are the only answers that a model may give, if any.
+    the question, such as ``private``. ``allowed`` are the only answers that a model may give, if any;
+    ``tokens`` is how many an answer has, if that is said.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Prompt:
     label: str = ""
     before: tuple[ChatMessage, ...] = ()
     allowed: tuple[str, ...] = ()
+    tokens: int | None = None
 
     def chat(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         """``messages`` of a call after the chat that leads to the question; two system messages become one."""

@@ -46,7 +46,7 @@ class Pipeline(Pattern):
 
     @property
     def constrains(self) -> bool:
-        """A ring holds no answer to a grammar."""
+        """A ring takes neither a grammar nor ``ignore_eos``."""
         return False
 
     @property

@@ -28,7 +28,7 @@ class Speculative(Vertical):
 
     @property
     def constrains(self) -> bool:
-        """A grammar holds whole answers, and no drafts."""
+        """A draft is no whole answer."""
         return False
 
     def calls(self, owner: Surroundings) -> tuple[int, int]:

@@ -270,11 +270,11 @@ class Scenario(Spec):
             yield ("pattern",), "no node is left at which prompts could arrive"
             return
         yield from self._place_mistakes()
-        for loc, message in self.workload.constraint_mistakes(self.topology.nodes, self.all_patterns, self.seed):
-            yield ("workload", *loc), message
         if wrong := list(self.workload.arrivals.mistakes(self.workload.count, self.owners)):
             yield from ((("workload", "arrivals", *loc), message) for loc, message in wrong)
             return
+        for loc, message in self.workload.mistakes(self.topology.nodes, self.all_patterns, self.seed):
+            yield ("workload", *loc), message
         for loc, message in timeline_mistakes(self.timeline, self.extent):
             yield ("timeline", *loc), message
         known = [entry for entry in self.timeline if entry.random is None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
@@ -12,7 +13,7 @@ from testbed.schema.kind_fields import OfKind
 from testbed.schema.network.node import AgentNode, Node
 from testbed.schema.reading.explain import Loc, Mistake, MistakesError
 from testbed.workload.arrivals.base import ARRIVALS, ArrivalProcess
-from testbed.workload.prompts.base import PROMPTS, PromptSource, Question
+from testbed.workload.prompts.base import PROMPTS, PromptSource, Question, SizedSource
 from testbed.workload.schedule import Arrival, schedule
 from testbed.workload.scoring.base import SCORERS, Scorer
 
@@ -82,22 +83,41 @@ class Workload(Spec):
                 raise MistakesError([(("scorer",), f"{question.place}: {reasons[0]}, as `{self.scorer.scorer}` needs")])
         return self
 
-    def constraint_mistakes(
-        self, nodes: Mapping[str, Node], patterns: Sequence[Pattern], seed: int
-    ) -> Iterator[Mistake]:
-        """Questions, nodes and patterns whose answers cannot be constrained, though they should be."""
-        if self.constrain is None:
+    def mistakes(self, nodes: Mapping[str, Node], patterns: Sequence[Pattern], seed: int) -> Iterator[Mistake]:
+        """What does not fit ``nodes`` and the ``patterns`` of a scenario."""
+        agents = {name: node for name, node in nodes.items() if isinstance(node, AgentNode)}
+        if self.constrain is not None:
+            yield from self._choice_mistakes(seed)
+        if isinstance(self.prompts, SizedSource):
+            yield from self._length_mistakes(agents)
+        if self.constrain is None and not isinstance(self.prompts, SizedSource):
             return
+        place, what = (("constrain",), "choices") if self.constrain else (("prompts",), "a length")
+        for name, node in nodes.items():
+            if (name in agents or node.takes_prompts) and not node.constrains:
+                yield place, f"node {name!r} ({node.kind}) cannot hold answers to {what}; take another kind of node"
+        for kind in dict.fromkeys(pattern.kind for pattern in patterns if not pattern.constrains):
+            yield place, f"the pattern {kind!r} cannot hold answers to {what}; take another pattern"
+
+    def _choice_mistakes(self, seed: int) -> Iterator[Mistake]:
         for question in self._looked_at(seed):
             if not question.choices:
                 place = question.place or f"the question {question.text!r}"
                 yield ("constrain",), f"{place} has no choices; name them in `prompts`, or leave `constrain` out"
-                break
-        for name, node in nodes.items():
-            if (isinstance(node, AgentNode) or node.takes_prompts) and not node.constrains:
-                yield ("constrain",), f"node {name!r} ({node.kind}) holds no answer to a grammar; leave `constrain` out"
-        for kind in dict.fromkeys(pattern.kind for pattern in patterns if not pattern.constrains):
-            yield ("constrain",), f"the pattern {kind!r} holds no answer to choices; leave `constrain` out"
+                return
+
+    def _length_mistakes(self, agents: Mapping[str, AgentNode]) -> Iterator[Mistake]:
+        """The first mistake in the lengths, or the first node whose context cannot hold the longest."""
+        try:
+            most = max(islice(self.arrivals.lengths(), self.count), key=lambda one: one.input + one.output)
+        except ValueError as error:
+            yield ("arrivals",), str(error)
+            return
+        for name, node in agents.items():
+            if most.input + most.output > node.context:
+                longest = f"a prompt of {most.input} tokens and its answer of {most.output}"
+                yield ("prompts",), f"{name!r} has a context of {node.context} for {longest}; give it more `context`"
+                return
 
     def has_truths(self, seed: int) -> bool:
         """Whether the right answer to any question is known."""

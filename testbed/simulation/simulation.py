@@ -175,6 +175,7 @@ class _Play:
             label=question.label,
             before=question.before,
             allowed=question.allowed,
+            tokens=question.tokens,
         )
         try:
             text = await self._scenario.pattern_of(turn.node).answer(

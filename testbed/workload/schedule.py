@@ -6,7 +6,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from testbed.workload.arrivals.base import ArrivalProcess
-from testbed.workload.prompts.base import PromptSource, Question
+from testbed.workload.prompts.base import PromptSource, Question, SizedSource
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ def schedule(
     ``by_label`` has the node at which questions of a label arrive, whatever node the arrival process meant.
     """
     slots = islice(arrivals.slots(owners, seed), count)
-    questions = prompts.questions(count, seed)
+    if isinstance(prompts, SizedSource):
+        questions = prompts.sized(islice(arrivals.lengths(), count), seed)
+    else:
+        questions = prompts.questions(count, seed)
     return [
         Arrival(
             slot.at,

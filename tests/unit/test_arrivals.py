@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_cpp import Llama
 
 from testbed.analysis.queues.figures import ExpectedLoad
 from testbed.core.errors import SpecError
+from testbed.models import zoo
+from testbed.node.engine.chat import Chat
 from testbed.schema.workload import Workload
 from testbed.workload.schedule import Arrival
 
@@ -149,6 +152,57 @@ def test_a_wrong_trace_is_one_sentence_before_anything_starts(
     assignment = f"workload.arrivals={{process: trace, file: ./trace.csv{options}}}"
     with pytest.raises(SpecError) as refused:
         files.load(assignment, "workload.count=12")
+    (line,) = str(refused.value).splitlines()
+    assert sentence in line
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n5,40,1\n50,31,8\n", ""),
+        ("Timestamp,Model,Request tokens,Response tokens,Total tokens\n5,GPT-4,40,1,41\n50,GPT-4,31,8,39\n", ""),
+        (
+            '{"timestamp": 5, "input_length": 40, "output_length": 1}\n'
+            '{"timestamp": 6, "input_length": 31, "output_length": 8}\n',
+            "",
+        ),
+        ("timestamp,i,o\n5,40,1\n50,31,8\n", ", input: i, output: o"),
+    ],
+)
+def test_prompts_and_answers_are_as_long_as_a_trace_says(files: Any, tmp_path: Path, text: str, options: str) -> None:
+    (tmp_path / "trace.csv").write_text(text)
+    trace = f"workload.arrivals={{process: trace, file: ./trace.csv{options}}}"
+    scenario = files.load(trace, "workload.count=2", "workload.prompts=filler")
+    arrivals = scenario.workload.schedule(scenario.owners, scenario.seed)
+    assert [(len(one.question.text.split()), one.question.tokens) for one in arrivals] == [(40, 1), (31, 8)]
+    chat = Chat(Llama(str(zoo.path("alpha")), vocab_only=True, verbose=False))
+    read = [len(chat.tokenize([{"role": "user", "content": one.question.text}])) for one in arrivals]
+    assert read[0] - read[1] == 40 - 31
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "text", "sentence"),
+    [
+        ("{process: poisson, rate: 1/s}", "", "`poisson` says nothing of lengths"),
+        ("{process: trace, file: ./trace.csv}", "timestamp,i\n1,2\n2,3\n", "does not say which column is the input"),
+        (
+            "{process: trace, file: ./trace.csv, input: i, output: o}",
+            "timestamp,i,o\n1,2,3\n2,3,0\n",
+            "line 3: o is '0'; it must be a number of tokens from 1",
+        ),
+        (
+            "{process: trace, file: ./trace.csv, input: i, output: o}",
+            "timestamp,i,o\n1,2,3\n2,500,13\n",
+            "'a' has a context of 512 for a prompt of 500 tokens and its answer of 13",
+        ),
+    ],
+)
+def test_lengths_that_cannot_be_played_are_refused(
+    files: Any, tmp_path: Path, arrivals: str, text: str, sentence: str
+) -> None:
+    (tmp_path / "trace.csv").write_text(text)
+    with pytest.raises(SpecError) as refused:
+        files.load(f"workload.arrivals={arrivals}", "workload.count=2", "workload.prompts=filler")
     (line,) = str(refused.value).splitlines()
     assert sentence in line
 

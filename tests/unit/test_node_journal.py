@@ -18,7 +18,9 @@ def test_prompts_and_jobs_are_recalled_with_what_came_of_them(make_trace: Callab
     emit("ready", load_seconds=1)
     for prompt in ("p1", "p2", "p3"):
         emit("arrival", prompt=prompt, text=f"{prompt}?")
-    secret = Prompt("p4", "p4?", privacy="device", before=({"role": "system", "content": "Be brief."},), allowed=("A",))
+    secret = Prompt(
+        "p4", "p4?", privacy="device", before=({"role": "system", "content": "Be brief."},), allowed=("A",), tokens=7
+    )
     emit("arrival", **as_arrival(secret))
     emit("enqueue", job="p1.1@a", prompt="p1", layer="1", owner="a")
     emit("start", job="p1.1@a")

@@ -380,11 +380,16 @@ def test_budget_privacy_chat_and_nodes_visited_travel_along(pair: Pair) -> None:
         pair.agents["b"].config = pair.agents["b"].config.model_copy(update={"pattern": noting})
         participant = pair.participant("p1>a", budget=Budget(seconds=9, price=2), privacy="edge", visited=("c",))
         return await participant.delegate(
-            Prompt("any", "why?", Budget(tokens=5, price=1), privacy="cloud", before=BRIEF, allowed=("A", "B")), B
+            Prompt(
+                "any", "why?", Budget(tokens=5, price=1), privacy="cloud", before=BRIEF, allowed=("A", "B"), tokens=9
+            ),
+            B,
         )
 
     assert pair.play(scene) == "noted"
-    assert received == [Prompt("p1>a>b", "why?", Budget(9, 5, 1), "edge", ("c", "a"), before=BRIEF, allowed=("A", "B"))]
+    assert received == [
+        Prompt("p1>a>b", "why?", Budget(9, 5, 1), "edge", ("c", "a"), before=BRIEF, allowed=("A", "B"), tokens=9)
+    ]
     (event,) = pair.events("b", "delegation")
     assert (event["prompt"], event["visited"]) == ("p1", ["c", "a"])
 
@@ -400,6 +405,22 @@ def test_calls_for_an_answer_are_held_to_what_the_prompt_allows(pair: Pair, at: 
     held = r"""root ::= " "? ("A" | "say \"B\"")"""
     samplings = pair.models["a" if at is None else "b"].samplings
     assert [sampling.grammar for sampling in samplings] == [held, held, None]
+
+
+@pytest.mark.parametrize("at", [None, B])
+def test_answers_are_as_long_as_the_prompt_says(pair: Pair, at: Peer | None) -> None:
+    async def scene(pair: Pair) -> int:
+        participant = pair.participant(tokens=90)
+        for role in ("answer", "aggregation", "comparison"):
+            await participant.complete(Call.of("why?", role=role, id=role), at)
+        return participant.most_tokens
+
+    assert pair.play(scene) == 90
+    samplings = pair.models["a" if at is None else "b"].samplings
+    default = samplings[-1].max_tokens
+    assert default != 90
+    lengths = [(sampling.max_tokens, sampling.ignore_eos) for sampling in samplings]
+    assert lengths == [(90, True), (90, True), (default, False)]
 
 
 def test_a_prompt_is_not_delegated_in_a_circle(pair: Pair, port: int) -> None:

@@ -100,9 +100,9 @@ def test_answers_are_constrained_to_the_letters_of_choices(load: Load, tmp_path:
         (
             ["a", "b"],
             ["pattern={kind: hierarchy, split: sentences}"],
-            "the pattern 'hierarchy' holds no answer",
+            "the pattern 'hierarchy' cannot hold answers",
         ),
-        (["a", "b"], [f"topology.nodes.b={ENDPOINT}"], "node 'b' (endpoint) holds no answer to a grammar"),
+        (["a", "b"], [f"topology.nodes.b={ENDPOINT}"], "node 'b' (endpoint) cannot hold answers to choices"),
     ],
 )
 def test_what_cannot_be_constrained_is_refused_by_name(

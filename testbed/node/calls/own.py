@@ -66,7 +66,8 @@ class CountResponse(BaseModel):
 class DelegationRequest(BaseModel):
     """``POST /v1/delegations``: the answer that the node finds to ``text`` with its own pattern.
 
-    ``before`` is the chat that leads to ``text``, and ``allowed`` are the only answers that a model may give, if any.
+    ``before`` is the chat that leads to ``text``, ``allowed`` are the only answers that a model may give, if any,
+    and ``tokens`` is how many an answer has, if that is said.
     """
 
     text: str
@@ -75,6 +76,7 @@ class DelegationRequest(BaseModel):
     visited: tuple[str, ...] = Field(min_length=1)
     before: tuple[ChatMessage, ...] = ()
     allowed: tuple[str, ...] = ()
+    tokens: int | None = None
 
     def prompt(self, name: str) -> Prompt:
         """The prompt that is delegated under ``name``."""
@@ -86,6 +88,7 @@ class DelegationRequest(BaseModel):
             self.visited,
             before=self.before,
             allowed=self.allowed,
+            tokens=self.tokens,
         )
 
 

@@ -146,6 +146,7 @@ async def _answer(turn: Arrival, session: Session, recording: Recording, limit: 
         label=question.label,
         before=question.before,
         allowed=question.allowed,
+        tokens=question.tokens,
     )
     try:
         if asyncio.get_running_loop().time() >= over:

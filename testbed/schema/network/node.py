@@ -37,7 +37,7 @@ class Node(Spec):
     """Whether its time can run slower than the host's."""
 
     constrains: ClassVar[bool] = False
-    """Whether a grammar can hold the answers of its model."""
+    """Whether the answers of its model can be held to choices, or to a length."""
 
     kind: str = Field(description="kind of node; `testbed kinds` lists them")
     tier: Tier | None = Field(None, description="where it stands, from the nearest to the user to the farthest")

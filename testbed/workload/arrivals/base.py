@@ -19,6 +19,14 @@ Mistake = tuple[tuple[str | int, ...], str]
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """Tokens of a prompt, ``input``, and of its answer, ``output``."""
+
+    input: int
+    output: int
+
+
+@dataclass(frozen=True)
 class Slot:
     """A place in the order of arrivals, which a prompt will take.
 
@@ -46,6 +54,10 @@ class ArrivalProcess(Spec):
     @abstractmethod
     def seconds(self, count: int, nodes: Sequence[str]) -> float:
         """The expected time until the last of ``count`` prompts has arrived, without the time that answers take."""
+
+    def lengths(self) -> Iterator[Lengths]:
+        """The length of each slot's prompt, in the order of slots; raises ValueError where they are not known."""
+        raise ValueError(f"`{self.process}` says nothing of lengths; take a trace with columns of them")
 
     def mean_rates(self, nodes: Sequence[str]) -> Mapping[str, float] | None:
         """Mean prompts per second by node, of those where prompts arrive; None where answers decide, or the end."""

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from testbed.core import seeds
 from testbed.core.input_files import InputFile
-from testbed.workload.arrivals.base import ArrivalProcess, Mistake, Slot
+from testbed.workload.arrivals.base import ArrivalProcess, Lengths, Mistake, Slot
 
 _TIMES: Final = ("timestamp",)
 """Names of the column of times, in small letters, in files of Azure, BurstGPT and Mooncake."""
+_INPUTS: Final = ("contexttokens", "request tokens", "input_length")
+_OUTPUTS: Final = ("generatedtokens", "response tokens", "output_length")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Trace(ArrivalProcess):
 
     file: InputFile = Field(description="CSV with a header, or JSON Lines")
     time: str | None = Field(None, description="the column of times; left out, the one that known traces have")
+    input: str | None = Field(None, description="the column of a prompt's tokens; left out, as for `time`")
+    output: str | None = Field(None, description="the column of an answer's tokens; left out, as for `time`")
     scale: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="seconds of play for a second of the trace: 0.5 is twice as fast"
     )
@@ -60,13 +64,21 @@ class Trace(ArrivalProcess):
         if found < count:
             yield ("file",), f"{self.file} has {found} rows, which are fewer than the {count} prompts of `count`"
 
+    def lengths(self) -> Iterator[Lengths]:
+        """The lengths in each row; raises ValueError that names the wrong line."""
+        columns: tuple[str, str] | None = None
+        for row in _rows(Path(self.file)):
+            if columns is None:
+                columns = self._column(row, "input", _INPUTS), self._column(row, "output", _OUTPUTS)
+            yield Lengths(self._tokens(row, columns[0]), self._tokens(row, columns[1]))
+
     def _times(self) -> Iterator[float]:
         """Seconds since the first row; raises ValueError that names the wrong line."""
         rows = _rows(Path(self.file))
         column, first, before = None, 0.0, 0.0
         for row in rows:
             if column is None:
-                column = self._column(row)
+                column = self._column(row, "time", _TIMES)
                 first = before = self._seconds(row, column)
             now = self._seconds(row, column)
             if now < before:
@@ -79,16 +91,27 @@ class Trace(ArrivalProcess):
         if column is None:
             raise ValueError(f"{self.file} has no rows; it needs a header and a row for each prompt, or JSON Lines")
 
-    def _column(self, row: _Row) -> str:
-        there = f"there are {', '.join(map(repr, row.values))}"
-        if self.time is not None:
-            if self.time not in row.values:
-                raise ValueError(f"{self.file} has no column {self.time!r}; {there}")
-            return self.time
-        known = [name for name in row.values if str(name).lower() in _TIMES]
-        if len(known) != 1:
-            raise ValueError(f"{self.file} does not say which column is the time; name it with `time:`; {there}")
-        return known[0]
+    def _column(self, row: _Row, option: Literal["time", "input", "output"], known: Sequence[str]) -> str:
+        """The column that ``option`` names, or the one with a ``known`` name; raises ValueError."""
+        there, named = f"there are {', '.join(map(repr, row.values))}", getattr(self, option)
+        if named is not None:
+            if named not in row.values:
+                raise ValueError(f"{self.file} has no column {named!r}; {there}")
+            return str(named)
+        found = [name for name in row.values if str(name).lower() in known]
+        if len(found) != 1:
+            raise ValueError(
+                f"{self.file} does not say which column is the {option}; name it with `{option}:`; {there}"
+            )
+        return found[0]
+
+    def _tokens(self, row: _Row, column: str) -> int:
+        written = str(row.values.get(column)).strip()
+        if not (written.isascii() and written.isdigit()) or int(written) < 1:
+            raise ValueError(
+                f"{self.file}, line {row.line}: {column} is {written!r}; it must be a number of tokens from 1"
+            )
+        return int(written)
 
     def _seconds(self, row: _Row, column: str) -> float:
         written = row.values.get(column)

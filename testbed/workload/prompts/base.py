@@ -2,7 +2,7 @@
 
 import string
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from pydantic import Field
 from testbed.core.chat import ChatMessage
 from testbed.core.registry import Registry
 from testbed.core.spec import Spec
+from testbed.workload.arrivals.base import Lengths
 
 LETTERS: Final = string.ascii_uppercase
 """The names of choices, in their order."""
@@ -25,8 +26,8 @@ class Question:
     multiple-choice question, whose truth is a letter. A ``secret`` question stays on its owner's device.
 
     ``before`` is the chat that leads to the question, and ``turns`` are what the user says after its answer, in their
-    order. ``allowed`` are the only answers that a model may give, if any. ``place`` is the file and line that it
-    stands in. ``unjudged`` says why a question has lost its truth.
+    order. ``allowed`` are the only answers that a model may give, if any; ``tokens`` is how many its answer has, if
+    that is said. ``place`` is the file and line that it stands in. ``unjudged`` says why a question has lost its truth.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Question:
     before: tuple[ChatMessage, ...] = ()
     turns: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
+    tokens: int | None = None
     place: str = field(default="", compare=False)
     unjudged: str = ""
 
@@ -67,7 +69,7 @@ class Question:
 
     def recorded(self) -> dict[str, Any]:
         """The fields of the event ``prompt``: all that is known of the question."""
-        optional = ("label", "accepted", "id", "choices", "secret", "before", "allowed")
+        optional = ("label", "accepted", "id", "choices", "secret", "before", "allowed", "tokens")
         known = {name: getattr(self, name) for name in optional if getattr(self, name)}
         return {"text": self.text, "truth": self.truth, **known}
 
@@ -94,6 +96,18 @@ class PromptSource(Spec):
     @abstractmethod
     def questions(self, count: int, seed: int) -> Sequence[Question]:
         """``count`` questions; equal seeds give equal questions."""
+
+
+class SizedSource(PromptSource):
+    """A source whose texts are as long as the arrivals say."""
+
+    @abstractmethod
+    def sized(self, lengths: Iterable[Lengths], seed: int) -> Sequence[Question]:
+        """A question for each of the ``lengths``; equal seeds give equal questions."""
+
+    def questions(self, count: int, seed: int) -> Sequence[Question]:
+        """``count`` questions of one token."""
+        return self.sized([Lengths(1, 1)] * count, seed)
 
 
 PROMPTS: Final[Registry[type[PromptSource]]] = Registry("testbed.prompts", "prompt source", PromptSource)

@@ -78,7 +78,7 @@ class AgentClient:
         An agent that was away is asked again; it takes a prompt of the same id for the same.
         """
         body: dict[str, Any] = {"id": prompt.id, "text": prompt.text, "label": prompt.label}
-        body |= {"before": prompt.before, "privacy": prompt.privacy, "allowed": prompt.allowed}
+        body |= {"before": prompt.before, "privacy": prompt.privacy, "allowed": prompt.allowed, "tokens": prompt.tokens}
         status, content = await self._awaited("POST", "/prompts", self._away, body)
         if status != 200:
             raise JobError(content)
