@@ -27,6 +27,7 @@ from testbed.simulation.network import LinkNetwork
 from testbed.simulation.simulation import Course, simulate
 from testbed.simulation.sources import Redrawn
 from testbed.topologies.generate import generate
+from testbed.workload.prompts.base import SizedSource
 
 _MOST_DRAWN: Final = 200  # nodes, of which a report draws each
 
@@ -90,6 +91,7 @@ def _refuse(scenario: Scenario) -> None:
         "timeline": scenario.timeline,
         "limit": scenario.limit,
         "membership": scenario.membership,
+        "workload.prompts: the length of answers": isinstance(scenario.workload.prompts, SizedSource),
         "topology.nodes: slots above 1": [name for name, node in nodes.items() if node.slots > 1],
     }.items():
         if asked:

@@ -99,6 +99,15 @@ def test_what_it_cannot_say_it_refuses(
     assert not (tmp_path / "s").exists()
 
 
+def test_lengths_of_a_trace_are_refused(real: Path, call: Call, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("timestamp,input_length,output_length\n1,2,3\n")
+    options = ("prompts=filler", f"arrivals={{process: trace, file: {trace}}}", "count=1")
+    settings = [part for option in options for part in ("--set", f"workload.{option}")]
+    said = call("simulate", SCENARIO, "--from", real, "--out", tmp_path / "s", *settings)
+    assert (said.code, "the length of answers: is not simulated" in said.err.replace("\n", " ")) == (2, True)
+
+
 @pytest.mark.parametrize("verdict", ["distorted", "invalid", "unmeasured", "simulated"])
 def test_only_a_valid_run_calibrates(real: Path, call: Call, tmp_path: Path, verdict: str) -> None:
     copied = tmp_path / "copied"
