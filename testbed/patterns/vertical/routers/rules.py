@@ -129,12 +129,12 @@ class ByRouter(RoutingRule):
 class ByBandit(RoutingRule):
     """A rule that learns in the run which prompts the strong stage is worth its penalty on.
 
-    The reward of a prompt is how right its answer was, less ``penalty`` where the strong stage gave it.
+    The reward of a prompt is how right its answer was, less ``penalty`` where the strong stage gave it. ``uncertainty``
+    is the weight of what is not known of a reward yet.
     """
 
-    score: Literal["linucb", "thompson"]
     penalty: float = Field(0.2, ge=0, le=1, description="what a strong call costs, where a right answer is worth 1")
-    uncertainty: float = Field(1.0, ge=0, le=10, description="the weight of what is not known of a reward yet")
+    uncertainty: float
     explore: float = Field(0.05, ge=0, lt=1, description="the share of prompts for which chance chooses the stage")
     buckets: int = Field(128, ge=2, le=512, description="features of a prompt: hashed words, and a constant")
 
@@ -171,15 +171,34 @@ class ByBandit(RoutingRule):
         """Learn nothing from this prompt."""
         self._pending.pop(prompt, None)
 
+    @abstractmethod
     def _hope(self, weak: Estimate, strong: Estimate, draw: random.Random) -> tuple[float, float]:
-        """The probability that the strong stage is preferred, and by how much it is, which is drawn."""
+        """The probability that the strong stage is preferred, and by how much it is, which may be drawn."""
+
+
+class ByLinUcb(ByBandit):
+    """LinUCB (Li et al., arXiv 1003.0146): the rewards that may still be hoped for decide."""
+
+    score: Literal["linucb"]
+    uncertainty: float = Field(1.0, ge=0, le=10, description="the weight of what is not known of a reward yet")
+
+    def _hope(self, weak: Estimate, strong: Estimate, draw: random.Random) -> tuple[float, float]:
+        del draw
+        gain = strong.mean - weak.mean + self.uncertainty * (strong.deviation - weak.deviation)
+        return float(gain >= 0), gain
+
+
+class ByThompson(ByBandit):
+    """Thompson sampling (Agrawal and Goyal, arXiv 1209.3352): rewards that are drawn decide."""
+
+    score: Literal["thompson"]
+    uncertainty: float = Field(0.3, ge=0, le=10, description="the weight of what is not known of a reward yet")
+
+    def _hope(self, weak: Estimate, strong: Estimate, draw: random.Random) -> tuple[float, float]:
         gain = strong.mean - weak.mean
-        if self.score == "linucb":
-            gain += self.uncertainty * (strong.deviation - weak.deviation)
-            return float(gain >= 0), gain
         spread = self.uncertainty * math.hypot(weak.deviation, strong.deviation)
         drawn = draw.gauss(gain, spread)
         return (NormalDist().cdf(gain / spread) if spread else float(gain >= 0)), drawn
 
 
-Rule = Annotated[ByLength | ByChance | ByRouter | ByBandit, Field(discriminator="score")]
+Rule = Annotated[ByLength | ByChance | ByRouter | ByLinUcb | ByThompson, Field(discriminator="score")]
