@@ -188,6 +188,7 @@ class TestKept:
         assert host["ReadonlyRootfs"]
         assert host["SecurityOpt"] == ["no-new-privileges"]
         assert (host["NetworkMode"], configuration["NetworkSettings"]["SandboxKey"]) == ("none", "")
+        assert host["LogConfig"]["Config"] == {"max-size": "16m", "max-file": "2"}
         assert host["Init"]
         assert configuration["Config"]["User"].split(":")[0] not in ("", "0", "root")
 

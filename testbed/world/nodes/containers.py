@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from docker.models.containers import Container
-from docker.types import Mount
+from docker.types import LogConfig, Mount
 
 from testbed.host.image import NODE_UID
 from testbed.node import config as places
@@ -56,6 +56,9 @@ def is_holder(container: str) -> bool:
     return container.endswith(".net")
 
 
+_LOG: Final = LogConfig(type=LogConfig.types.JSON, config={"max-size": "16m", "max-file": "2"})
+"""What a container may print: the engine keeps the last 16 to 32 MB, so that no node fills the host's disk."""
+
 NO_NETWORK: Final[Mapping[str, Any]] = {"network_mode": "none", "network_disabled": True}
 """Options of a container whose only network is the emulated one.
 
@@ -80,6 +83,7 @@ def create_container(
             init=True,
             read_only=True,
             tmpfs={"/tmp": "size=16m"},
+            log_config=_LOG,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             mem_limit=memory,
