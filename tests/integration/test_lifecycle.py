@@ -164,6 +164,45 @@ def test_two_runs_at_once_do_not_touch_each_other(run: Run) -> None:
         assert one.summary["metrics"]["inferences"] == 8 * 5
 
 
+HOSTILE = """
+import json, os, pathlib, socket, stat, subprocess
+
+def tried(attempt, *arguments):
+    try:
+        attempt(*arguments)
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+
+def fill(path):
+    with open(path, "wb", buffering=0) as file:
+        while file.write(bytes(2**20)):
+            pass
+
+sockets = [str(path) for path in pathlib.Path("/run").rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+kernel = ["/proc/sys/net/ipv4/ip_forward", "/proc/sysrq-trigger", "/sys/fs/cgroup/x"]
+places = ["/x", "/etc/hosts", "/usr/x", "/run/x", "/var/run/docker.sock", *kernel]
+written = {place: tried(open, place, "r+" if os.path.exists(place) else "w") for place in places}
+hosts = ["172.17.0.1", "169.254.169.254", "192.0.2.1"]  # the engine's gateway, the metadata of clouds, anybody
+reached = {host: tried(socket.create_connection, (host, 80), 2) for host in hosts}
+children = []
+try:
+    while len(children) < 1000:
+        children.append(subprocess.Popen(["sleep", "60"]))
+except OSError:
+    pass
+for child in children:
+    child.kill()
+    child.wait()
+tried(fill, "/tmp/x")
+filled = os.path.getsize("/tmp/x")
+os.remove("/tmp/x")
+print(json.dumps({"sockets": sockets, "written": written, "reached": reached, "processes": len(children),
+                  "tmp": filled, "root": tried(os.setuid, 0)}))
+"""
+"""Tries what code in a node must not be able to do, and says what came of it."""
+
+
 class TestKept:
     """A run that is left standing, until `clean` removes it by its name."""
 
@@ -191,6 +230,18 @@ class TestKept:
         assert host["LogConfig"]["Config"] == {"max-size": "16m", "max-file": "2"}
         assert host["Init"]
         assert configuration["Config"]["User"].split(":")[0] not in ("", "0", "root")
+
+    def test_hostile_code_in_a_node_meets_its_walls(self, kept: str) -> None:
+        attack = start("exec", "b", "--run", kept, "--", "python3", "-c", HOSTILE)
+        found = json.loads(attack.communicate()[0])
+        assert found["sockets"] == ["/run/node/agent.sock"]
+        assert set(found["written"].values()) <= {"PermissionError", "OSError", "FileNotFoundError"}, found["written"]
+        assert set(found["reached"].values()) == {"OSError"}, found["reached"]
+        assert 20 < found["processes"] < 128
+        assert found["tmp"] <= 16 * 2**20
+        assert found["root"] == "PermissionError"
+        again = start("exec", "b", "--run", kept, "--", "hostname")
+        assert (again.communicate()[0].strip(), again.returncode) == ("b", 0)
 
     def test_its_nodes_are_capped(self, kept: str) -> None:
         host = self.container(kept, "a").attrs["HostConfig"]
