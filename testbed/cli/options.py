@@ -1,5 +1,6 @@
 """Arguments and options of several verbs."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,21 +30,14 @@ LinkBackend = Annotated[
     str | None, typer.Option(help="Link backend: kernel or userspace. Without it the host is probed.")
 ]
 
+run_argument = partial(typer.Argument, parser=recorded, show_default=False)
+"""The argument that names a run that is over."""
+
 RecordedRuns = Annotated[
     list[Path],
-    typer.Argument(
-        parser=recorded,
-        metavar="RUN…",
-        help="Runs in ./runs by their ids, run directories, or directories that hold some.",
-        show_default=False,
-    ),
+    run_argument(metavar="RUN…", help="Runs in ./runs by their ids, run directories, or directories that hold some."),
 ]
 RecordedRun = Annotated[
     Path,
-    typer.Argument(
-        parser=recorded,
-        metavar="RUN",
-        help="A run in ./runs by its id, a run directory, or a directory that holds some.",
-        show_default=False,
-    ),
+    run_argument(metavar="RUN", help="A run in ./runs by its id, a run directory, or a directory that holds some."),
 ]

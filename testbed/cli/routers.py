@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from testbed.cli.console import err, out
-from testbed.cli.options import AsJson, recorded
+from testbed.cli.options import AsJson, run_argument
 from testbed.core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -17,12 +17,7 @@ app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True)
 
 Runs = Annotated[
     list[Path],
-    typer.Argument(
-        parser=recorded,
-        metavar="RUN…",
-        help="Runs of `policy: all`: ids, run directories, or directories that hold some.",
-        show_default=False,
-    ),
+    run_argument(metavar="RUN…", help="Runs of `policy: all`: ids, run directories, or directories that hold some."),
 ]
 
 
@@ -100,9 +95,7 @@ def estimate(
     file: Annotated[Path, typer.Argument(metavar="ROUTER", help="A file of `router fit`.", show_default=False)],
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            parser=recorded, metavar="RUN…", help="Runs of a route in which chance had a share.", show_default=False
-        ),
+        run_argument(metavar="RUN…", help="Runs of a route in which chance had a share."),
     ],
     as_json: AsJson = False,
 ) -> None:
