@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from testbed.core.spec import Spec
 from testbed.patterns.base import Pattern
+from testbed.patterns.participant import Prompt
 from testbed.schema.kind_fields import OfKind
 from testbed.schema.network.node import AgentNode, Node
 from testbed.schema.reading.explain import Loc, Mistake, MistakesError
@@ -133,3 +134,17 @@ class Workload(Spec):
         if self.constrain is None:
             return arrivals
         return [replace(arrival, question=arrival.question.constrained()) for arrival in arrivals]
+
+
+def prompt_of(arrival: Arrival) -> Prompt:
+    """What the node of an arrival is asked. A secret stays on its tier."""
+    question = arrival.question
+    return Prompt(
+        arrival.prompt,
+        question.text,
+        privacy="device" if question.secret else None,
+        label=question.label,
+        before=question.before,
+        allowed=question.allowed,
+        tokens=question.tokens,
+    )

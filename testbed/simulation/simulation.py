@@ -10,8 +10,9 @@ from statistics import fmean
 
 from testbed.analysis.events import HOST, Event
 from testbed.core.errors import TestbedError
-from testbed.patterns.participant import Peer, Prompt, Tier
+from testbed.patterns.participant import Peer
 from testbed.schema.scenario import Scenario
+from testbed.schema.workload import prompt_of
 from testbed.simulation.calibration import device_of
 from testbed.simulation.exchange import Place
 from testbed.simulation.loop import VirtualLoop
@@ -167,16 +168,7 @@ class _Play:
         self._emit(HOST, "prompt", prompt=turn.prompt, owner=turn.node, **question.recorded())
         self._emit(turn.node, "arrival", prompt=turn.prompt, text=question.text)
         self.course.questions[turn.prompt] = question
-        privacy: Tier | None = "device" if question.secret else None
-        prompt = Prompt(
-            turn.prompt,
-            question.text,
-            privacy=privacy,
-            label=question.label,
-            before=question.before,
-            allowed=question.allowed,
-            tokens=question.tokens,
-        )
+        prompt = prompt_of(turn)
         try:
             text = await self._scenario.pattern_of(turn.node).answer(
                 prompt, SimulatedParticipant(place, prompt, question)

@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 
 from testbed.analysis.board import NodeBoard
 from testbed.core.units import DURATION
-from testbed.patterns.participant import JobError, Prompt, Tier
+from testbed.patterns.participant import JobError
 from testbed.record.answer_checks import Checks
 from testbed.record.recording import SAMPLE_INTERVAL, Recording
 from testbed.run.playing.player import Timeline
 from testbed.run.playing.tables import follow_tables
 from testbed.run.playing.tending import tend
+from testbed.schema.workload import prompt_of
 from testbed.workload.schedule import Arrival
 from testbed.workload.scoring.base import Scorer
 from testbed.workload.scoring.score import score_answer
@@ -138,16 +139,7 @@ async def _answer(turn: Arrival, session: Session, recording: Recording, limit: 
     """The answer to one turn of a conversation; None if it has failed."""
     question, over = turn.question, _over(recording, limit)
     recording.emit("prompt", prompt=turn.prompt, owner=turn.node, **question.recorded())
-    privacy: Tier | None = "device" if question.secret else None
-    prompt = Prompt(
-        turn.prompt,
-        question.text,
-        privacy=privacy,
-        label=question.label,
-        before=question.before,
-        allowed=question.allowed,
-        tokens=question.tokens,
-    )
+    prompt = prompt_of(turn)
     try:
         if asyncio.get_running_loop().time() >= over:
             raise TimeoutError
